@@ -1,0 +1,168 @@
+"""BERT: words in both directions (Devlin et al. 2018); the small ones are Turc et al. 2019, table 1.
+
+Post-norm layers with biases and GELU; learned positions and segments, a norm on the embeddings; the word table is
+also the masked-word scores. A class is read from the first token, [CLS], through a tanh layer.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from patchword.models.family import Family, WayOut
+from patchword.models.heads import ClassHead, MaskedTokenHead, Pooler
+from patchword.models.stems import WordEmbedding
+from patchword.models.weights import Rows
+from patchword.nn.attention import SelfAttention
+from patchword.nn.block import Block, post_norm
+from patchword.nn.config import Positive, TransformerConfig
+from patchword.nn.feedforward import FeedForward
+from patchword.nn.packing import Packed
+from patchword.nn.positions import LearnedPositions
+from patchword.nn.transformer import Transformer
+
+
+class BertConfig(TransformerConfig):
+    """Sizes of a BERT."""
+
+    vocab_size: Positive = 30522
+    max_length: Positive = 512
+    segments: Positive = 2
+    pad_token_id: int = Field(0, ge=0)
+
+
+class Bert(nn.Module):
+    """Words in both directions, norm after each sub-layer (Devlin et al. 2018, section 3.1)."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        norm = partial(nn.LayerNorm, config.width, eps=config.norm_eps)
+        self.embed = WordEmbedding(
+            config.vocab_size,
+            config.width,
+            positions=LearnedPositions(config.max_length, config.width),
+            segments=config.segments,
+            norm=norm,
+            dropout=config.dropout,
+        )
+        self.encoder = Transformer(
+            config.depth,
+            lambda: Block(
+                attention=SelfAttention(config.width, config.heads, dropout=config.attention_dropout),
+                feedforward=FeedForward(config.width, config.hidden, activation=config.activation),
+                norm=norm,
+                order=post_norm,
+                dropout=config.dropout,
+            ),
+        )
+
+    def forward(self, tokens: Packed, segments: Tensor | None = None) -> Packed:
+        """Token ids `[T]`, segment ids `[T]` -> `[T, width]`."""
+        hidden: Packed = self.encoder(self.embed(tokens, segments))
+        return hidden
+
+
+def _masked_token(config: BertConfig, trunk: Bert, classes: int) -> MaskedTokenHead:
+    return MaskedTokenHead(trunk.embed.words.weight, activation=config.activation, norm_eps=config.norm_eps)
+
+
+def _class(config: BertConfig, trunk: Bert, classes: int) -> ClassHead:
+    return ClassHead(config.width, classes, pool=Pooler(config.width), dropout=config.dropout)
+
+
+def _sizes(depth: int, width: int) -> BertConfig:
+    return BertConfig(depth=depth, width=width, heads=width // 64, hidden=4 * width)
+
+
+_ATTENTION = "encoder.layer.{i}.attention."
+
+FAMILY = Family(
+    model_type="bert",
+    modality="text",
+    config=BertConfig,
+    trunk=Bert,
+    prefix="bert.",
+    config_names={
+        "width": "hidden_size",
+        "depth": "num_hidden_layers",
+        "heads": "num_attention_heads",
+        "hidden": "intermediate_size",
+        "activation": "hidden_act",
+        "norm_eps": "layer_norm_eps",
+        "dropout": "hidden_dropout_prob",
+        "attention_dropout": "attention_probs_dropout_prob",
+        "init_std": "initializer_range",
+        "vocab_size": "vocab_size",
+        "max_length": "max_position_embeddings",
+        "segments": "type_vocab_size",
+        "pad_token_id": "pad_token_id",
+    },
+    required={
+        "position_embedding_type": "absolute",
+        "is_decoder": False,
+        "add_cross_attention": False,
+        "tie_word_embeddings": True,
+    },
+    weight_names={
+        "embed.words.weight": "embeddings.word_embeddings.weight",
+        "embed.positions.weight": "embeddings.position_embeddings.weight",
+        "embed.segments.weight": "embeddings.token_type_embeddings.weight",
+        "embed.norm.weight": "embeddings.LayerNorm.weight",
+        "embed.norm.bias": "embeddings.LayerNorm.bias",
+        **{
+            f"encoder.layers.{{i}}.{ours}.{kind}": (
+                Rows(tuple(f"{_ATTENTION}self.{part}.{kind}" for part in ("query", "key", "value")))
+                if ours == "attention.qkv"
+                else f"encoder.layer.{{i}}.{theirs}.{kind}"
+            )
+            for ours, theirs in {
+                "attention.qkv": "",
+                "attention.out": "attention.output.dense",
+                "attention_norm": "attention.output.LayerNorm",
+                "feedforward.up": "intermediate.dense",
+                "feedforward.down": "output.dense",
+                "feedforward_norm": "output.LayerNorm",
+            }.items()
+            for kind in ("weight", "bias")
+        },
+    },
+    ways_out={
+        "features": WayOut(
+            "BertModel",
+            lambda config, trunk, classes: Pooler(config.width),
+            {"dense.weight": "pooler.dense.weight", "dense.bias": "pooler.dense.bias"},
+            bare=True,
+        ),
+        "masked_token": WayOut(
+            "BertForMaskedLM",
+            _masked_token,
+            {
+                "dense.weight": "/cls.predictions.transform.dense.weight",
+                "dense.bias": "/cls.predictions.transform.dense.bias",
+                "norm.weight": "/cls.predictions.transform.LayerNorm.weight",
+                "norm.bias": "/cls.predictions.transform.LayerNorm.bias",
+                "scores.bias": "/cls.predictions.bias",
+            },
+        ),
+        "class": WayOut(
+            "BertForSequenceClassification",
+            _class,
+            {
+                "pool.dense.weight": "pooler.dense.weight",
+                "pool.dense.bias": "pooler.dense.bias",
+                "scores.weight": "/classifier.weight",
+                "scores.bias": "/classifier.bias",
+            },
+        ),
+    },
+    presets={
+        "bert-tiny": _sizes(2, 128),
+        "bert-mini": _sizes(4, 256),
+        "bert-small": _sizes(4, 512),
+        "bert-medium": _sizes(8, 512),
+        "bert-base": _sizes(12, 768),
+        "bert-large": _sizes(24, 1024),
+    },
+)

@@ -1,0 +1,335 @@
+"""A model folder is a Hugging Face folder: `config.json` and `model.safetensors`, read and written without conversion."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from patchword.errors import UserError, did_you_mean
+from patchword.models.family import Family, Key, Model, families
+from patchword.models.weights import Get, Rule
+from patchword.nn.config import TransformerConfig
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+CONFIG = "config.json"
+
+# Buffers that old versions of transformers wrote among the weights; nothing is learnt in them.
+_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
+# What LayerNorm's weight and bias are called in files converted from TensorFlow checkpoints.
+_OLD_ENDINGS = {".gamma": ".weight", ".beta": ".bias"}
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `config.json` says, in our words."""
+
+    family: Family
+    config: TransformerConfig
+    way_out: str
+    labels: tuple[str, ...]
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model from a folder, and what became of each tensor."""
+
+    model: Model
+    taken: tuple[str, ...]
+    """Our names of the parameters that were read."""
+    new: tuple[str, ...]
+    """Our names of head parameters that were not there and begin at random."""
+    unused: tuple[str, ...]
+    """Their names of tensors in the file that nothing asked for."""
+
+
+def find_folder(start: str | os.PathLike[str]) -> Path:
+    """A folder on this machine, or the local copy of a hub repository ("google-bert/bert-base-uncased").
+
+    Raises:
+        UserError: there is neither.
+    """
+    folder = Path(start)
+    if folder.is_dir():
+        if not (folder / CONFIG).is_file():
+            raise UserError(f"{folder} is no model folder: it has no {CONFIG}.")
+        return folder
+    name = str(start)
+    if name.count("/") > 1 or name.startswith((".", "/", "~")) or folder.exists():
+        raise UserError(f"There is no model folder {name}.")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        wanted = ["*.json", "*.safetensors", "vocab.txt"]
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(
+            f"'{name}' is no folder here, and no model of that name could be fetched from the Hugging Face hub "
+            f"({type(error).__name__}). Check the spelling, or the network if it is a hub name."
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        UserError: no such file, not JSON, or not an object.
+    """
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path.parent} has no {path.name}.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} can not be read as JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds no JSON object.")
+    return value
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file so that a kill at any moment leaves the old one or the new one, whole."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)  # mkstemp's own mode keeps everyone else out
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object, atomically."""
+    write_file(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+# ------------------------------------------------------------------------------------------------ config.json
+
+
+def describe(folder: Path) -> Description:
+    """Read `config.json`, as transformers 4 or 5 wrote it.
+
+    Raises:
+        UserError: an architecture or a setting that is not supported, or fields that contradict each other.
+    """
+    raw = read_json(folder / CONFIG)
+    where = folder / CONFIG
+    kind = raw.get("model_type")
+    if kind not in families():
+        known = ", ".join(sorted(families()))
+        near = did_you_mean(str(kind), families()).rstrip("?")
+        raise UserError(f"{where}: model_type '{kind}' is not supported{near}. Supported: {known}.")
+    family = families()[kind]
+    for key, value in family.required.items():
+        if raw.get(key, value) not in (value, None):
+            raise UserError(f"{where}: {key} is {raw[key]!r}; only {value!r} is supported for {kind} models.")
+    fields = {}
+    for ours, theirs in family.config_names.items():
+        name = theirs.name if isinstance(theirs, Key) else theirs
+        if raw.get(name) is not None:
+            fields[ours] = theirs.read(raw[name]) if isinstance(theirs, Key) else raw[name]
+    config = make_config(family.config, fields, str(where))
+    architectures = raw.get("architectures") or []
+    by_architecture = {way.architecture: name for name, way in family.ways_out.items()}
+    way_out = next((by_architecture[a] for a in architectures if a in by_architecture), "features")
+    id2label = raw.get("id2label") or {}
+    labels = tuple(str(id2label[key]) for key in sorted(id2label, key=int))
+    return Description(family, config, way_out, labels, raw.get("problem_type"))
+
+
+def make_config(
+    kind: type[TransformerConfig], fields: Mapping[str, Any], where: str, base: TransformerConfig | None = None
+) -> TransformerConfig:
+    """A checked config from fields, or from another one with some fields changed.
+
+    Raises:
+        UserError: a field is missing, of the wrong type, or contradicts another.
+    """
+    try:
+        return kind(**((base.model_dump() if base else {}) | dict(fields)))
+    except pydantic.ValidationError as error:
+        problems = "; ".join(
+            ".".join(str(part) for part in e["loc"]) + (": " if e["loc"] else "") + e["msg"].removeprefix("Value error, ")
+            for e in error.errors()
+        )
+        raise UserError(f"{where}: {problems}.") from error
+
+
+def config_json(model: Model) -> dict[str, Any]:
+    """The `config.json` that transformers 4 and 5 both read."""
+    family = model.family
+    fields: dict[str, Any] = {
+        "architectures": [family.way_out(model.way_out).architecture],
+        "model_type": family.model_type,
+        "torch_dtype": "float32",
+    }
+    for ours, theirs in family.config_names.items():
+        value = getattr(model.config, ours)
+        if isinstance(theirs, Key):
+            fields[theirs.name] = theirs.write(value)
+        else:
+            fields[theirs] = value
+    if model.labels:
+        fields["id2label"] = {str(i): label for i, label in enumerate(model.labels)}
+        fields["label2id"] = {label: i for i, label in enumerate(model.labels)}
+    if model.problem:
+        fields["problem_type"] = model.problem
+    return fields
+
+
+# ------------------------------------------------------------------------------------------------ weights
+
+
+def tensors_of(model: Model) -> dict[str, Tensor]:
+    """Every learnt tensor under its Hugging Face name, on the CPU; shared ones once."""
+    family = model.family
+    bare = family.way_out(model.way_out).bare
+    table = family.table(model.config, model.way_out, "" if bare else family.prefix)
+    tensors: dict[str, Tensor] = {}
+    for name, parameter in model.named_parameters():
+        tensors |= table[name].write(parameter.detach().cpu())
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
+def write_model(model: Model, folder: Path) -> None:
+    """Write `config.json` and `model.safetensors`, each atomically."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tensors(tensors_of(model), folder / WEIGHTS)
+    write_json(folder / CONFIG, config_json(model))
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write a safetensors file so that a kill or a full disk leaves the old one or the new one, whole."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        save_file(dict(tensors), temporary, metadata={"format": "pt"})
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except SafetensorError as error:
+        raise OSError(f"{path} could not be written: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_model(
+    folder: Path,
+    *,
+    way_out: str | None = None,
+    labels: tuple[str, ...] | None = None,
+    problem: str | None = None,
+    device: torch.device | str = "cpu",
+    **changes: Any,
+) -> Loaded:
+    """Build the model of a folder and fill it.
+
+    Args:
+        folder: with `config.json` and `model.safetensors` (or its shards and their index).
+        way_out: another head than the folder's; what is not in the file then begins at random.
+        labels: names of the classes for such a head. The folder's own class head is kept only if they are equal.
+        problem: what the scores mean (`Model`).
+        device: where the model goes.
+        changes: fields of the config to change, e.g. `dropout=0.0` or `image_size=(64, 64)`.
+
+    Raises:
+        UserError: a tensor of the trunk (or, when the folder's own head is read, of the head) is missing or has
+            another shape; the message names it.
+    """
+    description = describe(folder)
+    family = description.family
+    config = description.config
+    if changes:
+        config = make_config(family.config, changes, str(folder / CONFIG), base=config)
+    with torch.device(device):
+        model = Model(
+            family,
+            config,
+            way_out or description.way_out,
+            description.labels if labels is None else labels,
+            problem or description.problem,
+        )
+    with ExitStack() as stack:
+        names, get = _open_weights(folder, stack)
+        prefixed = any(name.startswith(family.prefix) for name in names)
+        table = family.table(config, model.way_out, family.prefix if prefixed else "")
+        replaced = model.head.per_label if labels is not None and labels != description.labels else ()
+        taken, new, read = [], [], set[str]()
+        for name, parameter in model.named_parameters():
+            rule = table[name]
+            if name.startswith("head."):
+                absent = not names.keys() >= set(rule.names())
+                may_be_new = way_out not in (None, description.way_out) or model.way_out == "features"
+                if name.removeprefix("head.") in replaced or (absent and may_be_new):
+                    new.append(name)
+                    continue
+            _fill(parameter, rule, names, get, folder)
+            taken.append(name)
+            read.update(rule.names())
+    unused = sorted(name for name in names if name not in read and not name.endswith(_BUFFERS))
+    return Loaded(model, tuple(taken), tuple(new), tuple(unused))
+
+
+def _fill(parameter: Tensor, rule: Rule, names: Mapping[str, str], get: Get, folder: Path) -> None:
+    missing = [name for name in rule.names() if name not in names]
+    if missing:
+        raise UserError(f"{folder}: the weights hold no tensor '{missing[0]}', which the model needs.")
+    tensor = rule.read(get, parameter.shape)
+    if tensor.shape != parameter.shape:
+        raise UserError(
+            f"{folder}: '{rule.names()[0]}' is {list(tensor.shape)} in the weights, but {CONFIG} asks for "
+            f"{list(parameter.shape)}."
+        )
+    with torch.no_grad():
+        parameter.copy_(tensor)
+
+
+def _open_weights(folder: Path, stack: ExitStack) -> tuple[dict[str, str], Get]:
+    """The tensors' names (today's spelling -> the file's own) and how to read one."""
+    if (folder / WEIGHTS).is_file():
+        files = [WEIGHTS]
+    elif (folder / INDEX).is_file():
+        files = sorted(set(read_json(folder / INDEX)["weight_map"].values()))
+    elif (folder / "pytorch_model.bin").is_file():
+        raise UserError(
+            f"{folder} has its weights in pytorch_model.bin, a pickle, which can run any code when opened. Convert it "
+            "where you trust it: transformers' AutoModel.from_pretrained(folder).save_pretrained(new_folder)."
+        )
+    else:
+        raise UserError(f"{folder} has no {WEIGHTS}.")
+    spelling, handles = {}, {}
+    for file in files:
+        try:
+            handle = stack.enter_context(safe_open(folder / file, framework="pt"))
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{folder / file} can not be read: {error}. Is it complete?") from error
+        for name in handle.keys():  # noqa: SIM118 (not a dict)
+            modern = name
+            for old, new in _OLD_ENDINGS.items():
+                if name.endswith(old):
+                    modern = name.removesuffix(old) + new
+            spelling[modern] = name
+            handles[modern] = handle
+
+    def get(name: str) -> Tensor:
+        tensor: Tensor = handles[name].get_tensor(spelling[name])
+        return tensor.float() if tensor.is_floating_point() else tensor
+
+    return spelling, get

@@ -1,0 +1,154 @@
+"""ViT: an image is worth 16x16 words (Dosovitskiy et al. 2021, table 1); tiny and small are DeiT's (Touvron et al.).
+
+Pre-norm layers with biases and GELU over a class token and the patches; learned positions; a norm at the end. A class
+is read from the class token.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from pydantic import model_validator
+from torch import Tensor, nn
+
+from patchword.models.family import Family, Key, WayOut
+from patchword.models.heads import ClassHead, Pooler
+from patchword.models.stems import PatchEmbedding
+from patchword.models.weights import Batched, GridPositions, Rows
+from patchword.nn.attention import SelfAttention
+from patchword.nn.block import Block, pre_norm
+from patchword.nn.config import Positive, Probability, TransformerConfig
+from patchword.nn.feedforward import FeedForward
+from patchword.nn.packing import Packed
+from patchword.nn.transformer import Transformer
+
+
+class ViTConfig(TransformerConfig):
+    """Sizes of a ViT; pictures in pixels, height before width."""
+
+    dropout: Probability = 0.0
+    attention_dropout: Probability = 0.0
+    image_size: tuple[Positive, Positive] = (224, 224)
+    patch_size: Positive = 16
+    channels: Positive = 3
+
+    @model_validator(mode="after")
+    def _patches_cover_the_picture(self) -> ViTConfig:
+        if any(side % self.patch_size for side in self.image_size):
+            raise ValueError(f"pictures of {self.image_size} pixels can not be cut into patches of {self.patch_size}")
+        return self
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of one picture: the class token and the patches."""
+        return 1 + (self.image_size[0] // self.patch_size) * (self.image_size[1] // self.patch_size)
+
+
+class ViT(nn.Module):
+    """Patches in both directions, norm before each sub-layer (Dosovitskiy et al. 2021, equations 1 to 4)."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        norm = partial(nn.LayerNorm, config.width, eps=config.norm_eps)
+        self.embed = PatchEmbedding(
+            config.image_size, config.patch_size, config.channels, config.width, dropout=config.dropout
+        )
+        self.encoder = Transformer(
+            config.depth,
+            lambda: Block(
+                attention=SelfAttention(config.width, config.heads, dropout=config.attention_dropout),
+                feedforward=FeedForward(config.width, config.hidden, activation=config.activation),
+                norm=norm,
+                order=pre_norm,
+                dropout=config.dropout,
+            ),
+            norm=norm,
+        )
+
+    def forward(self, pixels: Tensor) -> Packed:
+        """`[N, channels, height, width]` -> N sequences of vectors, `[T, width]`."""
+        hidden: Packed = self.encoder(self.embed(pixels))
+        return hidden
+
+
+def _image_size(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
+
+
+def _sizes(depth: int, width: int, heads: int, patch: int, hidden: int | None = None) -> ViTConfig:
+    return ViTConfig(depth=depth, width=width, heads=heads, hidden=hidden or 4 * width, patch_size=patch)
+
+
+_ATTENTION = "encoder.layer.{i}.attention.attention."
+
+FAMILY = Family(
+    model_type="vit",
+    modality="image",
+    config=ViTConfig,
+    trunk=ViT,
+    prefix="vit.",
+    config_names={
+        "width": "hidden_size",
+        "depth": "num_hidden_layers",
+        "heads": "num_attention_heads",
+        "hidden": "intermediate_size",
+        "activation": "hidden_act",
+        "norm_eps": "layer_norm_eps",
+        "dropout": "hidden_dropout_prob",
+        "attention_dropout": "attention_probs_dropout_prob",
+        "init_std": "initializer_range",
+        "image_size": Key("image_size", _image_size, lambda size: size[0] if size[0] == size[1] else list(size)),
+        "patch_size": "patch_size",
+        "channels": "num_channels",
+    },
+    required={"qkv_bias": True, "pooler_act": "tanh"},
+    weight_names={
+        "embed.class_token": Batched("embeddings.cls_token", 2),
+        "embed.positions.weight": GridPositions("embeddings.position_embeddings"),
+        "embed.project.weight": "embeddings.patch_embeddings.projection.weight",
+        "embed.project.bias": "embeddings.patch_embeddings.projection.bias",
+        **{
+            f"encoder.layers.{{i}}.{ours}.{kind}": (
+                Rows(tuple(f"{_ATTENTION}{part}.{kind}" for part in ("query", "key", "value")))
+                if ours == "attention.qkv"
+                else f"encoder.layer.{{i}}.{theirs}.{kind}"
+            )
+            for ours, theirs in {
+                "attention.qkv": "",
+                "attention.out": "attention.output.dense",
+                "attention_norm": "layernorm_before",
+                "feedforward.up": "intermediate.dense",
+                "feedforward.down": "output.dense",
+                "feedforward_norm": "layernorm_after",
+            }.items()
+            for kind in ("weight", "bias")
+        },
+        "encoder.norm.weight": "layernorm.weight",
+        "encoder.norm.bias": "layernorm.bias",
+    },
+    ways_out={
+        "features": WayOut(
+            "ViTModel",
+            lambda config, trunk, classes: Pooler(config.width),
+            {"dense.weight": "pooler.dense.weight", "dense.bias": "pooler.dense.bias"},
+            bare=True,
+        ),
+        "class": WayOut(
+            "ViTForImageClassification",
+            lambda config, trunk, classes: ClassHead(config.width, classes),
+            {"scores.weight": "/classifier.weight", "scores.bias": "/classifier.bias"},
+        ),
+    },
+    presets={
+        "vit-tiny-16": _sizes(12, 192, 3, 16),
+        "vit-tiny-32": _sizes(12, 192, 3, 32),
+        "vit-small-16": _sizes(12, 384, 6, 16),
+        "vit-small-32": _sizes(12, 384, 6, 32),
+        "vit-base-16": _sizes(12, 768, 12, 16),
+        "vit-base-32": _sizes(12, 768, 12, 32),
+        "vit-large-16": _sizes(24, 1024, 16, 16),
+        "vit-large-32": _sizes(24, 1024, 16, 32),
+        "vit-huge-14": _sizes(32, 1280, 16, 14),
+    },
+)

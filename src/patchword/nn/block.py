@@ -1,0 +1,61 @@
+"""One layer: attention, then feed-forward, each with a norm and a way around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from patchword.nn.packing import Layout
+
+SubLayer = Callable[[Tensor], Tensor]
+Order = Callable[[Tensor, nn.Module, SubLayer], Tensor]
+
+
+def post_norm(x: Tensor, norm: nn.Module, sublayer: SubLayer) -> Tensor:
+    """norm(x + f(x)): the original Transformer, BERT, GPT-1 (Vaswani et al. 2017, section 3.1)."""
+    output: Tensor = norm(x + sublayer(x))
+    return output
+
+
+def pre_norm(x: Tensor, norm: nn.Module, sublayer: SubLayer) -> Tensor:
+    """x + f(norm(x)): ViT, GPT-2 and most since (Xiong et al. 2020)."""
+    return x + sublayer(norm(x))
+
+
+class Block(nn.Module):
+    """A Transformer layer from its parts.
+
+    Args:
+        attention: called with `(hidden_states, layout)`.
+        feedforward: called with `hidden_states`.
+        norm: makes one norm; called for each sub-layer.
+        order: `pre_norm` or `post_norm`.
+        dropout: on what each sub-layer adds, while training.
+    """
+
+    def __init__(
+        self,
+        *,
+        attention: nn.Module,
+        feedforward: nn.Module,
+        norm: Callable[[], nn.Module],
+        order: Order,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.attention = attention
+        self.attention_norm = norm()
+        self.feedforward = feedforward
+        self.feedforward_norm = norm()
+        self.order = order
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden_states: Tensor, layout: Layout) -> Tensor:
+        """`[T, width]` -> `[T, width]`."""
+        hidden_states = self.order(
+            hidden_states, self.attention_norm, lambda x: self.dropout(self.attention(x, layout))
+        )
+        return self.order(
+            hidden_states, self.feedforward_norm, lambda x: self.dropout(self.feedforward(x))
+        )

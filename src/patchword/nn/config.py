@@ -1,0 +1,46 @@
+"""The numbers that every Transformer has."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Positive = Annotated[int, Field(gt=0)]
+Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class TransformerConfig(BaseModel):
+    """Sizes of a stack of Transformer layers, checked when made and never changed afterwards.
+
+    A family adds the fields of its own way in (a vocabulary, an image size) and composes its parts from them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: Positive
+    """Numbers per token (`d_model`, "hidden size")."""
+    depth: Positive
+    """Layers."""
+    heads: Positive
+    hidden: Positive
+    """Inner width of the feed-forward part, usually 4 x width."""
+    activation: str = "gelu"
+    norm_eps: float = Field(1e-12, gt=0.0)
+    dropout: Probability = 0.1
+    """On the embeddings and after each sub-layer, while training."""
+    attention_dropout: Probability = 0.1
+    """On the attention weights, while training."""
+    init_std: float = Field(0.02, gt=0.0)
+    """Standard deviation of new weights (a normal cut at two deviations)."""
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> TransformerConfig:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} can not be shared equally among {self.heads} heads")
+        return self
+
+    @property
+    def head_width(self) -> int:
+        """Numbers per head."""
+        return self.width // self.heads

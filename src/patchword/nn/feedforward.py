@@ -1,0 +1,41 @@
+"""The part of a layer that looks at one token at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_new": partial(F.gelu, approximate="tanh"),
+    "gelu_pytorch_tanh": partial(F.gelu, approximate="tanh"),
+    "relu": F.relu,
+    "silu": F.silu,
+    "tanh": F.tanh,
+}
+"""Functions by the names that configs of published models use."""
+
+
+class FeedForward(nn.Module):
+    """W_2 f(W_1 x + b_1) + b_2 (Vaswani et al. 2017, equation 2).
+
+    Args:
+        width: numbers per token in and out.
+        hidden: numbers in between.
+        activation: a name in `ACTIVATIONS`.
+        bias: whether the products add one.
+    """
+
+    def __init__(self, width: int, hidden: int, *, activation: str = "gelu", bias: bool = True) -> None:
+        super().__init__()
+        self.up = nn.Linear(width, hidden, bias=bias)
+        self.activation = ACTIVATIONS[activation]
+        self.down = nn.Linear(hidden, width, bias=bias)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """`[T, width]` -> `[T, width]`."""
+        output: Tensor = self.down(self.activation(self.up(hidden_states)))
+        return output

@@ -1,0 +1,104 @@
+"""Sequences of any length, end to end: padding never enters the core.
+
+Shapes: N sequences of l_1 .. l_N tokens, T = l_1 + .. + l_N tokens in all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+
+class Layout:
+    """Where each sequence of a packed batch starts and ends.
+
+    It is made on the host, where the lengths are known without asking the device, so that nothing that reads it
+    waits for the device.
+
+    Args:
+        lengths: tokens of each sequence, each at least 1.
+        device: where the tensors that go with it live.
+    """
+
+    def __init__(self, lengths: Sequence[int], device: torch.device | str = "cpu") -> None:
+        if not lengths or min(lengths) < 1:
+            raise ValueError(f"a packed batch needs sequences of at least one token, got lengths {list(lengths)}")
+        self.lengths: tuple[int, ...] = tuple(int(length) for length in lengths)
+        self.device = torch.device(device)
+
+    def __len__(self) -> int:
+        """Number of sequences, N."""
+        return len(self.lengths)
+
+    @cached_property
+    def tokens(self) -> int:
+        """Number of tokens, T."""
+        return sum(self.lengths)
+
+    @cached_property
+    def longest(self) -> int:
+        """Tokens of the longest sequence."""
+        return max(self.lengths)
+
+    @cached_property
+    def cu_seqlens(self) -> Tensor:
+        """`[N + 1]` int32: sequence n is tokens `cu_seqlens[n] : cu_seqlens[n + 1]`."""
+        return torch.tensor((0, *self.lengths)).cumsum(0).to(self.device, torch.int32)
+
+    @cached_property
+    def starts(self) -> Tensor:
+        """`[N]`: the index of each sequence's first token."""
+        return self.cu_seqlens[:-1].long()
+
+    @cached_property
+    def sequence_ids(self) -> Tensor:
+        """`[T]`: which sequence a token belongs to."""
+        counts = torch.tensor(self.lengths, device=self.device)
+        return torch.arange(len(self), device=self.device).repeat_interleave(counts, output_size=self.tokens)
+
+    @cached_property
+    def positions(self) -> Tensor:
+        """`[T]`: each token's index within its own sequence."""
+        return torch.arange(self.tokens, device=self.device) - self.starts[self.sequence_ids]
+
+    @cached_property
+    def runs(self) -> tuple[tuple[int, int], ...]:
+        """Neighbours of one length, as (number of sequences, length): each run is a dense block without padding.
+
+        A batch of images is one run. A loader that sorts a batch by length makes the runs long.
+        """
+        return tuple((len(list(group)), length) for length, group in groupby(self.lengths))
+
+    def to(self, device: torch.device | str) -> Layout:
+        """The same layout for tensors on another device."""
+        return self if torch.device(device) == self.device else Layout(self.lengths, device)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A packed batch: `values` is `[T, ...]`, `layout` says which rows belong together."""
+
+    values: Tensor
+    layout: Layout
+
+    @classmethod
+    def from_sequences(cls, sequences: Sequence[Tensor]) -> Packed:
+        """Lay tensors of shape `[l_n, ...]` end to end."""
+        return cls(torch.cat(list(sequences)), Layout([len(s) for s in sequences], sequences[0].device))
+
+    def sequences(self) -> tuple[Tensor, ...]:
+        """The sequences again, each `[l_n, ...]`."""
+        return self.values.split(self.layout.lengths)
+
+    def first(self) -> Tensor:
+        """`[N, ...]`: the first token of each sequence (the class token, where there is one)."""
+        return self.values[self.layout.starts]
+
+    def to(self, device: torch.device | str) -> Packed:
+        """The same batch on another device; copies from pinned memory do not wait."""
+        return Packed(self.values.to(device, non_blocking=True), self.layout.to(device))
