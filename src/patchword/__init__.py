@@ -1,0 +1,52 @@
+"""One Transformer for patches and words: pretrain once, fine-tune many times.
+
+    import patchword as pw
+
+    pw.pretrain("notes/", model="bert-mini", minutes=10, out="runs/base")
+    pw.finetune("runs/base", "tickets.csv", out="runs/tickets")
+    pw.load("runs/tickets").predict(["The invoice is wrong again."])
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from patchword.errors import UserError
+    from patchword.models.family import presets
+    from patchword.tasks.predictor import Predictor, evaluate, load
+    from patchword.training.stages import Result, finetune, pretrain, resume
+
+# torch takes two seconds to import; nothing that does not need it should wait for it.
+_WHERE = {
+    "UserError": "patchword.errors",
+    "presets": "patchword.models.family",
+    "Predictor": "patchword.tasks.predictor",
+    "evaluate": "patchword.tasks.predictor",
+    "load": "patchword.tasks.predictor",
+    "Result": "patchword.training.stages",
+    "finetune": "patchword.training.stages",
+    "pretrain": "patchword.training.stages",
+    "resume": "patchword.training.stages",
+}
+__all__ = [
+    "Predictor",
+    "Result",
+    "UserError",
+    "__version__",
+    "evaluate",
+    "finetune",
+    "load",
+    "presets",
+    "pretrain",
+    "resume",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(importlib.import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'patchword' has no attribute '{name}'")

@@ -8,29 +8,27 @@ from __future__ import annotations
 
 from functools import partial
 
-from pydantic import Field
 from torch import Tensor, nn
 
+from patchword.models.config import TextConfig
 from patchword.models.family import Family, WayOut
 from patchword.models.heads import ClassHead, MaskedTokenHead, Pooler
 from patchword.models.stems import WordEmbedding
 from patchword.models.weights import Rows
 from patchword.nn.attention import SelfAttention
 from patchword.nn.block import Block, post_norm
-from patchword.nn.config import Positive, TransformerConfig
+from patchword.nn.config import Positive
 from patchword.nn.feedforward import FeedForward
 from patchword.nn.packing import Packed
 from patchword.nn.positions import LearnedPositions
 from patchword.nn.transformer import Transformer
 
 
-class BertConfig(TransformerConfig):
+class BertConfig(TextConfig):
     """Sizes of a BERT."""
 
     vocab_size: Positive = 30522
-    max_length: Positive = 512
     segments: Positive = 2
-    pad_token_id: int = Field(0, ge=0)
 
 
 class Bert(nn.Module):

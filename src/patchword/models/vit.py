@@ -9,40 +9,26 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from pydantic import model_validator
 from torch import Tensor, nn
 
+from patchword.models.config import ImageConfig
 from patchword.models.family import Family, Key, WayOut
 from patchword.models.heads import ClassHead, Pooler
 from patchword.models.stems import PatchEmbedding
 from patchword.models.weights import Batched, GridPositions, Rows
 from patchword.nn.attention import SelfAttention
 from patchword.nn.block import Block, pre_norm
-from patchword.nn.config import Positive, Probability, TransformerConfig
+from patchword.nn.config import Probability
 from patchword.nn.feedforward import FeedForward
 from patchword.nn.packing import Packed
 from patchword.nn.transformer import Transformer
 
 
-class ViTConfig(TransformerConfig):
-    """Sizes of a ViT; pictures in pixels, height before width."""
+class ViTConfig(ImageConfig):
+    """Sizes of a ViT."""
 
     dropout: Probability = 0.0
     attention_dropout: Probability = 0.0
-    image_size: tuple[Positive, Positive] = (224, 224)
-    patch_size: Positive = 16
-    channels: Positive = 3
-
-    @model_validator(mode="after")
-    def _patches_cover_the_picture(self) -> ViTConfig:
-        if any(side % self.patch_size for side in self.image_size):
-            raise ValueError(f"pictures of {self.image_size} pixels can not be cut into patches of {self.patch_size}")
-        return self
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of one picture: the class token and the patches."""
-        return 1 + (self.image_size[0] // self.patch_size) * (self.image_size[1] // self.patch_size)
 
 
 class ViT(nn.Module):

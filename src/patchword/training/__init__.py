@@ -1,0 +1,1 @@
+"""How it learns: one loop for both stages, and what it needs."""

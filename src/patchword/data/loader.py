@@ -1,0 +1,190 @@
+"""From a set of examples to batches, in an order fixed by (seed, epoch, position)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from patchword.data.shuffle import Permutation
+from patchword.nn.packing import Layout, Packed
+
+_LOOK_AHEAD = 4096  # examples whose lengths are looked up at once
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step of training reads.
+
+    Args:
+        inputs: what the trunk takes; a `Packed` holds `[T]`, a tensor `[N, ...]`.
+        targets: one a label: `[N, ...]`, or `[n]` where `at` says at which tokens.
+        lengths: tokens of each of the N examples.
+        at: `[n]` ascending token indices of the targets; None where a target belongs to an example.
+    """
+
+    inputs: tuple[Packed | Tensor, ...]
+    targets: Tensor
+    lengths: tuple[int, ...]
+    at: Tensor | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens, T."""
+        return sum(self.lengths)
+
+    @property
+    def labels(self) -> int:
+        """Number of targets: what a sum of losses is divided by."""
+        return len(self.targets)
+
+    def split(self, max_tokens: int) -> list[Batch]:
+        """Micro-batches of at most so many tokens (or of one example), which together are this batch."""
+        parts, first, size = [], 0, 0
+        for n, length in enumerate(self.lengths):
+            if n > first and size + length > max_tokens:
+                parts.append(self._slice(first, n))
+                first, size = n, 0
+            size += length
+        return [self] if first == 0 else [*parts, self._slice(first, len(self.lengths))]
+
+    def _slice(self, first: int, last: int) -> Batch:
+        start, stop = sum(self.lengths[:first]), sum(self.lengths[:last])
+        lengths = self.lengths[first:last]
+
+        def cut(values: Packed | Tensor) -> Packed | Tensor:
+            if isinstance(values, Packed):
+                return Packed(values.values[start:stop], Layout(lengths, values.layout.device))
+            return values[first:last]
+
+        inputs = tuple(cut(values) for values in self.inputs)
+        if self.at is None:
+            return Batch(inputs, self.targets[first:last], lengths)
+        inside = (self.at >= start) & (self.at < stop)
+        return Batch(inputs, self.targets[inside], lengths, self.at[inside] - start)
+
+    def to(self, device: torch.device) -> Batch:
+        """On the device that computes; nothing is copied where it is there already."""
+        if device.type == "cpu":
+            return self
+        return replace(
+            self,
+            inputs=tuple(values.to(device) for values in self.inputs),
+            targets=self.targets.to(device, non_blocking=True),
+            at=None if self.at is None else self.at.to(device, non_blocking=True),
+        )
+
+
+class Examples(Protocol):
+    """A set of examples that a task has prepared."""
+
+    def __len__(self) -> int: ...
+
+    def lengths(self, ids: np.ndarray) -> np.ndarray:
+        """Tokens that each example will have in a batch, special tokens included, `[n]`."""
+
+    def batch(self, ids: np.ndarray, key: tuple[int, int]) -> Batch:
+        """Make a batch; what is random in it depends on `key` = (seed, epoch) and the ids alone."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where in the data a run stands: `index` examples of this epoch's order have been read."""
+
+    epoch: int = 0
+    index: int = 0
+
+    def state(self) -> dict[str, int]:
+        """For a checkpoint."""
+        return {"epoch": self.epoch, "index": self.index}
+
+
+class Loader:
+    """Batches of a token budget, for ever.
+
+    Args:
+        examples: the set.
+        seed: fixes every epoch's order.
+        batch_tokens: a batch holds as many examples as fit in so many tokens, at least one. None of them is padded.
+        batch_size: and at most so many examples.
+        workers: threads that prepare batches ahead; the order does not depend on them. 0: prepared when asked for.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        *,
+        seed: int,
+        batch_tokens: int,
+        batch_size: int | None = None,
+        workers: int = 0,
+    ) -> None:
+        self.examples = examples
+        self.seed = seed
+        self.batch_tokens = batch_tokens
+        self.batch_size = batch_size or len(examples)
+        self.workers = workers
+
+    def plan(self, position: Position) -> Iterator[tuple[np.ndarray, int, Position]]:
+        """Which examples make up each batch: (their ids, their epoch, where the next batch starts)."""
+        size = len(self.examples)
+        epoch, index = position.epoch, position.index
+        while True:
+            order = Permutation(size, self.seed, epoch)
+            while index < size:
+                ids = order[np.arange(index, min(index + min(_LOOK_AHEAD, self.batch_size), size))]
+                fits = int(np.searchsorted(np.cumsum(self.examples.lengths(ids)), self.batch_tokens, "right"))
+                ids = ids[: max(1, fits)]
+                index += len(ids)
+                after = Position(epoch, index) if index < size else Position(epoch + 1, 0)
+                yield ids, epoch, after
+            epoch, index = epoch + 1, 0
+
+    def batches(self, position: Position) -> Iterator[tuple[Batch, Position]]:
+        """Batches from a position on, each with the position after it."""
+        plan = self.plan(position)
+        if self.workers == 0:
+            for ids, epoch, after in plan:
+                yield self._make(ids, epoch), after
+        with ThreadPoolExecutor(self.workers) as pool:
+            ahead: deque[tuple[Any, Position]] = deque()
+            try:
+                for ids, epoch, after in plan:
+                    ahead.append((pool.submit(self._make, ids, epoch), after))
+                    if len(ahead) > 2 * self.workers:
+                        future, position = ahead.popleft()
+                        yield future.result(), position
+            finally:
+                for future, _ in ahead:
+                    future.cancel()
+
+    def _make(self, ids: np.ndarray, epoch: int) -> Batch:
+        return self.examples.batch(ids, (self.seed, epoch))
+
+
+def in_order(
+    examples: Examples, batch_tokens: int, ids: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, Batch]]:
+    """Every example once, for evaluation and prediction: (their ids, a batch), alike lengths together."""
+    ids = np.arange(len(examples)) if ids is None else ids
+    lengths = examples.lengths(ids)
+    order = np.argsort(lengths, kind="stable")
+    ids, lengths = ids[order], lengths[order]
+    start = 0
+    while start < len(ids):
+        stop = start + max(
+            1, int(np.searchsorted(np.cumsum(lengths[start : start + _LOOK_AHEAD]), batch_tokens, "right"))
+        )
+        yield ids[start:stop], examples.batch(ids[start:stop], (0, 0))
+        start = stop
+
+
+def by_length(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
+    """An order that puts equal lengths side by side, so that attention finds long runs of them."""
+    return np.argsort(np.asarray(lengths), kind="stable")

@@ -1,0 +1,36 @@
+"""What the configs of all families that read text, and of all that read images, have in common."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from patchword.nn.config import Positive, TransformerConfig
+
+
+class TextConfig(TransformerConfig):
+    """Sizes of a model that reads tokens."""
+
+    vocab_size: Positive
+    max_length: Positive = 512
+    """Tokens of the longest sequence."""
+    pad_token_id: int = Field(0, ge=0)
+    """Padding never enters the core; kept for those that pad."""
+
+
+class ImageConfig(TransformerConfig):
+    """Sizes of a model that reads patches; pictures in pixels, height before width."""
+
+    image_size: tuple[Positive, Positive] = (224, 224)
+    patch_size: Positive = 16
+    channels: Positive = 3
+
+    @model_validator(mode="after")
+    def _patches_cover_the_picture(self) -> ImageConfig:
+        if any(side % self.patch_size for side in self.image_size):
+            raise ValueError(f"pictures of {self.image_size} pixels can not be cut into patches of {self.patch_size}")
+        return self
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of one picture: the class token and the patches."""
+        return 1 + (self.image_size[0] // self.patch_size) * (self.image_size[1] // self.patch_size)

@@ -1,0 +1,212 @@
+"""What classifying texts and classifying images have in common: everything but the input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from patchword.data.loader import Batch, Examples
+from patchword.data.sources import Labelled, read_labelled
+from patchword.errors import UserError
+from patchword.models.family import Model
+from patchword.models.heads import ClassHead
+from patchword.tasks import floors
+from patchword.tasks.labels import MULTI, REGRESSION, SINGLE, LabelSet, split
+from patchword.tasks.metrics import probabilities, scores
+from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task
+
+VALIDATION_SHARE = 0.1
+_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    SINGLE: lambda logits, targets: F.cross_entropy(logits, targets, reduction="sum"),
+    # A row counts once, however many classes there are.
+    MULTI: lambda logits, targets: F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(1).sum(),
+    REGRESSION: lambda logits, targets: F.mse_loss(logits, targets, reduction="sum"),
+}
+
+
+class Classification(Task):
+    """A class, several classes or a number for each example, from the class head.
+
+    Args:
+        labels: names and problem.
+        shift, scale: a regression learns (target - shift) / scale, so that the unit of the target does not matter;
+            `finish` puts both into the head.
+    """
+
+    way_out = "class"
+    reads = "labelled"
+    validation_share = VALIDATION_SHARE
+
+    def __init__(self, labels: LabelSet, shift: float = 0.0, scale: float = 1.0) -> None:
+        self.label_set = labels
+        self.labels = labels.names
+        self.problem = labels.problem
+        self.shift, self.scale = shift, scale
+
+    @classmethod
+    def examples(cls, rows: Labelled, reader: Reader, ask: Ask, targets: np.ndarray | None = None) -> LabelledExamples:
+        """The rows as a model reads them."""
+        raise TypeError("a classification task says how its inputs are read")
+
+    @classmethod
+    def read(cls, data: Any, ask: Ask, need_labels: bool = True) -> Labelled:
+        """Rows of a file, with the columns that were asked for."""
+        rows = read_labelled(
+            data,
+            text_column=ask.text_column,
+            image_column=ask.image_column,
+            label_column=ask.label_column,
+            need_labels=need_labels,
+            where=ask.where,
+        )
+        if rows.modality != cls.modality:
+            raise UserError(f"{data}: these are {rows.modality}s, but {cls.name} reads {cls.modality}s.")
+        return rows
+
+    @classmethod
+    def prepare(cls, ask: Ask, reader: Reader, progress: Callable[[int], None]) -> Prepared:
+        """Read the rows, find the labels, and hold a part back for validation where none is given."""
+        rows = cls.read(ask.data, ask)
+        assert rows.labels is not None
+        column = rows.columns.get("label", "label")
+        label_set = LabelSet.find(rows.labels, column, ask.problem)
+        targets = label_set.encode(rows.labels, rows.origins)
+        notes = [*rows.notes, _told(label_set, targets)]
+        if ask.validation is None:
+            learn, hold = split(label_set, targets, cls.validation_share, ask.seed)
+            if not len(hold):
+                raise UserError(
+                    f"{ask.data}: {len(targets)} rows are too few to hold some back for validation; "
+                    "give more, or a file of their own (--validation)."
+                )
+            notes.append(
+                f"{len(hold):,} of {len(targets):,} rows held back for validation, in every class's proportion "
+                f"(seed {ask.seed})."
+            )
+            train, validation = rows.subset(learn), rows.subset(hold)
+            train_targets, validation_targets = targets[learn], targets[hold]
+        else:
+            train, train_targets = rows, targets
+            validation = cls.read(ask.validation, ask)
+            assert validation.labels is not None
+            validation_targets = label_set.encode(validation.labels, validation.origins)
+        task = cls(label_set)
+        if label_set.problem == REGRESSION:
+            task.shift = float(train_targets.mean())
+            task.scale = float(train_targets.std()) or 1.0
+        train_examples = cls.examples(train, reader, ask, task.scaled(train_targets))
+        validation_examples = cls.examples(validation, reader, ask, task.scaled(validation_targets))
+        notes += train_examples.notes
+        facts = {
+            "fingerprint": rows.fingerprint,
+            "columns": rows.columns,
+            "rows": len(train),
+            "validation_rows": len(validation),
+            **train_examples.facts,
+        }
+        return Prepared(task, train_examples, validation_examples, tuple(notes), facts)
+
+    def scaled(self, targets: np.ndarray) -> np.ndarray:
+        """Targets as they are learnt."""
+        return (targets - np.float32(self.shift)) / np.float32(self.scale) if self.problem == REGRESSION else targets
+
+    def loss(self, model: Model, batch: Batch) -> Tensor:
+        """Summed over the rows: cross-entropy, mean binary cross-entropy, or squared error."""
+        assert self.problem is not None
+        return _LOSSES[self.problem](model(*batch.inputs).float(), batch.targets)
+
+    def logits(self, model: Model, examples: Examples, compute: Compute) -> np.ndarray:
+        """What the model gives for every example, `[n, classes]`, in the order of the examples."""
+        out = np.empty((len(examples), len(self.labels)), np.float32)
+        for ids, batch in compute.over(model, examples):
+            out[ids] = model(*batch.inputs).float().cpu().numpy()
+        return out * np.float32(self.scale) + np.float32(self.shift) if self.problem == REGRESSION else out
+
+    def evaluate(self, model: Model, examples: Examples, compute: Compute) -> dict[str, float]:
+        """`metrics.scores` of the model's predictions."""
+        assert isinstance(examples, LabelledExamples) and self.problem is not None
+        targets = examples.targets
+        if self.problem == REGRESSION:
+            targets = targets * np.float32(self.scale) + np.float32(self.shift)
+        return scores(self.logits(model, examples, compute), targets, self.problem)
+
+    def better(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
+        """A higher main metric; among equals, a lower loss."""
+        assert self.problem is not None
+        return ({SINGLE: 1, MULTI: 1, REGRESSION: -1}[self.problem] * metrics[MAIN[self.problem]], -metrics["loss"])
+
+    def finish(self, model: Model) -> None:
+        """A regression's unit goes into the head: what is saved gives the number itself."""
+        if self.problem == REGRESSION:
+            assert isinstance(model.head, ClassHead)
+            with torch.no_grad():
+                model.head.scores.weight *= self.scale
+                model.head.scores.bias *= self.scale
+                model.head.scores.bias += self.shift
+            self.shift, self.scale = 0.0, 1.0
+
+    def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
+        """Validation scores, and beside them what simple methods reach on the same rows."""
+        train, validation = prepared.train, prepared.validation
+        assert isinstance(train, LabelledExamples) and isinstance(validation, LabelledExamples)
+        assert self.problem is not None
+        return {
+            "validation": self.evaluate(model, validation, compute),
+            "floors": floors.floors(
+                self.modality,
+                self.problem,
+                (train.raw(), train.targets),
+                (validation.raw(), validation.targets),
+                len(self.labels),
+                (self.shift, self.scale),
+            ),
+        }
+
+    def decode(self, logits: np.ndarray) -> list[dict[str, Any]]:
+        """Readable predictions: `label` and `confidence`, or `labels`, or `value`."""
+        assert self.problem is not None
+        chances = probabilities(logits, self.problem)
+        if self.problem == REGRESSION:
+            return [{"value": float(row[0])} for row in chances]
+        named = [dict(zip(self.labels, map(float, row), strict=True)) for row in chances]
+        if self.problem == MULTI:
+            return [{"labels": [k for k, p in row.items() if p > 0.5], "probabilities": row} for row in named]
+        return [
+            {"label": max(row, key=row.__getitem__), "confidence": max(row.values()), "probabilities": row}
+            for row in named
+        ]
+
+
+MAIN = {SINGLE: "accuracy", MULTI: "micro_f1", REGRESSION: "rmse"}
+"""The number that stands for a result."""
+
+
+class LabelledExamples(Examples):
+    """Rows with targets; `targets` is None where labels are what is asked for."""
+
+    targets: np.ndarray
+    notes: Sequence[str] = ()
+    facts: Mapping[str, Any] = {}
+
+    def raw(self) -> Any:
+        """The inputs as the floors read them: texts, or pixels `[n, numbers]`."""
+        raise TypeError("labelled examples know their inputs")
+
+
+def _told(labels: LabelSet, targets: np.ndarray) -> str:
+    if labels.problem == REGRESSION:
+        return (
+            f"The labels are decimals: a regression of '{labels.names[0]}' from {targets.min():.4g} to "
+            f"{targets.max():.4g}, mean {targets.mean():.4g}."
+        )
+    counts = targets.sum(0) if labels.problem == MULTI else np.bincount(targets, minlength=len(labels.names))
+    order = np.argsort(-counts, kind="stable")
+    shown = ", ".join(f"{labels.names[i]} {int(counts[i]):,}" for i in order[:6])
+    more = f", ... {labels.names[order[-1]]} {int(counts[order[-1]]):,}" if len(order) > 6 else ""
+    kind = "labels, several a row" if labels.problem == MULTI else "labels"
+    return f"{len(labels.names)} {kind}: {shown}{more}."

@@ -1,0 +1,92 @@
+"""What simple methods reach on the same rows: a score means little without it."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from patchword.models.family import Modality
+from patchword.tasks.labels import MULTI, REGRESSION
+from patchword.tasks.metrics import scores
+
+Rows = tuple[Any, np.ndarray]
+_MOST_ROWS = 20_000  # the floor of a large set is fitted on so many of its rows
+
+
+def floors(
+    modality: Modality, problem: str, train: Rows, test: Rows, classes: int, unit: tuple[float, float] = (0.0, 1.0)
+) -> dict[str, dict[str, float]]:
+    """Metrics (`metrics.scores`) of two simple methods that learn from the same rows.
+
+    "majority": always what is commonest. "tf-idf" for text: TF-IDF of words and word pairs, then logistic
+    regression; "pixels" for images: logistic regression on the pixels. A regression has the mean, and ridge.
+
+    Args:
+        modality: what the inputs are.
+        problem: of the labels.
+        train, test: (inputs, targets).
+        classes: how many.
+        unit: shift and scale of a regression's targets.
+    """
+    inputs, targets = train
+    if len(targets) > _MOST_ROWS:
+        chosen = np.random.default_rng(0).permutation(len(targets))[:_MOST_ROWS]
+        inputs = [inputs[i] for i in chosen] if modality == "text" else inputs[chosen]
+        targets = targets[chosen]
+    truth = test[1] * unit[1] + unit[0] if problem == REGRESSION else test[1]
+    name = "tf-idf" if modality == "text" else "pixels"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of convergence: a floor is a floor
+        predictions = {
+            "majority": _majority(targets, len(truth), classes, problem),
+            name: _linear(modality, problem, inputs, targets, test[0], classes),
+        }
+    return {
+        key: scores(value * unit[1] + unit[0] if problem == REGRESSION else value, truth, problem)
+        for key, value in predictions.items()
+    }
+
+
+def _majority(targets: np.ndarray, rows: int, classes: int, problem: str) -> np.ndarray:
+    if problem == REGRESSION:
+        return np.full((rows, 1), targets.mean())
+    share = targets.mean(0) if problem == MULTI else np.bincount(targets, minlength=classes) / len(targets)
+    share = np.clip(share, 1e-6, 1 - 1e-6)
+    logits = np.log(share / (1 - share)) if problem == MULTI else np.log(share)
+    return np.broadcast_to(logits, (rows, classes))
+
+
+def _linear(
+    modality: Modality, problem: str, inputs: Any, targets: np.ndarray, test: Any, classes: int
+) -> np.ndarray:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.multiclass import OneVsRestClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    strength = 10.0 if modality == "text" else 0.01
+    reader = (
+        TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b")
+        if modality == "text"
+        else StandardScaler()
+    )
+    if problem == REGRESSION:
+        fitted = make_pipeline(reader, Ridge(1.0 if modality == "text" else 1000.0)).fit(inputs, targets[:, 0])
+        return np.asarray(fitted.predict(test))[:, None]
+    model = LogisticRegression(C=strength, max_iter=300)
+    if problem == MULTI:
+        known = [c for c in range(classes) if 0 < targets[:, c].sum() < len(targets)]
+        logits = np.where(targets.mean(0) > 0.5, 10.0, -10.0) * np.ones((len(test), 1))
+        if known:
+            fitted = make_pipeline(reader, OneVsRestClassifier(model)).fit(inputs, targets[:, known])
+            logits[:, known] = np.asarray(fitted.decision_function(test)).reshape(len(test), -1)
+        return logits
+    if len(np.unique(targets)) < 2:
+        return _majority(targets, len(test), classes, problem)
+    fitted = make_pipeline(reader, model).fit(inputs, targets)
+    logits = np.full((len(test), classes), -20.0)
+    logits[:, fitted.classes_] = np.asarray(fitted.predict_log_proba(test))
+    return logits

@@ -1,0 +1,79 @@
+"""What a picture shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from patchword.data.images import ImageProcessor, Images
+from patchword.data.loader import Batch
+from patchword.data.sources import Labelled
+from patchword.tasks.classification import Classification, LabelledExamples
+from patchword.tasks.task import Ask, Reader, kept_images
+
+_FLOOR_SIDE = 32  # pixels; what the floor reads
+
+
+class ImageExamples(LabelledExamples):
+    """Pictures as pixels.
+
+    Args:
+        rows: the pictures, not yet decoded. All of them are read once, so that a broken one is told before training.
+        processor: decides size and normalisation.
+        tokens: what one picture will be in the model.
+        targets: one a picture, where they are known.
+    """
+
+    def __init__(
+        self, rows: Labelled, processor: ImageProcessor, tokens: int, targets: np.ndarray | None = None
+    ) -> None:
+        self.rows = rows
+        self.images = Images(rows.inputs, rows.origins, processor)
+        self.images.check()
+        self.tokens = tokens
+        self.targets = np.zeros(len(rows), np.int64) if targets is None else targets
+        height, width = processor.size
+        self.facts = {"image_size": [height, width], "tokens_per_image": tokens}
+        was = self.images.median_size()
+        self.notes = (
+            f"Pictures of {was[1]} x {was[0]} pixels (the median) are read at {width} x {height}: {tokens} tokens each.",
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def lengths(self, ids: np.ndarray) -> np.ndarray:
+        """The same for each."""
+        return np.full(len(ids), self.tokens)
+
+    def batch(self, ids: np.ndarray, key: tuple[int, int]) -> Batch:
+        """Pixels and targets."""
+        pixels = torch.from_numpy(self.images.fetch(ids))
+        return Batch((pixels,), torch.from_numpy(self.targets[ids]), (self.tokens,) * len(ids))
+
+    def raw(self) -> Any:
+        """Pixels as a floor reads them: at most 32 x 32, `[n, numbers]`."""
+        height, width = self.images.processor.size
+        step = max(1, height // _FLOOR_SIDE), max(1, width // _FLOOR_SIDE)
+        flat = []
+        for start in range(0, len(self), 256):
+            ids = np.arange(start, min(start + 256, len(self)))
+            flat.append(self.images.fetch(ids)[:, :, :: step[0], :: step[1]].reshape(len(ids), -1))
+        return np.concatenate(flat)
+
+
+class ImageClassification(Classification):
+    """Which class (or classes, or number) a picture has."""
+
+    name = "image_classification"
+    modality = "image"
+
+    @classmethod
+    def examples(cls, rows: Labelled, reader: Reader, ask: Ask, targets: np.ndarray | None = None) -> ImageExamples:
+        """The rows' pictures at the model's size."""
+        return ImageExamples(rows, kept_images(reader), ask.tokens_per_image, targets)
+
+
+TASK = ImageClassification

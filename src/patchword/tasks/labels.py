@@ -1,0 +1,130 @@
+"""Labels: what kind they are, what they are called, and which number stands for which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from patchword.errors import UserError, did_you_mean
+
+SINGLE = "single_label_classification"
+MULTI = "multi_label_classification"
+REGRESSION = "regression"
+PROBLEMS = (SINGLE, MULTI, REGRESSION)
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The classes of a model, in a fixed order; for a regression, the name of the number.
+
+    Args:
+        names: one a class. Their order is by name, never by the order of rows.
+        problem: one of `PROBLEMS`.
+    """
+
+    names: tuple[str, ...]
+    problem: str
+
+    @classmethod
+    def find(cls, values: Sequence[Any], column: str, problem: str | None = None) -> LabelSet:
+        """What a column of labels is: lists are several classes a row, decimals a number, all else one class a row.
+
+        Raises:
+            UserError: fewer than two classes, or values that do not fit the problem asked for.
+        """
+        problem = problem or _problem_of(values)
+        if problem not in PROBLEMS:
+            raise UserError(f"There is no problem '{problem}'{did_you_mean(problem, PROBLEMS)} There are: {PROBLEMS}.")
+        if problem == REGRESSION:
+            return cls((column,), REGRESSION)
+        flat = [v for value in values for v in value] if problem == MULTI else values
+        names = tuple(sorted({str(value) for value in flat}, key=_natural))
+        if len(names) < 2:
+            raise UserError(f"The column '{column}' holds one label only, {names}; there is nothing to tell apart.")
+        return cls(names, problem)
+
+    def encode(self, values: Sequence[Any], origins: Sequence[str]) -> np.ndarray:
+        """Targets for a loss: class numbers `[n]` int64, or `[n, classes]` float32 (0 and 1), or `[n, 1]` numbers.
+
+        Raises:
+            UserError: a label that is not among the names, with its row.
+        """
+        if self.problem == REGRESSION:
+            return np.array([[_number(v, origins, row)] for row, v in enumerate(values)], np.float32)
+        number = {name: i for i, name in enumerate(self.names)}
+        if self.problem == SINGLE:
+            return np.array([self._find(number, v, origins, row) for row, v in enumerate(values)], np.int64)
+        targets = np.zeros((len(values), len(self.names)), np.float32)
+        for row, value in enumerate(values):
+            for v in value if isinstance(value, list | tuple) else [value]:
+                targets[row, self._find(number, v, origins, row)] = 1.0
+        return targets
+
+    def _find(self, number: dict[str, int], value: Any, origins: Sequence[str], row: int) -> int:
+        name = str(value)
+        if name not in number:
+            shown = ", ".join(self.names[:12]) + (", ..." if len(self.names) > 12 else "")
+            raise UserError(
+                f"{origins[row]}: the label '{name}' is not one that the model knows{did_you_mean(name, number)} "
+                f"Known labels: {shown}."
+            )
+        return number[name]
+
+
+def _problem_of(values: Sequence[Any]) -> str:
+    if any(isinstance(value, list | tuple) for value in values):
+        return MULTI
+    if all(isinstance(value, float) for value in values):
+        return REGRESSION
+    return SINGLE
+
+
+def _natural(name: str) -> tuple[bool, float, str]:
+    """Numbers by size and before words, words by letters: 2 stands before 10."""
+    try:
+        return (False, float(name), name)
+    except ValueError:
+        return (True, 0.0, name)
+
+
+def _number(value: Any, origins: Sequence[str], row: int) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not np.isfinite(number):
+        raise UserError(f"{origins[row]}: '{value}' is no number, but the label is one in a regression.")
+    return number
+
+
+def split(labels: LabelSet, targets: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers to learn from and to validate on, every class in both in its proportion where it has rows enough.
+
+    Args:
+        share: of the rows, for validation.
+        seed: fixes who goes where.
+    """
+    random = np.random.default_rng(seed)
+    if labels.problem == SINGLE:
+        groups = [np.flatnonzero(targets == c) for c in range(len(labels.names))]
+    elif labels.problem == MULTI:
+        # By the rarest class that a row has, so that rare ones are not lost to one side.
+        rarity = np.where(targets > 0, -targets.sum(0), -np.inf)
+        kind = np.where(targets.any(1), rarity.argmax(1), -1)
+        groups = [np.flatnonzero(kind == c) for c in np.unique(kind)]
+    else:
+        order = np.argsort(targets[:, 0], kind="stable")
+        groups = np.array_split(order, max(1, len(order) // 20))
+    kept_back = []
+    carry = 0.0
+    for group in groups:
+        # The remainder goes on to the next class: small classes together give their share, too.
+        wanted = share * len(group) + carry
+        count = min(int(wanted + 0.5), max(len(group) - 1, 0))
+        carry = wanted - count
+        kept_back.append(random.permutation(group)[:count])
+    validation = np.sort(np.concatenate(kept_back))
+    return np.setdiff1d(np.arange(len(targets)), validation), validation

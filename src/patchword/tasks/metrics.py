@@ -1,0 +1,108 @@
+"""How good predictions are, with the interval that so few rows leave open."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from patchword.tasks.labels import MULTI, REGRESSION, SINGLE
+
+RESAMPLES = 1000
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities along the last axis."""
+    shifted = np.exp(logits - logits.max(-1, keepdims=True))
+    return shifted / shifted.sum(-1, keepdims=True)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Probability of each class by itself."""
+    return 1.0 / (1.0 + np.exp(-np.clip(logits, -60, 60)))
+
+
+def probabilities(logits: np.ndarray, problem: str) -> np.ndarray:
+    """What the scores of a model stand for, `[n, classes]`; a regression's numbers stay."""
+    return {SINGLE: softmax, MULTI: sigmoid, REGRESSION: lambda x: x}[problem](logits)
+
+
+def scores(logits: np.ndarray, targets: np.ndarray, problem: str, seed: int = 0) -> dict[str, float]:
+    """Metrics by name; `name_low` and `name_high` are the ends of a bootstrap 95 % interval over rows.
+
+    Args:
+        logits: `[n, classes]`, or a regression's numbers `[n, 1]`.
+        targets: as `LabelSet.encode` gives them.
+        problem: single or multi label, or regression.
+        seed: of the resampling.
+    """
+    return {SINGLE: _single, MULTI: _multi, REGRESSION: _regression}[problem](logits, targets, seed)
+
+
+def _single(logits: np.ndarray, targets: np.ndarray, seed: int) -> dict[str, float]:
+    classes = logits.shape[1]
+    predicted = logits.argmax(1)
+    log_probability = np.log(np.maximum(softmax(logits.astype(np.float64)), 1e-12))
+    cells = np.bincount(targets * classes + predicted, minlength=classes * classes)
+    # Drawing rows with replacement is drawing cells of the confusion matrix: no row is copied.
+    drawn = np.random.default_rng(seed).multinomial(len(targets), cells / cells.sum(), RESAMPLES)
+    confusion = cells.reshape(1, classes, classes)
+    samples = drawn.reshape(-1, classes, classes)
+    return {
+        "loss": float(-log_probability[np.arange(len(targets)), targets].mean()),
+        **_with_interval("accuracy", _accuracy(confusion)[0], _accuracy(samples)),
+        **_with_interval("macro_f1", _macro_f1(confusion)[0], _macro_f1(samples)),
+        "rows": len(targets),
+    }
+
+
+def _accuracy(confusion: np.ndarray) -> np.ndarray:
+    return np.trace(confusion, axis1=1, axis2=2) / confusion.sum((1, 2))
+
+
+def _macro_f1(confusion: np.ndarray) -> np.ndarray:
+    """Mean F1 over the classes that stand in the targets or the predictions, `[samples]`."""
+    right = np.diagonal(confusion, axis1=1, axis2=2)
+    total = confusion.sum(1) + confusion.sum(2)
+    f1 = 2 * right / np.maximum(total, 1)
+    return f1.sum(1) / np.maximum((total > 0).sum(1), 1)
+
+
+def _multi(logits: np.ndarray, targets: np.ndarray, seed: int) -> dict[str, float]:
+    truth, predicted = targets > 0.5, logits > 0
+    counts = np.stack([truth & predicted, truth | predicted], -1).astype(np.int64)  # [n, classes, 2]
+    sums = counts.sum(1)
+    rows = np.random.default_rng(seed).integers(len(targets), size=(RESAMPLES, len(targets)))
+
+    def micro(hits: np.ndarray, either: np.ndarray) -> np.ndarray:
+        return 2 * hits / np.maximum(hits + either, 1)  # |A|+|B| = |A and B| + |A or B|
+
+    per_class = micro(*counts.sum(0).T)
+    exact = (truth == predicted).all(1)
+    z = logits.astype(np.float64)
+    return {
+        "loss": float((np.logaddexp(0, z) - z * targets).mean()),
+        **_with_interval("micro_f1", float(micro(*sums.sum(0))), micro(*sums[rows].sum(1).T)),
+        "macro_f1": float(per_class.mean()),
+        **_with_interval("exact_match", exact.mean(), exact[rows].mean(1)),
+        "rows": len(targets),
+    }
+
+
+def _regression(logits: np.ndarray, targets: np.ndarray, seed: int) -> dict[str, float]:
+    predicted, truth = logits[:, 0].astype(np.float64), targets[:, 0].astype(np.float64)
+    error = predicted - truth
+    rows = np.random.default_rng(seed).integers(len(truth), size=(RESAMPLES, len(truth)))
+    spread = max(float(((truth - truth.mean()) ** 2).mean()), 1e-12)
+    correlation = float(np.corrcoef(predicted, truth)[0, 1]) if predicted.std() > 0 and truth.std() > 0 else 0.0
+    return {
+        "loss": float((error**2).mean()),
+        **_with_interval("rmse", float((error**2).mean() ** 0.5), (error[rows] ** 2).mean(1) ** 0.5),
+        "mae": float(np.abs(error).mean()),
+        "r2": 1.0 - float((error**2).mean()) / spread,
+        "pearson": correlation,
+        "rows": len(truth),
+    }
+
+
+def _with_interval(name: str, value: float, samples: np.ndarray) -> dict[str, float]:
+    low, high = np.quantile(samples, [0.025, 0.975])
+    return {name: float(value), f"{name}_low": float(low), f"{name}_high": float(high)}

@@ -1,0 +1,188 @@
+"""What a task is: examples -> model inputs -> head -> loss -> metrics -> readable predictions.
+
+A task is one module in this package that defines `TASK`; putting the file there is all it takes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import patchword.tasks
+from patchword.data.images import ImageProcessor
+from patchword.data.loader import Batch, Examples, in_order
+from patchword.data.sources import Data
+from patchword.data.tokenizers import Tokenizer
+from patchword.errors import UserError, did_you_mean
+from patchword.models.family import Modality, Model
+
+Reader = Tokenizer | ImageProcessor
+"""What turns raw input into what a model reads; kept in the model's folder."""
+Autocast = Callable[[], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a person said about the data; None where it is to be found out.
+
+    Args:
+        data: file, folder, pattern, or a list of them.
+        validation: the same, kept apart from training; a part of `data` where not given.
+        text_column, image_column, label_column: names of columns in tables.
+        where: "column=value": only such rows.
+        lines: each line of a .txt is a document of its own.
+        max_length: tokens at most, special ones included; the rest of a text is cut off, or cut into pieces.
+        tokens_per_image: what one picture is in the model.
+        whole_word: mask whole words instead of word pieces.
+        problem: "single_label_classification", "multi_label_classification" or "regression".
+        seed: for the split.
+    """
+
+    data: Data
+    validation: Data | None = None
+    text_column: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    where: str | None = None
+    lines: bool = False
+    max_length: int = 256
+    tokens_per_image: int = 0
+    whole_word: bool = False
+    problem: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A task and its data, ready to be learnt.
+
+    Args:
+        task: knows the labels now.
+        train, validation: the examples.
+        notes: what was found out, in sentences for the person.
+        facts: the same for `patchword.json`: columns, fingerprint, counts.
+    """
+
+    task: Task
+    train: Examples
+    validation: Examples
+    notes: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Task(ABC):
+    """One thing that a model learns to predict."""
+
+    name: ClassVar[str]
+    modality: ClassVar[Modality]
+    way_out: ClassVar[str]
+    """The head it asks a family for."""
+    reads: ClassVar[Literal["corpus", "labelled"]]
+    """Unlabelled text, or rows with labels."""
+    labels: tuple[str, ...] = ()
+    problem: str | None = None
+
+    @classmethod
+    @abstractmethod
+    def prepare(cls, ask: Ask, reader: Reader, progress: Callable[[int], None]) -> Prepared:
+        """Read the data and find out what there is to learn.
+
+        Raises:
+            UserError: the data can not be used as it is.
+        """
+
+    @abstractmethod
+    def loss(self, model: Model, batch: Batch) -> Tensor:
+        """Summed loss over `batch.labels` targets."""
+
+    @abstractmethod
+    def evaluate(self, model: Model, examples: Examples, compute: Compute) -> dict[str, float]:
+        """Metrics by name; memory does not grow with the set."""
+
+    @abstractmethod
+    def better(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
+        """What makes a model the best so far: compared number by number, higher is better."""
+
+    def start(self, model: Model) -> None:  # noqa: B027 (most tasks leave a new model as it is)
+        """Set what is known about the head before learning begins."""
+
+    def finish(self, model: Model) -> None:  # noqa: B027 (most tasks leave a learnt model as it is)
+        """Put into the head what was kept outside while learning."""
+
+    def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
+        """What is told and kept when learning has ended: scores, floors, samples."""
+        return {"validation": self.evaluate(model, prepared.validation, compute)}
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and in which precision a model is used.
+
+    Args:
+        device: of the model.
+        autocast: makes the context in which products run in another type.
+        batch_tokens: tokens at a time.
+    """
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    autocast: Autocast = nullcontext
+    batch_tokens: int = 8192
+
+    def over(self, model: Model, examples: Examples) -> Iterator[tuple[np.ndarray, Batch]]:
+        """Every example once, without gradients: (ids, a batch on the device)."""
+        was_training = model.training
+        model.eval()
+        try:
+            for ids, batch in in_order(examples, self.batch_tokens):
+                with torch.inference_mode(), self.autocast():
+                    yield ids, batch.to(self.device)
+        finally:
+            model.train(was_training)
+
+
+@cache
+def tasks() -> dict[str, type[Task]]:
+    """All tasks by name: every module of this package that defines `TASK`."""
+    found = {}
+    for module in pkgutil.iter_modules(patchword.tasks.__path__, "patchword.tasks."):
+        task = getattr(importlib.import_module(module.name), "TASK", None)
+        if task is not None:
+            found[task.name.replace("_", "-")] = task
+    return found
+
+
+def task_named(name: str, modality: Modality) -> type[Task]:
+    """A task by name ("masked-lm"; underscores are read as dashes) for data of a modality.
+
+    Raises:
+        UserError: there is none of that name, or it reads something else.
+    """
+    name = name.replace("_", "-")
+    if name not in tasks():
+        raise UserError(f"There is no task '{name}'{did_you_mean(name, tasks())} Tasks: {', '.join(sorted(tasks()))}.")
+    task = tasks()[name]
+    if task.modality != modality:
+        raise UserError(f"The task {name} reads {task.modality}s, but the data are {modality}s.")
+    return task
+
+
+def kept_tokenizer(reader: Reader) -> Tokenizer:
+    """The reader of a text task."""
+    assert isinstance(reader, Tokenizer)
+    return reader
+
+
+def kept_images(reader: Reader) -> ImageProcessor:
+    """The reader of an image task."""
+    assert isinstance(reader, ImageProcessor)
+    return reader

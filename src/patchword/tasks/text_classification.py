@@ -1,0 +1,81 @@
+"""A topic, a sentiment, several tags or a number for each text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from patchword.data.loader import Batch
+from patchword.data.sources import Labelled
+from patchword.data.store import Sequences
+from patchword.data.tokenizers import Tokenizer
+from patchword.nn.packing import Layout, Packed
+from patchword.tasks.classification import Classification, LabelledExamples
+from patchword.tasks.task import Ask, Reader, kept_tokenizer
+
+
+class TextExamples(LabelledExamples):
+    """Texts as token ids, [CLS] before and [SEP] after, cut at `max_length`.
+
+    Args:
+        texts: as they are.
+        tokenizer: makes the ids.
+        max_length: tokens at most, special ones included.
+        targets: one a text, where they are known.
+    """
+
+    def __init__(
+        self, texts: list[str], tokenizer: Tokenizer, max_length: int, targets: np.ndarray | None = None
+    ) -> None:
+        self.texts = texts
+        self.tokenizer = tokenizer
+        self.targets = np.zeros(len(texts), np.int64) if targets is None else targets
+        encoded = [
+            ids for start in range(0, len(texts), 1000) for ids in tokenizer.encode(texts[start : start + 1000])
+        ]
+        total = sum(map(len, encoded))
+        dropped = sum(max(0, len(ids) - (max_length - 2)) for ids in encoded)
+        self.sequences = Sequences.from_arrays([ids[: max_length - 2] for ids in encoded])
+        self.facts = {"tokens": total, "dropped_tokens": dropped, "padding": 0.0, "max_length": max_length}
+        long = sum(len(ids) > max_length - 2 for ids in encoded)
+        self.notes = (
+            f"{total / max(len(texts), 1):.0f} tokens a text; {dropped / max(total, 1):.1%} of all tokens are cut off "
+            f"(texts of over {max_length}: {long:,}). Packed end to end, 0.0 % padding.",
+        )
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def lengths(self, ids: np.ndarray) -> np.ndarray:
+        """Tokens of each, [CLS] and [SEP] included."""
+        return self.sequences.lengths(ids) + 2
+
+    def batch(self, ids: np.ndarray, key: tuple[int, int]) -> Batch:
+        """Token ids and targets, in the order of `ids`."""
+        frame = np.array([self.tokenizer.cls]), np.array([self.tokenizer.sep])
+        framed = [part for ids in self.sequences.gather(ids) for part in (frame[0], ids, frame[1])]
+        tokens = torch.from_numpy(np.concatenate(framed).astype(np.int64))
+        layout = Layout(self.lengths(ids).tolist())
+        return Batch((Packed(tokens, layout),), torch.from_numpy(self.targets[ids]), layout.lengths)
+
+    def raw(self) -> Any:
+        """The texts."""
+        return self.texts
+
+
+class TextClassification(Classification):
+    """Which class (or classes, or number) a text has."""
+
+    name = "text_classification"
+    modality = "text"
+
+    @classmethod
+    def examples(cls, rows: Labelled, reader: Reader, ask: Ask, targets: np.ndarray | None = None) -> TextExamples:
+        """Tokenise the rows' texts."""
+        texts = [str(text) for text in rows.inputs]
+        return TextExamples(texts, kept_tokenizer(reader), ask.max_length, targets)
+
+
+TASK = TextClassification

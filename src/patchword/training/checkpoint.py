@@ -1,0 +1,172 @@
+"""The state of a run, written so that the last complete one always survives.
+
+A checkpoint is a folder `checkpoints/step-00000120` with `state.safetensors` and `state.json`. It is written under
+another name and renamed when whole; only then are older ones removed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from patchword.data.loader import Position
+from patchword.errors import UserError
+from patchword.models.family import Model
+from patchword.models.folder import write_tensors
+
+
+@dataclass
+class TrainState:
+    """Everything that a run needs to go on as if it had not stopped.
+
+    Args:
+        model, optimizer: with their tensors.
+        step: optimizer steps done.
+        position: where the data stand.
+        seconds: of the run so far.
+        tokens: seen so far.
+        best: the best evaluation so far, as the task compares them.
+        since_best: evaluations since.
+        evaluations: done so far.
+    """
+
+    model: Model
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    position: Position = field(default_factory=Position)
+    seconds: float = 0.0
+    tokens: int = 0
+    best: tuple[float, ...] | None = None
+    best_step: int = 0
+    since_best: int = 0
+    evaluations: int = 0
+
+    def save(self, checkpoints: Path) -> None:
+        """Write a checkpoint, then remove the older ones.
+
+        Raises:
+            UserError: it could not be written; older ones are untouched.
+        """
+        name = f"step-{self.step:08d}"
+        temporary = checkpoints / f".{name}.part"
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            write_tensors(self._tensors(), temporary / "state.safetensors")
+            with open(temporary / "state.json", "w") as file:
+                json.dump(self._numbers(), file)
+                file.flush()
+                os.fsync(file.fileno())
+            shutil.rmtree(checkpoints / name, ignore_errors=True)
+            os.replace(temporary, checkpoints / name)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            last = latest(checkpoints)
+            raise UserError(
+                f"The checkpoint of step {self.step} could not be written to {checkpoints}: {error}. "
+                + (f"The one of {last.name} is complete" if last else "There is none yet")
+                + f"; make room and `patchword resume {checkpoints.parent}`."
+            ) from error
+        for old in checkpoints.glob("step-*"):
+            if old.name != name:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def load(self, checkpoint: Path) -> None:
+        """Take over the state of a checkpoint, random generators included.
+
+        Raises:
+            UserError: it can not be read, or belongs to another model.
+        """
+        try:
+            numbers = json.loads((checkpoint / "state.json").read_text())
+            with safe_open(checkpoint / "state.safetensors", framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            self.model.load_state_dict(
+                {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}, strict=False
+            )
+            self._load_optimizer(tensors)
+        except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
+            raise UserError(f"The checkpoint {checkpoint} can not be used: {error}.") from error
+        self.step, self.tokens, self.seconds = numbers["step"], numbers["tokens"], numbers["seconds"]
+        self.position = Position(**numbers["position"])
+        self.best = None if numbers["best"] is None else tuple(numbers["best"])
+        self.best_step, self.since_best = numbers["best_step"], numbers["since_best"]
+        self.evaluations = numbers["evaluations"]
+        torch.set_rng_state(tensors["rng.torch"])
+        if torch.cuda.is_available() and "rng.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["rng.cuda"])
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {f"model.{name}": p.detach().cpu().contiguous() for name, p in self.model.named_parameters()}
+        names = {id(p): name for name, p in self.model.named_parameters()}
+        for parameter, values in self.optimizer.state.items():
+            for key, value in values.items():
+                tensors[f"optimizer.{names[id(parameter)]}:{key}"] = value.detach().cpu().contiguous()
+        tensors["rng.torch"] = torch.get_rng_state()
+        if torch.cuda.is_available():
+            tensors["rng.cuda"] = torch.cuda.get_rng_state()
+        return tensors
+
+    def _load_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
+        parameters = dict(self.model.named_parameters())
+        self.optimizer.state.clear()
+        for full, tensor in tensors.items():
+            if full.startswith("optimizer."):
+                name, key = full.removeprefix("optimizer.").rsplit(":", 1)
+                parameter = parameters[name]
+                on = tensor.to(parameter.device) if key != "step" or parameter.is_cuda else tensor
+                self.optimizer.state[parameter][key] = on
+
+    def _numbers(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "position": self.position.state(),
+            "seconds": self.seconds,
+            "tokens": self.tokens,
+            "best": self.best,
+            "best_step": self.best_step,
+            "since_best": self.since_best,
+            "evaluations": self.evaluations,
+        }
+
+
+def latest(checkpoints: Path) -> Path | None:
+    """The newest complete checkpoint of a run."""
+    complete = sorted(path for path in checkpoints.glob("step-*") if (path / "state.json").is_file())
+    return complete[-1] if complete else None
+
+
+def check_space(folder: Path, model: Model) -> None:
+    """Before hours of work: is there room for what they will write?
+
+    Two checkpoints at a time (the old one goes when the new one is whole) of weights and both AdamW moments, the
+    best weights and the final ones.
+
+    Raises:
+        UserError: there is not.
+    """
+    needed = 8 * 4 * model.num_parameters + 50_000_000
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{folder} has {free / 1e9:.2f} GB free, but the run needs {needed / 1e9:.2f} GB for its checkpoints. "
+            "Make room, or choose another --out."
+        )
+
+
+def seed_everything(seed: int) -> None:
+    """Set every random generator."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)

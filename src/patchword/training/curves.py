@@ -1,0 +1,49 @@
+"""The curves of a run as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from patchword.training.tracking import read_metrics
+
+
+def draw_curves(folder: Path) -> None:
+    """`curves.png`: the loss while training and in validation, and the learning rate, over steps."""
+    lines = read_metrics(folder)
+    steps = [line for line in lines if line["kind"] == "train"]
+    looks = [line for line in lines if line["kind"] == "validation"]
+    if not steps:
+        return
+    figure = plot_curves(steps, looks)
+    figure.savefig(folder / "curves.png", dpi=120)
+
+
+def plot_curves(steps: list[dict[str, Any]], looks: list[dict[str, Any]]) -> Any:
+    """The figure of `draw_curves`, from lines of `metrics.jsonl`."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    x = [line["step"] for line in steps]
+    axes.plot(x, [line["loss"] for line in steps], color="#9db7d5", linewidth=0.8, label="each step")
+    smooth, value = [], steps[0]["loss"]
+    for line in steps:
+        value = 0.95 * value + 0.05 * line["loss"]
+        smooth.append(value)
+    axes.plot(x, smooth, color="#1f5a96", label="smoothed")
+    if looks:
+        at = [line["step"] for line in looks]
+        axes.plot(at, [line["loss"] for line in looks], "o-", color="#c4501b", label="validation")
+        if "unigram_loss" in looks[0]:
+            axes.axhline(looks[0]["unigram_loss"], color="#666666", linestyle=":", label="word frequencies alone")
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss (nats)")
+    axes.grid(alpha=0.25)
+    rates = axes.twinx()
+    rates.plot(x, [line["lr"] for line in steps], color="#7a9a5a", linewidth=1.0, linestyle="--", label="learning rate")
+    rates.set_ylabel("learning rate")
+    rates.set_ylim(bottom=0)
+    handles = [*axes.get_legend_handles_labels()[0], *rates.get_legend_handles_labels()[0]]
+    axes.legend(handles, [handle.get_label() for handle in handles], frameon=False, fontsize=9)
+    return figure

@@ -1,0 +1,217 @@
+"""The one training loop. Stage 1 and stage 2 differ in what they start from, and in nothing here."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from patchword.data.loader import Batch, Loader
+from patchword.errors import UserError
+from patchword.models.family import Model
+from patchword.models.folder import write_tensors
+from patchword.tasks.task import Compute, Prepared, Task
+from patchword.training.checkpoint import TrainState
+from patchword.training.recipe import Recipe
+from patchword.training.schedule import progress, rate
+from patchword.training.tracking import Tracker
+
+
+class Interrupted(Exception):
+    """The person pressed Ctrl-C; the state is saved."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a run writes; None: nowhere."""
+
+    checkpoints: Path | None = None
+
+    @property
+    def best(self) -> Path | None:
+        """Weights of the best evaluation so far."""
+        return self.checkpoints / "best.safetensors" if self.checkpoints else None
+
+
+def train(
+    state: TrainState,
+    data: Prepared,
+    recipe: Recipe,
+    compute: Compute,
+    tracker: Tracker,
+    places: Places,
+    seed: int,
+    stop_after: int | None = None,
+) -> None:
+    """Learn until the recipe's steps, epochs or minutes are over, or patience is.
+
+    Raises:
+        UserError: the loss is no number any more, or a checkpoint can not be written.
+        Interrupted: Ctrl-C; the state has been saved.
+    """
+    model, task = state.model, data.task
+    loader = Loader(
+        data.train,
+        seed=seed,
+        batch_tokens=recipe.batch_tokens,
+        batch_size=recipe.batch_size,
+        workers=recipe.workers,
+    )
+    clock = _Clock(state, recipe, len(data.train))
+    saved_at = time.monotonic()
+    model.train()
+    with _interrupts() as interrupted:
+        for batch, after in loader.batches(state.position):
+            if clock.done():
+                break
+            lr = rate(recipe, clock.progress())
+            loss = step(state, task, batch, recipe, compute, lr)
+            state.position, state.step, state.tokens = after, state.step + 1, state.tokens + batch.tokens
+            if state.step % recipe.log_steps == 0:
+                tracker.step(clock.progress(), clock.measure(float(loss), lr))
+            if clock.evaluation_is_due():
+                _evaluate(state, data, compute, tracker, places)
+            due = time.monotonic() - saved_at >= recipe.checkpoint_seconds or (
+                recipe.checkpoint_steps is not None and state.step % recipe.checkpoint_steps == 0
+            )
+            if places.checkpoints and (due or interrupted() or state.step == stop_after):
+                clock.stop()
+                state.save(places.checkpoints)
+                saved_at = time.monotonic()
+            if interrupted() or state.step == stop_after:
+                raise Interrupted
+            if recipe.patience is not None and state.since_best >= recipe.patience:
+                break
+    if state.evaluations < recipe.evaluations and clock.done():
+        # A run by the clock can end between the last step and the evaluation that it was due.
+        state.evaluations = recipe.evaluations
+        _evaluate(state, data, compute, tracker, places)
+    if places.checkpoints:
+        clock.stop()
+        state.save(places.checkpoints)
+
+
+def step(
+    state: TrainState, task: Task, batch: Batch, recipe: Recipe, compute: Compute, lr: float
+) -> Tensor:
+    """One optimizer step; returns the mean loss a label.
+
+    Each micro-batch's summed loss is divided by the labels of the *whole* batch, so that the gradient does not
+    depend on how the batch is cut.
+
+    Raises:
+        UserError: the loss is no number any more.
+    """
+    total = torch.zeros((), device=compute.device)
+    for part in batch.split(recipe.micro_tokens or batch.tokens):
+        on_device = part.to(compute.device)
+        with compute.autocast():
+            loss = task.loss(state.model, on_device) / batch.labels
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
+    norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip, foreach=True)
+    if not math.isfinite(float(norm)) or not math.isfinite(float(total)):
+        raise UserError(
+            f"The loss is no number any more at step {state.step + 1} (loss {float(total)}, gradient norm "
+            f"{float(norm)}), so the weights were left as they were. Try a lower learning rate than {recipe.lr:g} (--lr)"
+            " or --precision fp32; the last checkpoint is from before."
+        )
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr
+    state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)
+    return total
+
+
+def _evaluate(state: TrainState, data: Prepared, compute: Compute, tracker: Tracker, places: Places) -> None:
+    metrics = data.task.evaluate(state.model, data.validation, compute)
+    score = data.task.better(metrics)
+    best = state.best is None or score > state.best
+    state.since_best = 0 if best else state.since_best + 1
+    if best:
+        state.best, state.best_step = score, state.step
+        if places.best:
+            places.best.parent.mkdir(parents=True, exist_ok=True)
+            write_tensors(_weights(state.model), places.best)
+    tracker.evaluation(state.step, metrics, best)
+
+
+def _weights(model: Model) -> dict[str, Tensor]:
+    return {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()}
+
+
+class _Clock:
+    """How far the run is, in its own measure."""
+
+    def __init__(self, state: TrainState, recipe: Recipe, examples: int) -> None:
+        self.state, self.recipe, self.examples = state, recipe, examples
+        self.before = state.seconds
+        self.began = self.last = time.monotonic()
+
+    def stop(self) -> None:
+        """Put the time so far into the state."""
+        self.state.seconds = self.before + time.monotonic() - self.began
+
+    def progress(self) -> float:
+        position = self.state.position
+        return progress(
+            self.recipe,
+            step=self.state.step,
+            epoch=position.epoch + position.index / self.examples,
+            seconds=self.before + time.monotonic() - self.began,
+        )
+
+    def done(self) -> bool:
+        return self.progress() >= 1.0
+
+    def evaluation_is_due(self) -> bool:
+        """When another part of the run is over; the end of the run is the last."""
+        due = int(self.progress() * self.recipe.evaluations + 1e-9)
+        if due > self.state.evaluations:
+            self.state.evaluations = due
+            return True
+        return False
+
+    def measure(self, loss: float, lr: float) -> dict[str, float]:
+        now = time.monotonic()
+        tokens = self.state.tokens
+        speed = (tokens - getattr(self, "tokens", 0)) / max(now - self.last, 1e-9)
+        self.last, self.tokens = now, tokens
+        return {
+            "step": self.state.step,
+            "loss": loss,
+            "lr": lr,
+            "tokens": tokens,
+            "seconds": round(self.before + now - self.began, 3),
+            "tokens_per_second": round(speed, 1),
+        }
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C is noted, and acted on after the step; a second one is an ordinary KeyboardInterrupt."""
+    noted = False
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+
+    def note(number: int, frame: object) -> None:
+        nonlocal noted
+        if noted:
+            raise KeyboardInterrupt
+        noted = True
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,60 @@
+"""The settings of a run, as data."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+Above0 = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(gt=0)]
+
+
+class Recipe(BaseModel):
+    """How a model learns. Exactly one of `steps`, `epochs` and `minutes` says for how long."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: Count | None = None
+    epochs: Above0 | None = None
+    minutes: Above0 | None = None
+    """The schedule is laid over this time; evaluations and checkpoints count."""
+
+    lr: Above0
+    schedule: Literal["linear", "cosine", "wsd"] = "cosine"
+    """After the warm-up: a line or half a cosine to 0, or (wsd) level and then a line to 0 over the last fifth."""
+    warmup: Share = 0.1
+    """Share of the run in which the rate rises from 0."""
+    weight_decay: float = Field(0.01, ge=0.0)
+    betas: tuple[Share, Share] = (0.9, 0.98)
+    eps: Above0 = 1e-6
+    clip: Above0 = 1.0
+    """Largest norm of the gradient of all weights together."""
+
+    batch_tokens: Count = 8192
+    batch_size: Count | None = None
+    """Examples at most, where a batch is not to be as many as fit `batch_tokens`."""
+    micro_tokens: Count | None = None
+    """Tokens that go through the model at once; a batch over that is cut, and its gradient stays the same."""
+    dropout: Share = 0.0
+    attention_dropout: Share = 0.0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+    evaluations: Count = 10
+    """How often the validation part is looked at, evenly over the run."""
+    patience: Count | None = None
+    """Stop after so many evaluations without a better one."""
+    checkpoint_seconds: Above0 = 60.0
+    checkpoint_steps: Count | None = None
+    log_steps: Count = 1
+    workers: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Recipe:
+        given = [name for name in ("steps", "epochs", "minutes") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                "give exactly one of steps, epochs and minutes" + (f", not {' and '.join(given)}" if given else "")
+            )
+        return self

@@ -1,0 +1,21 @@
+"""Image classification from pretrained weights (Dosovitskiy et al. 2021, appendix B.1.1, with AdamW)."""
+
+from __future__ import annotations
+
+from patchword.training.recipe import Recipe
+
+
+def recipe(width: int, rows: int) -> Recipe:
+    """Batches of 32; 10 passes, or as many (60 at most) as make 300 steps; 3e-4 at width 192, lower above."""
+    return Recipe(
+        epochs=min(60, max(10, round(300 * 32 / max(rows, 1)))),
+        lr=3e-4 * (192 / width),
+        schedule="cosine",
+        warmup=0.1,
+        weight_decay=0.01,
+        betas=(0.9, 0.999),
+        batch_tokens=1 << 20,
+        micro_tokens=32768,
+        batch_size=32,
+        evaluations=6,
+    )

@@ -1,0 +1,146 @@
+"""A run: its settings as one file, its folder, and what it leaves there.
+
+    config.json model.safetensors tokenizer.json | preprocessor_config.json     a Hugging Face model folder
+    patchword.json     task, scores, floors, facts about the data, versions
+    run.json           the complete settings; the same file runs it again
+    metrics.jsonl curves.png tensorboard/ checkpoints/
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import torch
+from pydantic import BaseModel, ConfigDict
+
+import patchword
+from patchword.errors import UserError
+from patchword.models.folder import read_json, write_json
+from patchword.training.recipe import Recipe
+
+RUN = "run.json"
+CARD = "patchword.json"
+
+
+class RunConfig(BaseModel):
+    """The complete settings of a run.
+
+    Args:
+        stage: random weights first, or weights from `start`.
+        start: a preset, or a model folder.
+        task: by name.
+        data, validation: files, folders or patterns, as absolute paths.
+        tokenizer: a folder whose tokenizer is taken; trained on the data where not given.
+        vocab_size, max_length, image_size, patch_size: of the model, where they are not the start's own.
+        device: where it runs.
+    The rest is `tasks.task.Ask`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stage: Literal["pretrain", "finetune"]
+    start: str
+    task: str
+    data: tuple[str, ...]
+    validation: tuple[str, ...] | None = None
+    text_column: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    where: str | None = None
+    lines: bool = False
+    whole_word: bool = False
+    problem: str | None = None
+    tokenizer: str | None = None
+    vocab_size: int | None = None
+    max_length: int | None = None
+    image_size: int | None = None
+    patch_size: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    recipe: Recipe
+
+
+class RunFolder:
+    """Where a run writes.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path, overwrite: bool = False) -> RunFolder:
+        """A new folder, or an empty one.
+
+        Raises:
+            UserError: it holds something already, or can not be made.
+        """
+        if path.is_file():
+            raise UserError(f"{path} is a file; --out names a folder.")
+        if path.exists() and any(path.iterdir()):
+            if not (path / RUN).is_file():
+                raise UserError(f"{path} is not empty, and holds no run of patchword. Choose another --out.")
+            if not overwrite:
+                raise UserError(
+                    f"{path} holds another run. Go on with it: `patchword resume {path}`; or choose another --out, "
+                    "or replace it with --overwrite."
+                )
+            shutil.rmtree(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"The folder {path} can not be made: {error.strerror}.") from error
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """The folder of a run that has begun.
+
+        Raises:
+            UserError: there is none.
+        """
+        if not (path / RUN).is_file():
+            raise UserError(f"{path} holds no run: it has no {RUN}. A run begins with `patchword pretrain` or `finetune`.")
+        return cls(path)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end."""
+        return (self.path / CARD).is_file() and "report" in read_json(self.path / CARD)
+
+    def write_config(self, config: RunConfig) -> None:
+        """Keep the settings."""
+        write_json(self.path / RUN, config.model_dump(mode="json"))
+
+    def read_config(self) -> RunConfig:
+        """The settings again.
+
+        Raises:
+            UserError: they were edited into something that is none.
+        """
+        try:
+            return RunConfig(**read_json(self.path / RUN))
+        except pydantic.ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            raise UserError(f"{self.path / RUN}: {where}: {problem['msg']}.") from error
+
+    def write_card(self, card: dict[str, Any]) -> None:
+        """Keep what was found out and measured."""
+        write_json(self.path / CARD, card)
+
+
+def versions() -> dict[str, str]:
+    """What the run was made with."""
+    return {"patchword": patchword.__version__, "torch": torch.__version__, "python": platform.python_version()}

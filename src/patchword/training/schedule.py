@@ -1,0 +1,34 @@
+"""The learning rate over a run, and how far a run is."""
+
+from __future__ import annotations
+
+import math
+
+from patchword.training.recipe import Recipe
+
+_DECAY = 0.2  # last part of a warmup-stable-decay run (Hu et al. 2024, section 4)
+
+
+def rate(recipe: Recipe, progress: float) -> float:
+    """The learning rate when a share `progress` of the run is done, in [0, 1]."""
+    if progress < recipe.warmup:
+        # Not quite 0 at the start: the first step counts.
+        return recipe.lr * max(progress, 0.02 * recipe.warmup) / recipe.warmup
+    after = min((progress - recipe.warmup) / (1.0 - recipe.warmup), 1.0)
+    match recipe.schedule:
+        case "linear":
+            return recipe.lr * (1.0 - after)
+        case "cosine":
+            return recipe.lr * 0.5 * (1.0 + math.cos(math.pi * after))
+        case "wsd":
+            return recipe.lr * min(1.0, (1.0 - progress) / _DECAY)
+
+
+def progress(recipe: Recipe, *, step: int, epoch: float, seconds: float) -> float:
+    """How much of the run is done, in [0, 1]: by steps, epochs or time, whichever the recipe counts."""
+    if recipe.steps is not None:
+        return min(step / recipe.steps, 1.0)
+    if recipe.epochs is not None:
+        return min(epoch / recipe.epochs, 1.0)
+    assert recipe.minutes is not None
+    return min(seconds / (60.0 * recipe.minutes), 1.0)
