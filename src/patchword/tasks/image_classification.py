@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,20 +22,26 @@ class ImageExamples(LabelledExamples):
     """Pictures as pixels.
 
     Args:
-        rows: the pictures, not yet decoded. All of them are read once, so that a broken one is told before training.
+        items: the pictures, paths or bytes, not yet decoded. All of them are read once, so that a broken one is told
+            before training.
+        origins: where each came from, for messages.
         processor: decides size and normalisation.
         tokens: what one picture will be in the model.
         targets: one a picture, where they are known.
     """
 
     def __init__(
-        self, rows: Labelled, processor: ImageProcessor, tokens: int, targets: np.ndarray | None = None
+        self,
+        items: Sequence[Path | bytes],
+        origins: Sequence[str],
+        processor: ImageProcessor,
+        tokens: int,
+        targets: np.ndarray | None = None,
     ) -> None:
-        self.rows = rows
-        self.images = Images(rows.inputs, rows.origins, processor)
+        self.images = Images(items, origins, processor)
         self.images.check()
         self.tokens = tokens
-        self.targets = np.zeros(len(rows), np.int64) if targets is None else targets
+        self.targets = np.zeros(len(items), np.int64) if targets is None else targets
         height, width = processor.size
         self.facts = {"image_size": [height, width], "tokens_per_image": tokens}
         was = self.images.median_size()
@@ -73,7 +81,8 @@ class ImageClassification(Classification):
     @classmethod
     def examples(cls, rows: Labelled, reader: Reader, ask: Ask, targets: np.ndarray | None = None) -> ImageExamples:
         """The rows' pictures at the model's size."""
-        return ImageExamples(rows, kept_images(reader), ask.tokens_per_image, targets)
+        items = cast("Sequence[Path | bytes]", rows.inputs)
+        return ImageExamples(items, rows.origins, kept_images(reader), ask.tokens_per_image, targets)
 
 
 TASK = ImageClassification

@@ -19,7 +19,7 @@ from patchword.data.store import cache_folder
 from patchword.data.tokenizers import Tokenizer, train_wordpiece
 from patchword.errors import UserError
 from patchword.models.config import ImageConfig, TextConfig
-from patchword.models.family import Family, Model, preset, presets
+from patchword.models.family import Family, Model, preset
 from patchword.models.folder import (
     config_json,
     describe,
@@ -35,6 +35,7 @@ from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, task_name
 from patchword.training.checkpoint import TrainState, check_space, latest, seed_everything
 from patchword.training.curves import draw_curves
 from patchword.training.loop import Interrupted, Places, train
+from patchword.training.memory import keep_freed_memory
 from patchword.training.optimizer import make_optimizer
 from patchword.training.precision import choose_device, choose_precision
 from patchword.training.recipe import Recipe
@@ -188,6 +189,7 @@ def _execute(folder: RunFolder, run: RunConfig, again: bool, quiet: bool, stop_a
     device = choose_device(run.device)
     precision, autocast = choose_precision(run.recipe.precision, device)
     seed_everything(run.seed)
+    keep_freed_memory()
 
     reader = _reader(run, folder, again, say)
     ask = _ask(run, reader, folder, again)
@@ -438,7 +440,3 @@ def _finish(
     model.eval()
     return Result(folder.path, report, model)
 
-
-def start_names() -> list[str]:
-    """Names of presets, for messages."""
-    return list(presets())

@@ -1,0 +1,40 @@
+"""`patchword evaluate`: how good a model is on labelled data."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from patchword.cli import options as o
+
+
+def add(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command("evaluate")(evaluate)
+
+
+def evaluate(
+    folder: Annotated[str, typer.Argument(help="The model folder.")],
+    data: Annotated[list[str], typer.Argument(help="Labelled data that it has not seen.")],
+    text_column: o.TextColumn = None,
+    image_column: o.ImageColumn = None,
+    label_column: o.LabelColumn = None,
+    where: o.Where = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    device: o.Device = "auto",
+) -> None:
+    """Metrics on labelled data, with bootstrap 95 % intervals."""
+    from json import dumps
+
+    from patchword.cli.learn import format_metric
+    from patchword.tasks.predictor import load
+
+    columns = {"text_column": text_column, "image_column": image_column, "label_column": label_column, "where": where}
+    metrics = load(folder, device).evaluate(data, **columns)
+    if json:
+        typer.echo(dumps(metrics, indent=2))
+        return
+    for name, value in metrics.items():
+        if not name.endswith(("_low", "_high")):
+            typer.echo(f"{name:<14} {value:,}" if isinstance(value, int) else f"{name:<14} {format_metric(metrics, name)}")

@@ -1,0 +1,55 @@
+"""`patchword finetune`: stage 2."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from patchword.cli import options as o
+from patchword.cli.learn import learn
+
+
+def add(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command("finetune")(finetune)
+
+
+def finetune(
+    start: Annotated[str, typer.Argument(help="A model folder of patchword or transformers, or a hub name.")],
+    data: Annotated[list[str], typer.Argument(help="Labelled data: tables, or images in a folder for each class.")],
+    out: o.Out,
+    task: o.Task = None,
+    minutes: o.Minutes = None,
+    epochs: o.Epochs = None,
+    steps: o.Steps = None,
+    text_column: o.TextColumn = None,
+    image_column: o.ImageColumn = None,
+    label_column: o.LabelColumn = None,
+    where: o.Where = None,
+    problem: o.Problem = None,
+    validation: o.Validation = None,
+    max_length: o.MaxLength = None,
+    image_size: o.ImageSize = None,
+    lr: o.Lr = None,
+    schedule: o.Schedule = None,
+    warmup: o.Warmup = None,
+    weight_decay: o.WeightDecay = None,
+    batch_tokens: o.BatchTokens = None,
+    batch_size: o.BatchSize = None,
+    micro_tokens: o.MicroTokens = None,
+    dropout: o.Dropout = None,
+    evaluations: o.Evaluations = None,
+    patience: o.Patience = None,
+    precision: o.Precision = None,
+    device: o.Device = "auto",
+    seed: o.Seed = 0,
+    overwrite: o.Overwrite = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Learn a task from few labels, beginning with pretrained weights.
+
+    [dim]patchword finetune runs/base tickets.csv --out runs/tickets[/dim]
+    """
+    settings = dict(locals())
+    learn("finetune", settings)

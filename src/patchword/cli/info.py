@@ -1,0 +1,53 @@
+"""`patchword info`: what a model folder holds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+
+def add(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command("info")(info)
+
+
+def info(folder: Annotated[str, typer.Argument(help="A model folder, a run, or a hub name.")]) -> None:
+    """What a model folder holds: sizes, labels, scores, where it came from."""
+    import torch
+
+    from patchword.models.family import Model
+    from patchword.models.folder import describe, find_folder, read_json
+
+    path = find_folder(folder)
+    description = describe(path)
+    config = description.config
+    with torch.device("meta"):
+        model = Model(description.family, config, description.way_out, description.labels, description.problem)
+    architecture = description.family.way_out(description.way_out).architecture
+    _line("architecture", f"{architecture} ({description.family.model_type}, reads {description.family.modality}s)")
+    _line("parameters", f"{model.num_parameters:,}")
+    _line("sizes", ", ".join(f"{name} {value}" for name, value in config.model_dump().items()))
+    if description.labels:
+        _line("labels", f"{len(description.labels)}: {', '.join(description.labels)}")
+    card = read_json(path / "patchword.json") if (path / "patchword.json").is_file() else {}
+    for name in ("task", "stage", "start", "max_length", "seed"):
+        if card.get(name) is not None:
+            _line(name, card[name])
+    for name, value in card.get("data", {}).items():
+        _line(f"data: {name}", value)
+    report = card.get("report")
+    if card and report is None:
+        _line("state", f"not finished; patchword resume {path}")
+    for name, metrics in {"validation": (report or {}).get("validation"), **(report or {}).get("floors", {})}.items():
+        if metrics:
+            shown = {k: v for k, v in metrics.items() if not k.endswith(("_low", "_high"))}
+            _line(name, ", ".join(f"{k} {v:.4g}" for k, v in shown.items()))
+    if card.get("versions"):
+        _line("made with", ", ".join(f"{name} {version}" for name, version in card["versions"].items()))
+
+
+def _line(name: str, value: Any) -> None:
+    if isinstance(value, dict):
+        value = ", ".join(f"{key} = {item}" for key, item in value.items())
+    typer.echo(f"{name:<22} {', '.join(map(str, value)) if isinstance(value, list) else value}")

@@ -1,0 +1,68 @@
+"""What `pretrain`, `finetune` and `resume` have in common: run, and tell the result."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from patchword.training.stages import Result
+
+
+def learn(stage: str, settings: dict[str, Any]) -> None:
+    """Call a stage with the options that were given."""
+    from patchword.training import stages
+    from patchword.training.loop import Interrupted
+
+    call = getattr(stages, stage)
+    settings = {name: str(v) if name == "tokenizer" and v else v for name, v in settings.items()}
+    try:
+        show(call(**settings))
+    except Interrupted:
+        sys.exit(130)
+
+
+def show(result: Result) -> None:
+    """Scores of a finished run, with floors beside them, and what to do next."""
+    console = Console()
+    report = result.report
+    rows = {"model": report["validation"], **report.get("floors", {})}
+    table = Table(title=f"validation, {_count(report['validation'])}", title_justify="left")
+    table.add_column("")
+    names = [name for name in report["validation"] if not name.endswith(("_low", "_high")) and name not in _COUNTS]
+    for name in names:
+        table.add_column(name, justify="right")
+    for row, metrics in rows.items():
+        table.add_row(row, *(format_metric(metrics, name) for name in names))
+    console.print(table)
+    for guess in report.get("guesses", [])[:3]:
+        words = ", ".join(f"{word} {share:.0%}" for word, share in guess["guesses"])
+        console.print(f"  {guess['before']} [bold]____[/] {guess['after']}", highlight=False)
+        console.print(f"    it was '{guess['hidden']}'; guessed {words}", highlight=False)
+    console.print(
+        f"{report['steps']:,} steps, {report['tokens']:,} tokens in {report['seconds']:,.0f} s "
+        f"({report['tokens_per_second']:,.0f} tokens/s); the best was step {report['best_step']:,}.",
+        highlight=False,
+    )
+    after = "finetune {} labelled.csv --out ..." if "floors" not in report else "predict {} new.csv"
+    console.print(f"Written: {result.folder}   Next: patchword {after.format(result.folder)}", highlight=False)
+
+
+_COUNTS = ("rows", "hidden_tokens")
+
+
+def _count(metrics: dict[str, Any]) -> str:
+    return next(f"{metrics[name]:,} {name.replace('_', ' ')}" for name in _COUNTS if name in metrics)
+
+
+def format_metric(metrics: dict[str, Any], name: str) -> str:
+    """A number, with its interval where there is one."""
+    if name not in metrics:
+        return ""
+    text = f"{metrics[name]:.3f}"
+    if f"{name}_low" in metrics:
+        text += f" ({metrics[f'{name}_low']:.3f} to {metrics[f'{name}_high']:.3f})"
+    return text

@@ -1,0 +1,61 @@
+"""`patchword`: the commands, and how errors reach a person."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from patchword.cli import demo, evaluate, finetune, info, predict, presets, pretrain, resume
+
+app = typer.Typer(
+    name="patchword",
+    help="One Transformer for patches and words: pretrain once, fine-tune many times.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (pretrain, finetune, resume, evaluate, predict, info, presets, demo):
+    module.add(app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from patchword import __version__
+
+        typer.echo(f"patchword {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run a command; a `UserError` is one message and exit code 2, Ctrl-C exit code 130."""
+    from patchword.errors import UserError
+
+    try:
+        app()
+    except UserError as error:
+        print(f"patchword: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("patchword: interrupted.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+    except OSError as error:
+        # A full disk, no permission: not ours to mend, but no reason for a traceback.
+        print(f"patchword: {error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

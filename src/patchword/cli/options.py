@@ -1,0 +1,77 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_DATA, _MODEL, _LEARN, _RUN = "The data", "The model", "How it learns", "The run"
+
+TextColumn = Annotated[str | None, typer.Option(help="Column of texts. Found out if not given.", rich_help_panel=_DATA)]
+ImageColumn = Annotated[
+    str | None, typer.Option(help="Column of image paths or bytes. Found out if not given.", rich_help_panel=_DATA)
+]
+LabelColumn = Annotated[
+    str | None, typer.Option(help="Column of labels. Found out if not given.", rich_help_panel=_DATA)
+]
+Where = Annotated[str | None, typer.Option(help="Only rows with COLUMN=VALUE.", rich_help_panel=_DATA)]
+Lines = Annotated[
+    bool, typer.Option("--lines", help="Each line of a .txt is a document of its own.", rich_help_panel=_DATA)
+]
+Validation = Annotated[
+    list[str] | None,
+    typer.Option(help="Data to validate on. A part of the data is held back if not given.", rich_help_panel=_DATA),
+]
+
+Task = Annotated[str | None, typer.Option(help="What to learn. Found out if not given.", rich_help_panel=_MODEL)]
+Problem = Annotated[
+    str | None,
+    typer.Option(
+        help="single_label_classification, multi_label_classification or regression. Found out if not given.",
+        rich_help_panel=_DATA,
+    ),
+]
+Tokenizer = Annotated[
+    Path | None, typer.Option(help="A folder to take the tokenizer from.", rich_help_panel=_MODEL)
+]
+VocabSize = Annotated[
+    int | None, typer.Option(help="Word pieces to learn. Chosen by the text's size if not given.", rich_help_panel=_MODEL)
+]
+MaxLength = Annotated[
+    int | None, typer.Option(help="Tokens of a text at most (256 if not given).", rich_help_panel=_MODEL)
+]
+ImageSize = Annotated[int | None, typer.Option(help="Side of the pictures, in pixels.", rich_help_panel=_MODEL)]
+PatchSize = Annotated[int | None, typer.Option(help="Side of a patch, in pixels.", rich_help_panel=_MODEL)]
+WholeWord = Annotated[
+    bool, typer.Option("--whole-word", help="Mask whole words, not word pieces.", rich_help_panel=_MODEL)
+]
+
+Minutes = Annotated[float | None, typer.Option(help="Learn for so long.", rich_help_panel=_LEARN)]
+Epochs = Annotated[float | None, typer.Option(help="Go through the data so often.", rich_help_panel=_LEARN)]
+Steps = Annotated[int | None, typer.Option(help="Take so many steps.", rich_help_panel=_LEARN)]
+Lr = Annotated[float | None, typer.Option("--lr", help="Highest learning rate.", rich_help_panel=_LEARN)]
+Schedule = Annotated[str | None, typer.Option(help="linear, cosine or wsd.", rich_help_panel=_LEARN)]
+Warmup = Annotated[float | None, typer.Option(help="Share of the run in which the rate rises.", rich_help_panel=_LEARN)]
+WeightDecay = Annotated[float | None, typer.Option(help="Weight decay of AdamW.", rich_help_panel=_LEARN)]
+BatchTokens = Annotated[int | None, typer.Option(help="Tokens in a batch at most.", rich_help_panel=_LEARN)]
+BatchSize = Annotated[int | None, typer.Option(help="Examples in a batch at most.", rich_help_panel=_LEARN)]
+MicroTokens = Annotated[
+    int | None,
+    typer.Option(help="Tokens computed at once; the batch, and what is learnt, stay the same.", rich_help_panel=_LEARN),
+]
+Dropout = Annotated[float | None, typer.Option(help="Dropout while learning.", rich_help_panel=_LEARN)]
+Patience = Annotated[
+    int | None, typer.Option(help="Stop after so many evaluations without a better one.", rich_help_panel=_LEARN)
+]
+Evaluations = Annotated[int | None, typer.Option(help="How often to validate in the run.", rich_help_panel=_LEARN)]
+
+Out = Annotated[Path, typer.Option(help="Folder to write: a Hugging Face model folder.", rich_help_panel=_RUN)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace another run in --out.", rich_help_panel=_RUN)]
+Seed = Annotated[int, typer.Option(help="Of every random generator.", rich_help_panel=_RUN)]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=_RUN)]
+Precision = Annotated[
+    str | None, typer.Option(help="auto (what the hardware runs fast), fp32 or bf16.", rich_help_panel=_RUN)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell nothing while it runs.", rich_help_panel=_RUN)]

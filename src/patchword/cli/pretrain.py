@@ -1,0 +1,59 @@
+"""`patchword pretrain`: stage 1."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from patchword.cli import options as o
+from patchword.cli.learn import learn
+
+
+def add(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command("pretrain")(pretrain)
+
+
+def pretrain(
+    data: Annotated[list[str], typer.Argument(help="Files, folders or patterns: text or images.")],
+    model: Annotated[str, typer.Option(help="A preset, e.g. bert-mini (see `patchword presets`).")],
+    out: o.Out,
+    task: o.Task = None,
+    minutes: o.Minutes = None,
+    epochs: o.Epochs = None,
+    steps: o.Steps = None,
+    text_column: o.TextColumn = None,
+    image_column: o.ImageColumn = None,
+    label_column: o.LabelColumn = None,
+    where: o.Where = None,
+    lines: o.Lines = False,
+    validation: o.Validation = None,
+    tokenizer: o.Tokenizer = None,
+    vocab_size: o.VocabSize = None,
+    max_length: o.MaxLength = None,
+    whole_word: o.WholeWord = False,
+    image_size: o.ImageSize = None,
+    patch_size: o.PatchSize = None,
+    lr: o.Lr = None,
+    schedule: o.Schedule = None,
+    warmup: o.Warmup = None,
+    weight_decay: o.WeightDecay = None,
+    batch_tokens: o.BatchTokens = None,
+    batch_size: o.BatchSize = None,
+    micro_tokens: o.MicroTokens = None,
+    dropout: o.Dropout = None,
+    evaluations: o.Evaluations = None,
+    patience: o.Patience = None,
+    precision: o.Precision = None,
+    device: o.Device = "auto",
+    seed: o.Seed = 0,
+    overwrite: o.Overwrite = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Learn from random weights, on lots of data.
+
+    [dim]patchword pretrain notes/ --model bert-mini --minutes 10 --out runs/base[/dim]
+    """
+    settings = dict(locals())
+    learn("pretrain", settings)
