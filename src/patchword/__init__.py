@@ -1,10 +1,10 @@
 """One Transformer for patches and words: pretrain once, fine-tune many times.
 
-    import patchword as pw
+import patchword as pw
 
-    pw.pretrain("notes/", model="bert-mini", minutes=10, out="runs/base")
-    pw.finetune("runs/base", "tickets.csv", out="runs/tickets")
-    pw.load("runs/tickets").predict(["The invoice is wrong again."])
+pw.pretrain("notes/", model="bert-mini", minutes=10, out="runs/base")
+pw.finetune("runs/base", "tickets.csv", out="runs/tickets")
+pw.load("runs/tickets").predict(["The invoice is wrong again."])
 """
 
 from __future__ import annotations

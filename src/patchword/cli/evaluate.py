@@ -30,11 +30,18 @@ def evaluate(
     from patchword.cli.learn import format_metric
     from patchword.tasks.predictor import load
 
-    columns = {"text_column": text_column, "image_column": image_column, "label_column": label_column, "where": where}
+    columns = {
+        "text_column": text_column,
+        "image_column": image_column,
+        "label_column": label_column,
+        "where": where,
+    }
     metrics = load(folder, device).evaluate(data, **columns)
     if json:
         typer.echo(dumps(metrics, indent=2))
         return
     for name, value in metrics.items():
         if not name.endswith(("_low", "_high")):
-            typer.echo(f"{name:<14} {value:,}" if isinstance(value, int) else f"{name:<14} {format_metric(metrics, name)}")
+            typer.echo(
+                f"{name:<14} {value:,}" if isinstance(value, int) else f"{name:<14} {format_metric(metrics, name)}"
+            )

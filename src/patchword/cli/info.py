@@ -25,7 +25,10 @@ def info(folder: Annotated[str, typer.Argument(help="A model folder, a run, or a
     with torch.device("meta"):
         model = Model(description.family, config, description.way_out, description.labels, description.problem)
     architecture = description.family.way_out(description.way_out).architecture
-    _line("architecture", f"{architecture} ({description.family.model_type}, reads {description.family.modality}s)")
+    _line(
+        "architecture",
+        f"{architecture} ({description.family.model_type}, reads {description.family.modality}s)",
+    )
     _line("parameters", f"{model.num_parameters:,}")
     _line("sizes", ", ".join(f"{name} {value}" for name, value in config.model_dump().items()))
     if description.labels:
@@ -39,7 +42,10 @@ def info(folder: Annotated[str, typer.Argument(help="A model folder, a run, or a
     report = card.get("report")
     if card and report is None:
         _line("state", f"not finished; patchword resume {path}")
-    for name, metrics in {"validation": (report or {}).get("validation"), **(report or {}).get("floors", {})}.items():
+    for name, metrics in {
+        "validation": (report or {}).get("validation"),
+        **(report or {}).get("floors", {}),
+    }.items():
         if metrics:
             shown = {k: v for k, v in metrics.items() if not k.endswith(("_low", "_high"))}
             _line(name, ", ".join(f"{k} {v:.4g}" for k, v in shown.items()))

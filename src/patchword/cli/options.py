@@ -11,7 +11,8 @@ _DATA, _MODEL, _LEARN, _RUN = "The data", "The model", "How it learns", "The run
 
 TextColumn = Annotated[str | None, typer.Option(help="Column of texts. Found out if not given.", rich_help_panel=_DATA)]
 ImageColumn = Annotated[
-    str | None, typer.Option(help="Column of image paths or bytes. Found out if not given.", rich_help_panel=_DATA)
+    str | None,
+    typer.Option(help="Column of image paths or bytes. Found out if not given.", rich_help_panel=_DATA),
 ]
 LabelColumn = Annotated[
     str | None, typer.Option(help="Column of labels. Found out if not given.", rich_help_panel=_DATA)
@@ -33,11 +34,10 @@ Problem = Annotated[
         rich_help_panel=_DATA,
     ),
 ]
-Tokenizer = Annotated[
-    Path | None, typer.Option(help="A folder to take the tokenizer from.", rich_help_panel=_MODEL)
-]
+Tokenizer = Annotated[Path | None, typer.Option(help="A folder to take the tokenizer from.", rich_help_panel=_MODEL)]
 VocabSize = Annotated[
-    int | None, typer.Option(help="Word pieces to learn. Chosen by the text's size if not given.", rich_help_panel=_MODEL)
+    int | None,
+    typer.Option(help="Word pieces to learn. Chosen by the text's size if not given.", rich_help_panel=_MODEL),
 ]
 MaxLength = Annotated[
     int | None, typer.Option(help="Tokens of a text at most (256 if not given).", rich_help_panel=_MODEL)
@@ -63,7 +63,8 @@ MicroTokens = Annotated[
 ]
 Dropout = Annotated[float | None, typer.Option(help="Dropout while learning.", rich_help_panel=_LEARN)]
 Patience = Annotated[
-    int | None, typer.Option(help="Stop after so many evaluations without a better one.", rich_help_panel=_LEARN)
+    int | None,
+    typer.Option(help="Stop after so many evaluations without a better one.", rich_help_panel=_LEARN),
 ]
 Evaluations = Annotated[int | None, typer.Option(help="How often to validate in the run.", rich_help_panel=_LEARN)]
 

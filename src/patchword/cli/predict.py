@@ -39,7 +39,9 @@ def predict(
     else:
         rows = model.read(inputs, **columns)
         texts = list(rows.inputs)
-        shown = [item if isinstance(item, str) else str(origin) for item, origin in zip(texts, rows.origins, strict=True)]
+        shown = [
+            item if isinstance(item, str) else str(origin) for item, origin in zip(texts, rows.origins, strict=True)
+        ]
     writer = csv.writer(sys.stdout, lineterminator="\n")
     predictions = model.predict(texts)
     for number, (item, prediction) in enumerate(zip(shown, predictions, strict=True)):

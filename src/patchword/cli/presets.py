@@ -21,14 +21,18 @@ def presets() -> None:
     from patchword.models.family import presets as all_presets
 
     table = Table()
-    for name in ("preset", "reads", "width", "depth", "heads", "parameters", "pretrains by"):
+    for name in ("preset", "reads", "width", "depth", "heads", "parameters"):
         table.add_column(name, justify="right" if name in ("width", "depth", "heads", "parameters") else "left")
     for name, (family, config) in all_presets().items():
         with torch.device("meta"):
             count = sum(p.numel() for p in Model(family, config, "features").trunk.parameters())
-        size = f", {config.image_size[0]} px in patches of {config.patch_size}" if isinstance(config, ImageConfig) else ""
-        how = "masked words" if "masked_token" in family.ways_out else "image classes"
+        size = f"s of {config.image_size[0]} px" if isinstance(config, ImageConfig) else ""
         table.add_row(
-            name, family.modality + size, str(config.width), str(config.depth), str(config.heads), f"{count / 1e6:,.1f} M", how
+            name,
+            family.modality + size,
+            str(config.width),
+            str(config.depth),
+            str(config.heads),
+            f"{count / 1e6:,.1f} M",
         )
     Console().print(table)

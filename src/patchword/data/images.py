@@ -99,9 +99,7 @@ class ImageProcessor:
         for key, value in d.items():
             if value and key not in known and (key.startswith("do_") or key == "rescale_offset"):
                 raise UserError(f"preprocessor_config.json: {key} is set, which is not supported.")
-        flags = {
-            key: bool(d[key]) for key in sorted(known & d.keys() - {"do_convert_rgb"}) if d[key] is not None
-        }
+        flags = {key: bool(d[key]) for key in sorted(known & d.keys() - {"do_convert_rgb"}) if d[key] is not None}
         resample = _get(d, "resample", 2)
         if resample not in range(6):
             raise UserError(f"preprocessor_config.json: resample is {resample!r}, not a PIL filter (0 to 5).")
@@ -168,11 +166,7 @@ def _get(d: dict[str, Any], key: str, default: Any) -> Any:
 
 def _numbers(key: str, value: Any) -> Triple:
     values = [value] * 3 if isinstance(value, int | float) else value
-    if (
-        not isinstance(values, Collection)
-        or len(values) != 3
-        or not all(isinstance(v, int | float) for v in values)
-    ):
+    if not isinstance(values, Collection) or len(values) != 3 or not all(isinstance(v, int | float) for v in values):
         raise UserError(f"preprocessor_config.json: {key} is {value!r}, not a number for each of 3 channels.")
     red, green, blue = map(float, values)
     return red, green, blue
@@ -185,9 +179,7 @@ def _size(size: Any) -> tuple[int, int]:
         size = (size["height"], size["width"])
     if isinstance(size, tuple | list) and len(size) == 2 and all(isinstance(x, int) and x > 0 for x in size):
         return size[0], size[1]
-    raise UserError(
-        f"preprocessor_config.json: size {size!r} is not supported; it must have height and width."
-    )
+    raise UserError(f"preprocessor_config.json: size {size!r} is not supported; it must have height and width.")
 
 
 class Images:

@@ -306,9 +306,7 @@ def _read_lines(files: list[Path], need_labels: bool) -> Labelled:
             "column of texts and one of labels."
         )
     if tables := [path for path in files if _ending(path) in TABLE_ENDINGS]:
-        raise UserError(
-            f"Plain text and tables are mixed ({plain} and {tables[0]}). Give the ones or the others."
-        )
+        raise UserError(f"Plain text and tables are mixed ({plain} and {tables[0]}). Give the ones or the others.")
     read = [(i, number, text) for i, path in enumerate(files) for number, text in _lines(path)]
     if not read:
         raise UserError(f"There is no text in {', '.join(map(str, files))}.")
@@ -331,9 +329,7 @@ def _read_image_folders(found: dict[Path, Path], folders: list[Path], need_label
             "of its name (cats/1.png), or give a table with a column of images and one of labels."
         )
     if need_labels and set(classes) <= _SPLITS:
-        raise UserError(
-            f"{', '.join(sorted(set(map(str, classes))))}: these are splits, not classes. Give one."
-        )
+        raise UserError(f"{', '.join(sorted(set(map(str, classes))))}: these are splits, not classes. Give one.")
     labels = None if None in classes else classes
     notes = [] if labels is None else [f"labels: the names of the {len(set(labels))} class folders"]
     origins = Origins(list(map(str, names)), array("q", range(len(names))), array("q", [0]) * len(names))

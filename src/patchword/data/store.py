@@ -11,10 +11,11 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -77,17 +78,13 @@ class Store:
     @property
     def bytes_per_token(self) -> float:
         """What the files take."""
-        return sum(f.stat().st_size for f in self.folder.iterdir() if f.suffix == ".bin") / max(
-            self.tokens, 1
-        )
+        return sum(f.stat().st_size for f in self.folder.iterdir() if f.suffix == ".bin") / max(self.tokens, 1)
 
 
 def cache_folder() -> Path:
     """Where stores and learnt vocabularies are kept: `PATCHWORD_CACHE`, else the user's cache folder."""
     named = os.environ.get("PATCHWORD_CACHE")
-    return (
-        Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "patchword"
-    )
+    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "patchword"
 
 
 def build_store(
@@ -109,9 +106,7 @@ def build_store(
         cache: parent folder; `cache_folder()` where not given.
         progress: called with the number of documents done.
     """
-    key = hashlib.blake2b(
-        f"{fingerprint} {tokenizer.fingerprint()} {piece} v1".encode(), digest_size=16
-    ).hexdigest()
+    key = hashlib.blake2b(f"{fingerprint} {tokenizer.fingerprint()} {piece} v1".encode(), digest_size=16).hexdigest()
     folder = (cache or cache_folder()) / "tokens" / key
     folder.mkdir(parents=True, exist_ok=True)
     build = _Build(folder, tokenizer, piece)
@@ -167,12 +162,9 @@ class _Build:
         for leftover in self.folder.glob("counts-*.npy"):
             leftover.unlink()
 
-    def _add(self, chunk: list[str], files: dict, counts: np.ndarray) -> None:
+    def _add(self, chunk: list[str], files: Mapping[str, BinaryIO], counts: np.ndarray) -> None:
         pieces = []
-        ends = {
-            part: self.state[f"{part}-tokens.bin"] // self.dtype().itemsize
-            for part in ("train", "validation")
-        }
+        ends = {part: self.state[f"{part}-tokens.bin"] // self.dtype().itemsize for part in ("train", "validation")}
         for text, ids in zip(chunk, self.tokenizer.encode(chunk), strict=True):
             files["hashes.tmp"].write(hashlib.blake2b(text.encode(), digest_size=8).digest())
             for start in range(0, len(ids), self.piece):
@@ -187,7 +179,7 @@ class _Build:
         if pieces:
             counts += np.bincount(np.concatenate(pieces), minlength=len(counts))
 
-    def _record(self, files: dict, counts: np.ndarray, documents: int) -> None:
+    def _record(self, files: Mapping[str, BinaryIO], counts: np.ndarray, documents: int) -> None:
         """Make a chunk count: first its bytes, then the one small file that says so."""
         for name, file in files.items():
             file.flush()

@@ -125,8 +125,7 @@ def _check_columns(path: Path, wanted: Sequence[str] | None, names: Sequence[str
     for name in wanted or ():
         if name not in names:
             raise UserError(
-                f"{path} has no column '{name}'; its columns are: {', '.join(names)}"
-                f"{did_you_mean(name, names)}"
+                f"{path} has no column '{name}'; its columns are: {', '.join(names)}{did_you_mean(name, names)}"
             )
 
 
@@ -231,9 +230,7 @@ def _parquet_rows(path: Path, wanted: Sequence[str] | None) -> Iterator[Row]:
         batch_rows = max(1, min(4096, _BATCH_BYTES * metadata.num_rows // max(size, 1)))
         class_names = _class_names(file.schema_arrow.metadata, wanted)
         number = 0
-        for batch in file.iter_batches(
-            batch_rows, columns=None if wanted is None else list(dict.fromkeys(wanted))
-        ):
+        for batch in file.iter_batches(batch_rows, columns=None if wanted is None else list(dict.fromkeys(wanted))):
             for cells in batch.to_pylist():
                 for column, names in class_names.items():
                     if isinstance(index := cells[column], int):  # -1 stands for none
@@ -295,9 +292,7 @@ class Problems:
 def wrong_text(cell: object, may_be_empty: bool = False) -> str | None:
     """What keeps a cell from being a text, or None."""
     if not isinstance(cell, str):
-        return (
-            "no text" if cell is None else f"{str(cell)[:40]!r} is of type {type(cell).__name__}, not a text"
-        )
+        return "no text" if cell is None else f"{str(cell)[:40]!r} is of type {type(cell).__name__}, not a text"
     if not may_be_empty and (not cell or cell.isspace()):
         return "the text is empty"
     if not cell.isascii() and re.search("[\ud800-\udfff]", cell):
@@ -331,9 +326,7 @@ class Sample:
     ) -> tuple[Modality, str, str]:
         """Whether the examples are texts or images, and their column."""
         if text_column is not None and image_column is not None:
-            raise UserError(
-                "An example is a text or an image: give a text column or an image column, not both."
-            )
+            raise UserError("An example is a text or an image: give a text column or an image column, not both.")
         image = self.image_column(image_column) if text_column is None else None
         return ("text", *self.text_column(text_column, not_this)) if image is None else ("image", *image)
 
@@ -344,9 +337,7 @@ class Sample:
         texts = [c for c in self.columns if c != not_this and self._all(c, _is_text)]
         texts = [c for c in texts if not self._well_known("label", [c])] or texts
         if not texts:
-            raise UserError(
-                f"{self.name} has no column of texts; its columns are: {', '.join(self.columns)}."
-            )
+            raise UserError(f"{self.name} has no column of texts; its columns are: {', '.join(self.columns)}.")
         if known := self._well_known("text", texts):
             return known, f"text column: '{known}' (by its name)"
         if len(texts) == 1:

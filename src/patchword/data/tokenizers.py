@@ -44,7 +44,7 @@ class Tokenizer:
         if missing:
             raise UserError(f"The tokenizer has no {', '.join(missing)} token, which an encoder needs.")
         self.pad, self.unk, self.cls, self.sep, self.mask = (
-            int(backend.token_to_id(token)) for token in SPECIAL.values()
+            int(backend.token_to_id(token) or 0) for token in SPECIAL.values()
         )
 
     @property
@@ -127,9 +127,7 @@ def vocabulary_size(characters: int) -> int:
     return int(min(max(round(size / 64) * 64, 512), 30528))
 
 
-def train_wordpiece(
-    documents: Iterable[str], vocab_size: int | None = None, lowercase: bool = True
-) -> Tokenizer:
+def train_wordpiece(documents: Iterable[str], vocab_size: int | None = None, lowercase: bool = True) -> Tokenizer:
     """Learn a WordPiece vocabulary (Schuster and Nakajima 2012) from text, read as a stream.
 
     Args:

@@ -63,7 +63,7 @@ class Bert(nn.Module):
 
 
 def _masked_token(config: BertConfig, trunk: Bert, classes: int) -> MaskedTokenHead:
-    return MaskedTokenHead(trunk.embed.words.weight, activation=config.activation, norm_eps=config.norm_eps)
+    return MaskedTokenHead(trunk.embed.words, activation=config.activation, norm_eps=config.norm_eps)
 
 
 def _class(config: BertConfig, trunk: Bert, classes: int) -> ClassHead:

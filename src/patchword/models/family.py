@@ -158,9 +158,7 @@ def families() -> dict[str, Family]:
 @cache
 def presets() -> dict[str, tuple[Family, TransformerConfig]]:
     """All presets by name, in the order of their families' files."""
-    return {
-        name: (family, config) for family in families().values() for name, config in family.presets.items()
-    }
+    return {name: (family, config) for family in families().values() for name, config in family.presets.items()}
 
 
 def preset(name: str) -> tuple[Family, TransformerConfig]:
@@ -171,7 +169,6 @@ def preset(name: str) -> tuple[Family, TransformerConfig]:
     """
     if name not in presets():
         raise UserError(
-            f"There is no model preset '{name}'{did_you_mean(name, presets())} "
-            "`patchword presets` lists them all."
+            f"There is no model preset '{name}'{did_you_mean(name, presets())} `patchword presets` lists them all."
         )
     return presets()[name]

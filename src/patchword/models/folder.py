@@ -1,4 +1,4 @@
-"""A model folder is a Hugging Face folder: `config.json` and `model.safetensors`, read and written without conversion."""
+"""A model folder is a Hugging Face folder: `config.json` and `model.safetensors`, read and written as they are."""
 
 from __future__ import annotations
 
@@ -155,7 +155,10 @@ def describe(folder: Path) -> Description:
 
 
 def make_config(
-    kind: type[TransformerConfig], fields: Mapping[str, Any], where: str, base: TransformerConfig | None = None
+    kind: type[TransformerConfig],
+    fields: Mapping[str, Any],
+    where: str,
+    base: TransformerConfig | None = None,
 ) -> TransformerConfig:
     """A checked config from fields, or from another one with some fields changed.
 
@@ -166,7 +169,9 @@ def make_config(
         return kind(**((base.model_dump() if base else {}) | dict(fields)))
     except pydantic.ValidationError as error:
         problems = "; ".join(
-            ".".join(str(part) for part in e["loc"]) + (": " if e["loc"] else "") + e["msg"].removeprefix("Value error, ")
+            ".".join(str(part) for part in e["loc"])
+            + (": " if e["loc"] else "")
+            + e["msg"].removeprefix("Value error, ")
             for e in error.errors()
         )
         raise UserError(f"{where}: {problems}.") from error

@@ -72,14 +72,14 @@ class MaskedTokenHead(Head):
         norm_eps: of the norm.
     """
 
-    def __init__(self, words: nn.Parameter, *, activation: str, norm_eps: float) -> None:
+    def __init__(self, words: nn.Embedding, *, activation: str, norm_eps: float) -> None:
         super().__init__()
-        vocab_size, width = words.shape
+        vocab_size, width = words.weight.shape
         self.dense = nn.Linear(width, width)
         self.activation = ACTIVATIONS[activation]
         self.norm = nn.LayerNorm(width, eps=norm_eps)
         self.scores = nn.Linear(width, vocab_size)
-        self.scores.weight = words
+        self.scores.weight = words.weight
 
     def transform(self, tokens: Tensor) -> Tensor:
         """`[n, width]` -> `[n, width]`: what is compared with the word table."""

@@ -18,9 +18,7 @@ Attend = Callable[[Tensor, Tensor, Tensor, Layout, bool, float], Tensor]
 """(query, key, value, layout, causal, dropout) -> output; all tensors `[T, H, D]`."""
 
 
-def attend_by_runs(
-    query: Tensor, key: Tensor, value: Tensor, layout: Layout, causal: bool, dropout: float
-) -> Tensor:
+def attend_by_runs(query: Tensor, key: Tensor, value: Tensor, layout: Layout, causal: bool, dropout: float) -> Tensor:
     """softmax(q k^T / sqrt(D)) v within each sequence, one dense call for every run of equal lengths.
 
     The fastest on a CPU of five ways that were raced (`benchmarks/attention.py`), and one that computes no padded
@@ -29,7 +27,7 @@ def attend_by_runs(
     sizes = [count * length for count, length in layout.runs]
     outputs = []
     for (count, length), q, k, v in zip(
-        layout.runs, query.split(sizes), key.split(sizes), value.split(sizes), strict=True
+        layout.runs, torch.split(query, sizes), torch.split(key, sizes), torch.split(value, sizes), strict=True
     ):
         shape = (count, length, *q.shape[1:])
         out = F.scaled_dot_product_attention(
@@ -43,9 +41,7 @@ def attend_by_runs(
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 
-def attend_on_cpu(
-    query: Tensor, key: Tensor, value: Tensor, layout: Layout, causal: bool, dropout: float
-) -> Tensor:
+def attend_on_cpu(query: Tensor, key: Tensor, value: Tensor, layout: Layout, causal: bool, dropout: float) -> Tensor:
     """The same in fp32 whatever comes in: a CPU's attention kernel takes six times as long backwards in bf16."""
     with torch.autocast("cpu", enabled=False):
         output = attend_by_runs(query.float(), key.float(), value.float(), layout, causal, dropout)
@@ -63,9 +59,7 @@ def attend_variable_length(
         return attend_by_runs(query, key, value, layout, causal, dropout)
     ends = layout.cu_seqlens
     window = (-1, 0) if causal else (-1, -1)
-    output = varlen_attn(
-        query, key, value, ends, ends, layout.longest, layout.longest, window_size=window
-    )
+    output = varlen_attn(query, key, value, ends, ends, layout.longest, layout.longest, window_size=window)
     assert isinstance(output, Tensor)
     return output
 

@@ -56,6 +56,4 @@ class Block(nn.Module):
         hidden_states = self.order(
             hidden_states, self.attention_norm, lambda x: self.dropout(self.attention(x, layout))
         )
-        return self.order(
-            hidden_states, self.feedforward_norm, lambda x: self.dropout(self.feedforward(x))
-        )
+        return self.order(hidden_states, self.feedforward_norm, lambda x: self.dropout(self.feedforward(x)))

@@ -93,7 +93,7 @@ class Packed:
 
     def sequences(self) -> tuple[Tensor, ...]:
         """The sequences again, each `[l_n, ...]`."""
-        return self.values.split(self.layout.lengths)
+        return torch.split(self.values, list(self.layout.lengths))
 
     def first(self) -> Tensor:
         """`[N, ...]`: the first token of each sequence (the class token, where there is one)."""

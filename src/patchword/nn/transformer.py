@@ -19,9 +19,7 @@ class Transformer(nn.Module):
         norm: makes the norm after the last layer; none where the layers end with one (post-norm).
     """
 
-    def __init__(
-        self, depth: int, block: Callable[[], nn.Module], norm: Callable[[], nn.Module] = nn.Identity
-    ) -> None:
+    def __init__(self, depth: int, block: Callable[[], nn.Module], norm: Callable[[], nn.Module] = nn.Identity) -> None:
         super().__init__()
         self.layers = nn.ModuleList(block() for _ in range(depth))
         self.norm = norm()

@@ -129,7 +129,8 @@ class Classification(Task):
 
     def evaluate(self, model: Model, examples: Examples, compute: Compute) -> dict[str, float]:
         """`metrics.scores` of the model's predictions."""
-        assert isinstance(examples, LabelledExamples) and self.problem is not None
+        assert isinstance(examples, LabelledExamples)
+        assert self.problem is not None
         targets = examples.targets
         if self.problem == REGRESSION:
             targets = targets * np.float32(self.scale) + np.float32(self.shift)
@@ -138,22 +139,25 @@ class Classification(Task):
     def better(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         """A higher main metric; among equals, a lower loss."""
         assert self.problem is not None
-        return ({SINGLE: 1, MULTI: 1, REGRESSION: -1}[self.problem] * metrics[MAIN[self.problem]], -metrics["loss"])
+        return (
+            {SINGLE: 1, MULTI: 1, REGRESSION: -1}[self.problem] * metrics[MAIN[self.problem]],
+            -metrics["loss"],
+        )
 
     def finish(self, model: Model) -> None:
         """A regression's unit goes into the head: what is saved gives the number itself."""
         if self.problem == REGRESSION:
             assert isinstance(model.head, ClassHead)
             with torch.no_grad():
-                model.head.scores.weight *= self.scale
-                model.head.scores.bias *= self.scale
-                model.head.scores.bias += self.shift
+                model.head.scores.weight.mul_(self.scale)
+                model.head.scores.bias.mul_(self.scale).add_(self.shift)
             self.shift, self.scale = 0.0, 1.0
 
     def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
         """Validation scores, and beside them what simple methods reach on the same rows."""
         train, validation = prepared.train, prepared.validation
-        assert isinstance(train, LabelledExamples) and isinstance(validation, LabelledExamples)
+        assert isinstance(train, LabelledExamples)
+        assert isinstance(validation, LabelledExamples)
         assert self.problem is not None
         return {
             "validation": self.evaluate(model, validation, compute),

@@ -16,7 +16,12 @@ _MOST_ROWS = 20_000  # the floor of a large set is fitted on so many of its rows
 
 
 def floors(
-    modality: Modality, problem: str, train: Rows, test: Rows, classes: int, unit: tuple[float, float] = (0.0, 1.0)
+    modality: Modality,
+    problem: str,
+    train: Rows,
+    test: Rows,
+    classes: int,
+    unit: tuple[float, float] = (0.0, 1.0),
 ) -> dict[str, dict[str, float]]:
     """Metrics (`metrics.scores`) of two simple methods that learn from the same rows.
 
@@ -58,9 +63,7 @@ def _majority(targets: np.ndarray, rows: int, classes: int, problem: str) -> np.
     return np.broadcast_to(logits, (rows, classes))
 
 
-def _linear(
-    modality: Modality, problem: str, inputs: Any, targets: np.ndarray, test: Any, classes: int
-) -> np.ndarray:
+def _linear(modality: Modality, problem: str, inputs: Any, targets: np.ndarray, test: Any, classes: int) -> np.ndarray:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.multiclass import OneVsRestClassifier

@@ -46,7 +46,7 @@ class ImageExamples(LabelledExamples):
         self.facts = {"image_size": [height, width], "tokens_per_image": tokens}
         was = self.images.median_size()
         self.notes = (
-            f"Pictures of {was[1]} x {was[0]} pixels (the median) are read at {width} x {height}: {tokens} tokens each.",
+            f"Pictures of {was[1]} x {was[0]} pixels (the median), read at {width} x {height}: {tokens} tokens each.",
         )
 
     def __len__(self) -> int:

@@ -75,12 +75,15 @@ class MaskedExamples(Examples):
         ends = np.cumsum(total)
         framed[inner], framed[ends - total], framed[ends - 1] = tokens, self.tokenizer.cls, self.tokenizer.sep
         packed = Packed(torch.from_numpy(framed), Layout(total.tolist()))
-        return Batch(
-            (packed,), torch.from_numpy(targets), packed.layout.lengths, torch.from_numpy(inner[at[0]])
-        )
+        return Batch((packed,), torch.from_numpy(targets), packed.layout.lengths, torch.from_numpy(inner[at[0]]))
 
     def choose(
-        self, tokens: np.ndarray, sequence: np.ndarray, place: np.ndarray, ids: np.ndarray, key: tuple[int, int]
+        self,
+        tokens: np.ndarray,
+        sequence: np.ndarray,
+        place: np.ndarray,
+        ids: np.ndarray,
+        key: tuple[int, int],
     ) -> np.ndarray:
         """Which tokens are to be guessed, `[T]` bool: whole units in random order until the share is reached.
 
@@ -186,7 +189,8 @@ class MaskedLM(Task):
 
     def guesses(self, model: Model, examples: Examples, compute: Compute, count: int = 6) -> list[dict[str, Any]]:
         """Held-out sentences with one hidden token each, what it was, and the likeliest guesses."""
-        assert isinstance(model.head, MaskedTokenHead) and isinstance(examples, MaskedExamples)
+        assert isinstance(model.head, MaskedTokenHead)
+        assert isinstance(examples, MaskedExamples)
         shown: list[dict[str, Any]] = []
         model.eval()
         for i in range(len(examples)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -132,7 +132,7 @@ class Predictor:
             return TextExamples([str(text) for text in inputs], self.reader, self.max_length)
         config = self.model.config
         assert isinstance(config, ImageConfig)
-        items = [Path(item) if isinstance(item, str) else cast("Path | bytes", item) for item in inputs]
+        items = [Path(item) if isinstance(item, str) else item for item in inputs]
         names = [f"image {i + 1}" if isinstance(item, bytes) else str(item) for i, item in enumerate(items)]
         return ImageExamples(items, names, self.reader, config.tokens)
 

@@ -32,9 +32,7 @@ class TextExamples(LabelledExamples):
         self.texts = texts
         self.tokenizer = tokenizer
         self.targets = np.zeros(len(texts), np.int64) if targets is None else targets
-        encoded = [
-            ids for start in range(0, len(texts), 1000) for ids in tokenizer.encode(texts[start : start + 1000])
-        ]
+        encoded = [ids for start in range(0, len(texts), 1000) for ids in tokenizer.encode(texts[start : start + 1000])]
         total = sum(map(len, encoded))
         dropped = sum(max(0, len(ids) - (max_length - 2)) for ids in encoded)
         self.sequences = Sequences.from_arrays([ids[: max_length - 2] for ids in encoded])

@@ -93,7 +93,8 @@ class TrainState:
             with safe_open(checkpoint / "state.safetensors", framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             self.model.load_state_dict(
-                {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}, strict=False
+                {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")},
+                strict=False,
             )
             self._load_optimizer(tensors)
         except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:

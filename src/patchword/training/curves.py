@@ -41,9 +41,16 @@ def plot_curves(steps: list[dict[str, Any]], looks: list[dict[str, Any]]) -> Any
     axes.set_ylabel("loss (nats)")
     axes.grid(alpha=0.25)
     rates = axes.twinx()
-    rates.plot(x, [line["lr"] for line in steps], color="#7a9a5a", linewidth=1.0, linestyle="--", label="learning rate")
+    rates.plot(
+        x,
+        [line["lr"] for line in steps],
+        color="#7a9a5a",
+        linewidth=1.0,
+        linestyle="--",
+        label="learning rate",
+    )
     rates.set_ylabel("learning rate")
     rates.set_ylim(bottom=0)
     handles = [*axes.get_legend_handles_labels()[0], *rates.get_legend_handles_labels()[0]]
-    axes.legend(handles, [handle.get_label() for handle in handles], frameon=False, fontsize=9)
+    axes.legend(handles, [str(handle.get_label()) for handle in handles], frameon=False, fontsize=9)
     return figure

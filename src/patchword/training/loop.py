@@ -99,9 +99,7 @@ def train(
         state.save(places.checkpoints)
 
 
-def step(
-    state: TrainState, task: Task, batch: Batch, recipe: Recipe, compute: Compute, lr: float
-) -> Tensor:
+def step(state: TrainState, task: Task, batch: Batch, recipe: Recipe, compute: Compute, lr: float) -> Tensor:
     """One optimizer step; returns the mean loss a label.
 
     Each micro-batch's summed loss is divided by the labels of the *whole* batch, so that the gradient does not
@@ -115,14 +113,14 @@ def step(
         on_device = part.to(compute.device)
         with compute.autocast():
             loss = task.loss(state.model, on_device) / batch.labels
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         total += loss.detach()
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip, foreach=True)
     if not math.isfinite(float(norm)) or not math.isfinite(float(total)):
         raise UserError(
             f"The loss is no number any more at step {state.step + 1} (loss {float(total)}, gradient norm "
-            f"{float(norm)}), so the weights were left as they were. Try a lower learning rate than {recipe.lr:g} (--lr)"
-            " or --precision fp32; the last checkpoint is from before."
+            f"{float(norm)}), so the weights were left as they were. Try a lower learning rate than {recipe.lr:g} "
+            "(--lr) or --precision fp32; the last checkpoint is from before."
         )
     for group in state.optimizer.param_groups:
         group["lr"] = lr

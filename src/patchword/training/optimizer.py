@@ -13,9 +13,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
 
     Matrices, convolutions and word tables decay; biases, norms, positions and class tokens do not.
     """
-    decays = {
-        id(part.weight) for part in model.modules() if isinstance(part, nn.Linear | nn.Conv2d | nn.Embedding)
-    }
+    decays = {id(part.weight) for part in model.modules() if isinstance(part, nn.Linear | nn.Conv2d | nn.Embedding)}
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if id(p) in decays], "weight_decay": recipe.weight_decay},

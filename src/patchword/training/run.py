@@ -1,9 +1,9 @@
 """A run: its settings as one file, its folder, and what it leaves there.
 
-    config.json model.safetensors tokenizer.json | preprocessor_config.json     a Hugging Face model folder
-    patchword.json     task, scores, floors, facts about the data, versions
-    run.json           the complete settings; the same file runs it again
-    metrics.jsonl curves.png tensorboard/ checkpoints/
+config.json model.safetensors tokenizer.json | preprocessor_config.json     a Hugging Face model folder
+patchword.json     task, scores, floors, facts about the data, versions
+run.json           the complete settings; the same file runs it again
+metrics.jsonl curves.png tensorboard/ checkpoints/
 """
 
 from __future__ import annotations
@@ -106,7 +106,9 @@ class RunFolder:
             UserError: there is none.
         """
         if not (path / RUN).is_file():
-            raise UserError(f"{path} holds no run: it has no {RUN}. A run begins with `patchword pretrain` or `finetune`.")
+            raise UserError(
+                f"{path} holds no run: it has no {RUN}. A run begins with `patchword pretrain` or `finetune`."
+            )
         return cls(path)
 
     @property
@@ -143,4 +145,8 @@ class RunFolder:
 
 def versions() -> dict[str, str]:
     """What the run was made with."""
-    return {"patchword": patchword.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    return {
+        "patchword": patchword.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }

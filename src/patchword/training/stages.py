@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pydantic
 import torch
@@ -135,7 +135,14 @@ def resume(out: str | Path, *, quiet: bool = False, stop_after: int | None = Non
 
 
 def _begin(
-    stage: str, start: str, task: str, data: Data, out: Path, overwrite: bool, quiet: bool, settings: dict[str, Any]
+    stage: str,
+    start: str,
+    task: str,
+    data: Data,
+    out: Path,
+    overwrite: bool,
+    quiet: bool,
+    settings: dict[str, Any],
 ) -> Result:
     stop_after = settings.pop("stop_after", None)
     settings = {name: value for name, value in settings.items() if value is not None}
@@ -150,7 +157,7 @@ def _begin(
         rows = len(read_labelled(data, **{k: v for k, v in settings.items() if k in columns}))
     try:
         run = RunConfig(
-            stage=stage,  # type: ignore[arg-type]
+            stage=stage,
             start=start,
             task=kind.name,
             data=_absolute(data),
@@ -270,15 +277,22 @@ def _image_processor(run: RunConfig, folder: RunFolder, again: bool, say: Say) -
     if run.image_size:
         return ImageProcessor(size=(run.image_size, run.image_size))
     rows = read_labelled(
-        run.data, image_column=run.image_column, label_column=run.label_column, where=run.where, need_labels=False
+        run.data,
+        image_column=run.image_column,
+        label_column=run.label_column,
+        where=run.where,
+        need_labels=False,
     )
     patch = run.patch_size or config.patch_size
-    side = max(Images(rows.inputs, rows.origins, ImageProcessor(size=config.image_size), 0).median_size())
+    items = cast("Sequence[Path | bytes]", rows.inputs)
+    side = max(Images(items, rows.origins, ImageProcessor(size=config.image_size), 0).median_size())
     # A grid of 4 x 4 patches at least; never larger than the preset's own pictures.
     fitting = min(max(-(-side // patch), 4) * patch, config.image_size[0] // patch * patch)
     if fitting < config.image_size[0]:
-        say(f"The pictures are small, so the model reads {fitting} x {fitting} pixels instead of "
-            f"{config.image_size[0]} x {config.image_size[0]} (--image-size to change it).")
+        say(
+            f"The pictures are small, so the model reads {fitting} x {fitting} pixels instead of "
+            f"{config.image_size[0]} x {config.image_size[0]} (--image-size to change it)."
+        )
     return ImageProcessor(size=(fitting, fitting))
 
 
@@ -294,7 +308,9 @@ def _ask(run: RunConfig, reader: Reader, folder: RunFolder, again: bool) -> Ask:
     if isinstance(config, TextConfig):
         if length > config.max_length:
             if run.max_length:
-                raise UserError(f"--max-length {length}: {run.start} has positions for {config.max_length} tokens only.")
+                raise UserError(
+                    f"--max-length {length}: {run.start} has positions for {config.max_length} tokens only."
+                )
             length = config.max_length
         if length < 8:
             raise UserError(f"--max-length {length}: texts need at least 8 tokens, two of them special.")
@@ -338,7 +354,10 @@ def _check_same_data(folder: RunFolder, prepared: Prepared, again: bool) -> None
 def _config(run: RunConfig, reader: Reader, ask: Ask) -> tuple[Family, TransformerConfig]:
     """The family and the sizes that the run's model has, checked before any weight is moved."""
     family, config = preset(run.start) if run.stage == "pretrain" else _described(run.start)
-    changes: dict[str, Any] = {"dropout": run.recipe.dropout, "attention_dropout": run.recipe.attention_dropout}
+    changes: dict[str, Any] = {
+        "dropout": run.recipe.dropout,
+        "attention_dropout": run.recipe.attention_dropout,
+    }
     if isinstance(config, TextConfig):
         assert isinstance(reader, Tokenizer)
         if run.stage == "pretrain":
@@ -407,9 +426,7 @@ def _card(run: RunConfig, model: Model, ask: Ask, prepared: Prepared) -> dict[st
     }
 
 
-def _write_start(
-    folder: RunFolder, run: RunConfig, model: Model, reader: Reader, ask: Ask, prepared: Prepared
-) -> None:
+def _write_start(folder: RunFolder, run: RunConfig, model: Model, reader: Reader, ask: Ask, prepared: Prepared) -> None:
     """What a resume needs before there is a checkpoint; `run.json` last, since it says that a run has begun."""
     write_json(folder.path / "config.json", config_json(model))
     _save_reader(folder.path, reader, ask.max_length)
@@ -418,7 +435,13 @@ def _write_start(
 
 
 def _finish(
-    folder: RunFolder, run: RunConfig, state: TrainState, prepared: Prepared, reader: Reader, ask: Ask, compute: Compute
+    folder: RunFolder,
+    run: RunConfig,
+    state: TrainState,
+    prepared: Prepared,
+    reader: Reader,
+    ask: Ask,
+    compute: Compute,
 ) -> Result:
     """The best weights into the folder, and beside them how good they are."""
     model, task = state.model, prepared.task
@@ -439,4 +462,3 @@ def _finish(
     folder.write_card(_card(run, model, ask, prepared) | {"report": report})
     model.eval()
     return Result(folder.path, report, model)
-

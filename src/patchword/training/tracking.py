@@ -9,7 +9,14 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 console = Console(stderr=True, highlight=False)
 
@@ -71,8 +78,9 @@ class Tracker:
     def evaluation(self, step: int, metrics: Mapping[str, float], best: bool) -> None:
         """After a look at the validation part."""
         shown = "  ".join(
-            f"{name} {value:.4f}" for name, value in metrics.items() if isinstance(value, float) and "_low" not in name
-            and "_high" not in name
+            f"{name} {value:.4f}"
+            for name, value in metrics.items()
+            if isinstance(value, float) and "_low" not in name and "_high" not in name
         )
         if not self._quiet:
             self._bar.console.print(f"step {step:>6}  validation: {shown}" + ("  (best so far)" if best else ""))
