@@ -29,15 +29,16 @@ def predict(
 
     [dim]patchword predict runs/tickets new.csv > out.csv        patchword predict runs/tickets "one sentence"[/dim]
     """
+    from patchword.data.sources import read_labelled
     from patchword.tasks.predictor import load
 
     model = load(folder, device)
-    columns = {"text_column": text_column, "image_column": image_column, "where": where}
+    columns: dict[str, Any] = {"text_column": text_column, "image_column": image_column, "where": where}
     if all(_is_sentence(item) for item in inputs) and model.model.family.modality == "text":
         texts: list[Any] = list(inputs)
         shown = texts
     else:
-        rows = model.read(inputs, **columns)
+        rows = read_labelled(inputs, need_labels=False, **columns)
         texts = list(rows.inputs)
         shown = [
             item if isinstance(item, str) else str(origin) for item, origin in zip(texts, rows.origins, strict=True)

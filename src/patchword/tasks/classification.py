@@ -111,6 +111,17 @@ class Classification(Task):
         }
         return Prepared(task, train_examples, validation_examples, tuple(notes), facts)
 
+    @classmethod
+    def restore(cls, model: Model, reader: Reader) -> Classification:
+        """With the labels of the model."""
+        return cls(LabelSet(model.labels, model.problem or SINGLE))
+
+    def labelled(self, ask: Ask, reader: Reader) -> LabelledExamples:
+        """Rows whose labels are the model's."""
+        rows = self.read(ask.data, ask)
+        assert rows.labels is not None
+        return self.examples(rows, reader, ask, self.label_set.encode(rows.labels, rows.origins))
+
     def scaled(self, targets: np.ndarray) -> np.ndarray:
         """Targets as they are learnt."""
         return (targets - np.float32(self.shift)) / np.float32(self.scale) if self.problem == REGRESSION else targets
@@ -171,10 +182,10 @@ class Classification(Task):
             ),
         }
 
-    def decode(self, logits: np.ndarray) -> list[dict[str, Any]]:
-        """Readable predictions: `label` and `confidence`, or `labels`, or `value`."""
+    def predict(self, model: Model, examples: Examples, compute: Compute) -> list[dict[str, Any]]:
+        """`label`, `confidence` and `probabilities`; or `labels` and `probabilities`; or `value`."""
         assert self.problem is not None
-        chances = probabilities(logits, self.problem)
+        chances = probabilities(self.logits(model, examples, compute), self.problem)
         if self.problem == REGRESSION:
             return [{"value": float(row[0])} for row in chances]
         named = [dict(zip(self.labels, map(float, row), strict=True)) for row in chances]

@@ -79,6 +79,13 @@ class ImageClassification(Classification):
     modality = "image"
 
     @classmethod
+    def inputs(cls, items: Sequence[Any], reader: Reader, ask: Ask) -> ImageExamples:
+        """Pictures without labels: paths, or the bytes of files."""
+        pictures = [Path(item) if isinstance(item, str) else item for item in items]
+        names = [f"image {i + 1}" if isinstance(item, bytes) else str(item) for i, item in enumerate(pictures)]
+        return ImageExamples(pictures, names, kept_images(reader), ask.tokens_per_image)
+
+    @classmethod
     def examples(cls, rows: Labelled, reader: Reader, ask: Ask, targets: np.ndarray | None = None) -> ImageExamples:
         """The rows' pictures at the model's size."""
         items = cast("Sequence[Path | bytes]", rows.inputs)

@@ -5,7 +5,8 @@ Of the tokens chosen, 80 % become [MASK], 10 % a random token, 10 % stay. The lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -120,7 +121,7 @@ class MaskedLM(Task):
 
     def __init__(self, tokenizer: Tokenizer, counts: np.ndarray) -> None:
         self.tokenizer = tokenizer
-        self.unigram = np.log((counts + 1) / (counts.sum() + len(counts)))
+        self.unigram = log_frequencies(counts)
         """`[vocab_size]`: log-probability of each token by how often it stands in the training text."""
 
     @classmethod
@@ -151,6 +152,38 @@ class MaskedLM(Task):
             MaskedExamples(held_out, tokenizer),
             (*documents.notes, _told(store)),
             facts,
+        )
+
+    @classmethod
+    def restore(cls, model: Model, reader: Reader) -> MaskedLM:
+        """With no counts yet: they are those of the text that the model is evaluated on."""
+        tokenizer = kept_tokenizer(reader)
+        return cls(tokenizer, np.zeros(tokenizer.vocab_size, np.int64))
+
+    @classmethod
+    def inputs(cls, items: Sequence[Any], reader: Reader, ask: Ask) -> MaskedExamples:
+        """Texts, in pieces where they are long."""
+        tokenizer, piece = kept_tokenizer(reader), ask.max_length - 2
+        encoded = tokenizer.encode([str(text) for text in items])
+        pieces = [ids[start : start + piece] for ids in encoded for start in range(0, len(ids), piece)]
+        return MaskedExamples(Sequences.from_arrays(pieces), tokenizer)
+
+    def labelled(self, ask: Ask, reader: Reader) -> MaskedExamples:
+        """Text that the model has not seen; of a large corpus, its beginning."""
+        documents = Documents(ask.data, text_column=ask.text_column, lines=ask.lines, where=ask.where)
+        examples = self.inputs(list(islice(iter(documents), _VALIDATION_SEQUENCES)), reader, ask)
+        self.unigram = log_frequencies(np.bincount(examples.sequences.tokens, minlength=self.tokenizer.vocab_size))
+        return examples
+
+    def predict(self, model: Model, examples: Examples, compute: Compute) -> list[dict[str, Any]]:
+        """Not what it is for.
+
+        Raises:
+            UserError: always; says what to do.
+        """
+        raise UserError(
+            "This is a pretrained model that has not learnt a task yet; "
+            "`patchword finetune FOLDER data.csv --out ...` teaches it one."
         )
 
     def loss(self, model: Model, batch: Batch) -> Tensor:
@@ -220,6 +253,12 @@ class MaskedLM(Task):
             if len(shown) == count:
                 break
         return shown
+
+
+def log_frequencies(counts: np.ndarray) -> np.ndarray:
+    """Log-probability of each token by how often it stands in a text, one added to each count, `[vocab_size]`."""
+    log: np.ndarray = np.log((counts + 1) / (counts.sum() + len(counts)))
+    return log
 
 
 def _told(store: Store) -> str:

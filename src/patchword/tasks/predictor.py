@@ -10,23 +10,17 @@ import numpy as np
 import torch
 
 from patchword.data.images import ImageProcessor
-from patchword.data.loader import Examples
-from patchword.data.sources import Data, Documents, Labelled
-from patchword.data.store import Sequences
+from patchword.data.sources import Data
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
 from patchword.models.config import ImageConfig, TextConfig
 from patchword.models.family import Model
 from patchword.models.folder import find_folder, read_json, read_model
-from patchword.tasks.classification import Classification
-from patchword.tasks.image_classification import ImageExamples
-from patchword.tasks.labels import SINGLE, LabelSet
-from patchword.tasks.masked_lm import MaskedExamples, MaskedLM
-from patchword.tasks.task import Ask, Compute, Reader, task_named
-from patchword.tasks.text_classification import TextExamples
+from patchword.tasks.image_classification import ImageClassification
+from patchword.tasks.task import Ask, Compute, Reader, choose_device, task_of
+from patchword.tasks.text_classification import TextClassification
 
 Inputs = Sequence[str] | Sequence[Path | bytes]
-_PIECES = 2000
 
 
 class Predictor:
@@ -56,35 +50,16 @@ class Predictor:
         """A prediction for each text, or for each picture (a path, or the bytes of a file).
 
         Returns:
-            dicts with `label`, `confidence` and `probabilities`; or `labels` and `probabilities` where a row can have
-            several; or `value` for a number.
+            dicts; for a class `label`, `confidence` and `probabilities`, for several `labels` and `probabilities`,
+            for a number `value`.
 
         Raises:
-            UserError: the model has no classes, or a picture can not be read.
+            UserError: the model has learnt no task, or a picture can not be read.
         """
-        task = self._classifier()
-        return task.decode(task.logits(self.model, self._examples(inputs), self.compute)) if len(inputs) else []
-
-    def features(self, inputs: Inputs, pool: str = "mean") -> np.ndarray:
-        """One contextual vector for each input, `[n, width]`.
-
-        Args:
-            inputs: as for `predict`.
-            pool: "mean" over an input's tokens, "first" token (the class token), or "max".
-        """
-        if pool not in ("mean", "first", "max"):
-            raise UserError(f"There is no pooling '{pool}'; there are mean, first and max.")
-        examples = self._examples(inputs)
-        out = np.empty((len(examples), self.model.config.width), np.float32)
-        for ids, batch in self.compute.over(self.model, examples):
-            hidden = self.model.features(*batch.inputs)
-            if pool == "first":
-                vectors = hidden.first()
-            else:
-                reduce = torch.mean if pool == "mean" else torch.amax
-                vectors = torch.stack([reduce(sequence, 0) for sequence in hidden.sequences()])
-            out[ids] = vectors.float().cpu().numpy()
-        return out
+        if isinstance(inputs, str | Path | bytes):
+            raise UserError("Give a list of inputs, even for one: predict([...]).")
+        task = task_of(self.model).restore(self.model, self.reader)
+        return task.predict(self.model, task.inputs(inputs, self.reader, self._ask()), self.compute) if inputs else []
 
     def evaluate(self, data: Data, **columns: Any) -> dict[str, float]:
         """Metrics on labelled data (on unlabelled text for a masked language model), with 95 % intervals.
@@ -96,60 +71,35 @@ class Predictor:
         Raises:
             UserError: among others, a label that the model does not know, with file and row.
         """
-        ask = self._ask(data, columns)
-        if self.model.way_out == "masked_token":
-            return self._evaluate_masked(ask)
-        task = self._classifier()
-        rows = task.read(data, ask)
-        assert rows.labels is not None
-        targets = task.label_set.encode(rows.labels, rows.origins)
-        return task.evaluate(self.model, task.examples(rows, self.reader, ask, targets), self.compute)
+        task = task_of(self.model).restore(self.model, self.reader)
+        return task.evaluate(self.model, task.labelled(self._ask(data, **columns), self.reader), self.compute)
 
-    def read(self, data: Data, **columns: Any) -> Labelled:
-        """Rows to predict on; labels are not needed."""
-        return self._classifier().read(data, self._ask(data, columns), need_labels=False)
+    def features(self, inputs: Inputs, pool: str = "mean") -> np.ndarray:
+        """One contextual vector for each input, `[n, width]`.
 
-    def _classifier(self) -> Classification:
-        if self.model.way_out != "class":
-            raise UserError(
-                f"{self.folder} holds a pretrained model that has not learnt a task yet; "
-                f"`patchword finetune {self.folder} data.csv --out ...` teaches it one."
-            )
-        kind = task_named(f"{self.model.family.modality}-classification", self.model.family.modality)
-        assert issubclass(kind, Classification)
-        return kind(LabelSet(self.model.labels, self.model.problem or SINGLE))
+        Args:
+            inputs: as for `predict`.
+            pool: "mean" over an input's tokens, "first" token (the class token), or "max".
+        """
+        if pool not in ("mean", "first", "max"):
+            raise UserError(f"There is no pooling '{pool}'; there are mean, first and max.")
+        kind = TextClassification if isinstance(self.reader, Tokenizer) else ImageClassification
+        examples = kind.inputs(inputs, self.reader, self._ask())
+        out = np.empty((len(examples), self.model.config.width), np.float32)
+        for ids, batch in self.compute.over(self.model, examples):
+            hidden = self.model.features(*batch.inputs)
+            if pool == "first":
+                vectors = hidden.first()
+            else:
+                reduce = torch.mean if pool == "mean" else torch.amax
+                vectors = torch.stack([reduce(sequence, 0) for sequence in hidden.sequences()])
+            out[ids] = vectors.float().cpu().numpy()
+        return out
 
-    def _ask(self, data: Data, columns: dict[str, Any]) -> Ask:
+    def _ask(self, data: Data = "", **columns: Any) -> Ask:
         config = self.model.config
         tokens = config.tokens if isinstance(config, ImageConfig) else 0
         return Ask(data=data, max_length=self.max_length, tokens_per_image=tokens, **columns)
-
-    def _examples(self, inputs: Inputs) -> TextExamples | ImageExamples:
-        """Inputs as the model reads them; targets stand for nothing."""
-        if isinstance(inputs, str | Path | bytes):
-            raise UserError("Give a list of inputs, even for one: predict([...]).")
-        if isinstance(self.reader, Tokenizer):
-            return TextExamples([str(text) for text in inputs], self.reader, self.max_length)
-        config = self.model.config
-        assert isinstance(config, ImageConfig)
-        items = [Path(item) if isinstance(item, str) else item for item in inputs]
-        names = [f"image {i + 1}" if isinstance(item, bytes) else str(item) for i, item in enumerate(items)]
-        return ImageExamples(items, names, self.reader, config.tokens)
-
-    def _evaluate_masked(self, ask: Ask) -> dict[str, float]:
-        assert isinstance(self.reader, Tokenizer)
-        documents = Documents(ask.data, text_column=ask.text_column, lines=ask.lines, where=ask.where)
-        piece, pieces = self.max_length - 2, []
-        for document in documents:
-            ids = self.reader.encode([document])[0]
-            pieces += [ids[start : start + piece] for start in range(0, len(ids), piece)]
-            if len(pieces) >= _PIECES:
-                break
-        sequences = Sequences.from_arrays([piece for piece in pieces if len(piece)])
-        counts = np.bincount(sequences.tokens, minlength=self.reader.vocab_size)
-        task = MaskedLM(self.reader, counts)
-        examples: Examples = MaskedExamples(sequences, self.reader)
-        return task.evaluate(self.model, examples, self.compute)
 
 
 def load(folder: str | Path, device: str = "auto") -> Predictor:
@@ -163,7 +113,7 @@ def load(folder: str | Path, device: str = "auto") -> Predictor:
         UserError: it can not be used as it is.
     """
     path = find_folder(folder)
-    on = torch.device("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else torch.device(device)
+    on = choose_device(device)
     card = read_json(path / "patchword.json") if (path / "patchword.json").is_file() else {}
     if card and "report" not in card:
         raise UserError(f"The run in {path} is not finished. Go on with it: `patchword resume {path}`.")

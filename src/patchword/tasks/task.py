@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
@@ -101,6 +101,28 @@ class Task(ABC):
             UserError: the data can not be used as it is.
         """
 
+    @classmethod
+    @abstractmethod
+    def restore(cls, model: Model, reader: Reader) -> Task:
+        """The task that a finished model has learnt."""
+
+    @classmethod
+    @abstractmethod
+    def inputs(cls, items: Sequence[Any], reader: Reader, ask: Ask) -> Examples:
+        """Raw inputs without labels as examples: texts, or pictures as paths or bytes."""
+
+    @abstractmethod
+    def labelled(self, ask: Ask, reader: Reader) -> Examples:
+        """Data that the model has not seen as examples, to be evaluated on.
+
+        Raises:
+            UserError: among others, a label that the model does not know, with file and row.
+        """
+
+    @abstractmethod
+    def predict(self, model: Model, examples: Examples, compute: Compute) -> list[dict[str, Any]]:
+        """A readable prediction for each example, in their order."""
+
     @abstractmethod
     def loss(self, model: Model, batch: Batch) -> Tensor:
         """Summed loss over `batch.labels` targets."""
@@ -150,6 +172,22 @@ class Compute:
             model.train(was_training)
 
 
+def choose_device(name: str = "auto") -> torch.device:
+    """A device by name; "auto" is a CUDA GPU where there is one.
+
+    Raises:
+        UserError: no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"There is no device '{name}' here. Try 'cpu' or 'auto'.") from error
+    return device
+
+
 @cache
 def tasks() -> dict[str, type[Task]]:
     """All tasks by name: every module of this package that defines `TASK`."""
@@ -159,6 +197,21 @@ def tasks() -> dict[str, type[Task]]:
         if task is not None:
             found[task.name.replace("_", "-")] = task
     return found
+
+
+def task_of(model: Model) -> type[Task]:
+    """The task that a model with such a head has learnt.
+
+    Raises:
+        UserError: it has learnt none.
+    """
+    for task in tasks().values():
+        if (task.modality, task.way_out) == (model.family.modality, model.way_out):
+            return task
+    raise UserError(
+        "The folder holds a bare model that has learnt no task; `patchword finetune FOLDER data.csv --out ...` "
+        "teaches it one."
+    )
 
 
 def task_named(name: str, modality: Modality) -> type[Task]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,11 @@ class TextClassification(Classification):
 
     name = "text_classification"
     modality = "text"
+
+    @classmethod
+    def inputs(cls, items: Sequence[Any], reader: Reader, ask: Ask) -> TextExamples:
+        """Texts without labels."""
+        return TextExamples([str(text) for text in items], kept_tokenizer(reader), ask.max_length)
 
     @classmethod
     def examples(cls, rows: Labelled, reader: Reader, ask: Ask, targets: np.ndarray | None = None) -> TextExamples:

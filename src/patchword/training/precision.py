@@ -1,4 +1,4 @@
-"""Where to compute and in which type, decided by what the hardware runs fast."""
+"""In which type to compute, decided by what the hardware runs fast."""
 
 from __future__ import annotations
 
@@ -9,24 +9,6 @@ from functools import cache, partial
 from typing import Any
 
 import torch
-
-from patchword.errors import UserError
-
-
-def choose_device(name: str = "auto") -> torch.device:
-    """A device by name; "auto" is a CUDA GPU where there is one.
-
-    Raises:
-        UserError: no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"There is no device '{name}' here. Try 'cpu' or 'auto'.") from error
-    return device
 
 
 def choose_precision(wanted: str, device: torch.device) -> tuple[str, Callable[[], AbstractContextManager[Any]]]:

@@ -31,13 +31,13 @@ from patchword.models.folder import (
     write_model,
 )
 from patchword.nn.config import TransformerConfig
-from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, task_named
+from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, choose_device, task_named
 from patchword.training.checkpoint import TrainState, check_space, latest, seed_everything
 from patchword.training.curves import draw_curves
 from patchword.training.loop import Interrupted, Places, train
 from patchword.training.memory import keep_freed_memory
 from patchword.training.optimizer import make_optimizer
-from patchword.training.precision import choose_device, choose_precision
+from patchword.training.precision import choose_precision
 from patchword.training.recipe import Recipe
 from patchword.training.recipes import default_recipe
 from patchword.training.run import CARD, RunConfig, RunFolder, versions

@@ -1,4 +1,4 @@
-"""Tuned defaults, one module for each stage and task: `recipe(width, rows)` gives the settings.
+"""Tuned defaults: `recipe(width, rows)` of `STAGE_TASK.py`, or of `STAGE.py` where a task needs nothing of its own.
 
 Each docstring says what the recipe reached, at what cost, measured how.
 """
@@ -6,8 +6,8 @@ Each docstring says what the recipe reached, at what cost, measured how.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 
-from patchword.errors import UserError
 from patchword.training.recipe import Recipe
 
 
@@ -18,12 +18,7 @@ def default_recipe(stage: str, task: str, width: int, rows: int) -> Recipe:
         width: numbers per token of the model: smaller models learn at higher rates.
         rows: examples to learn from.
     """
-    name = f"{__name__}.{stage}_{task}"
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        raise UserError(f"There is no recipe to {stage} {task.replace('_', '-')}.") from error
+    own = f"{stage}_{task}"
+    module = importlib.import_module(f"{__name__}.{own if importlib.util.find_spec(f'{__name__}.{own}') else stage}")
     recipe: Recipe = module.recipe(width, rows)
     return recipe

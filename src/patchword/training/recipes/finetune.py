@@ -1,4 +1,4 @@
-"""Text classification from pretrained weights: Devlin et al. 2018, appendix A.3, with the longer runs on few labels
+"""Fine-tuning on labelled text: Devlin et al. 2018, appendix A.3, with the longer runs on few labels
 that Mosbach et al. 2021 found to end the collapses."""
 
 from __future__ import annotations

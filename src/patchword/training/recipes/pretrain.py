@@ -1,4 +1,4 @@
-"""Masked language modelling from random weights, for minutes to hours on one machine.
+"""Learning from unlabelled text from random weights, for minutes to hours on one machine.
 
 No dropout: in one or a few passes over a corpus nothing is learnt by heart.
 """
@@ -16,6 +16,6 @@ def recipe(width: int, rows: int) -> Recipe:
         schedule="cosine",
         warmup=0.1,
         weight_decay=0.01,
-        batch_tokens=8192,
+        batch_tokens=4096,
         evaluations=10,
     )
