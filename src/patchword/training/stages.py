@@ -448,7 +448,6 @@ def _finish(
     best = Places(folder.checkpoints).best
     if best and best.is_file():
         model.load_state_dict(load_file(best), strict=False)
-    task.finish(model)
     report = task.report(model, prepared, compute) | {
         "steps": state.step,
         "best_step": state.best_step,
@@ -457,6 +456,7 @@ def _finish(
         "tokens_per_second": round(state.tokens / max(state.seconds, 1e-9), 1),
     }
     report = json.loads(json.dumps(report))
+    task.finish(model)
     write_model(model, folder.path)
     draw_curves(folder.path)
     folder.write_card(_card(run, model, ask, prepared) | {"report": report})

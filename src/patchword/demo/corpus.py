@@ -1,0 +1,291 @@
+"""The demo's data: docstrings of installed packages, Python's documentation topics, scikit-learn's digits.
+
+Source files are parsed, never imported. What comes out depends on the installed versions and on nothing else: the
+order is that of a hash of each file's name within its package, and a row's part is a hash of its text.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import inspect
+import json
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+LABELS = {
+    "matplotlib": "matplotlib",
+    "networkx": "networkx",
+    "numpy": "numpy",
+    "pandas": "pandas",
+    "scikit-learn": "sklearn",
+    "scipy": "scipy",
+    "sympy": "sympy",
+    "torch": "torch",
+    "transformers": "transformers",
+}
+"""Class -> package: those of them that are installed and have docstrings enough are the classes of stage 2."""
+OTHERS = ("huggingface_hub", "joblib", "mpmath", "PIL", "pyarrow", "pydantic", "sentence_transformers", "tensorboard")
+"""Packages that are read in stage 1 only, where they are installed."""
+
+PACKAGE_CHARACTERS = 1_000_000
+"""Docstrings of one package at most; 45 seconds on two cores read less than all of it anyway."""
+ROW_CHARACTERS = 300
+"""A row of stage 2 is the beginning of a docstring, cut at a word."""
+LEAST_CHARACTERS = 100
+TEST, VALIDATION, POOL = 80, 20, 110  # rows a class
+TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1  # of hashes; what is over is the pool
+
+_SKIPPED = {"test", "tests", "testing", "_vendor", "vendored", "externals", "_external"}
+# Long names also inside of others (torchvision, numpydoc); short ones as words only.
+_NAMES = re.compile(
+    r"num-?py|sci-?py|scikit[-_ ]?learn|scikit|sklearn|matplotlib|pyplot|pylab|pytorch|torch|pandas|networkx|sympy|"
+    r"hugging ?face|transformers|(?<![a-z])(?:np|npt|sp|plt|mpl|pd|nx|sk|hf)(?![a-z])",
+    re.IGNORECASE,
+)
+_KEY = 80  # characters by which a row is known again inside of another text
+Defined = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A text and the package that it comes from; `label` is empty where that is no class."""
+
+    text: str
+    label: str
+
+
+@dataclass(frozen=True)
+class TextData:
+    """The written text files and what is in them.
+
+    Args:
+        pretrain: .jsonl with a column `text`.
+        train, validation, test: .jsonl with columns `text` and `label`; `train` is the pool that labels are drawn from.
+        pool_rows, validation_rows, test_rows: the same in memory.
+        labels: the classes.
+        documents, characters: in `pretrain`.
+        left_out: documents that hold a test row, and therefore are not in `pretrain`.
+    """
+
+    pretrain: Path
+    train: Path
+    validation: Path
+    test: Path
+    pool_rows: list[Row]
+    validation_rows: list[Row]
+    test_rows: list[Row]
+    labels: tuple[str, ...]
+    documents: int
+    characters: int
+    left_out: int
+
+
+def struck(text: str) -> str:
+    """The text without the names of the packages, all of them: a label must not stand in its own row."""
+    return _NAMES.sub("", text)
+
+
+def package_files(name: str) -> list[Path]:
+    """The source files of an installed package, tests left out, in an order fixed by their names; [] if there is none."""
+    found = importlib.util.find_spec(name)
+    if found is None or not found.submodule_search_locations:
+        return []
+    root = Path(next(iter(found.submodule_search_locations)))
+    files = [path.relative_to(root) for path in root.rglob("*.py")]
+    kept = [path for path in files if not _SKIPPED & set(path.parts[:-1]) and not path.name.startswith("test_")]
+    # Not by the alphabet: what is cut off at the end would be one part of the package.
+    return [root / path for path in sorted(kept, key=lambda path: (_hash(path.as_posix()), path))]
+
+
+def docstrings(source: str) -> Iterator[str]:
+    """The docstrings of a Python source, from the top down; none where it can not be parsed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the parsed file's own backslashes
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return
+    yield from _docstrings_under(tree)
+
+
+def _docstrings_under(node: ast.AST) -> Iterator[str]:
+    """Statements only: `ast.walk` would look at every expression, which takes five times as long."""
+    if isinstance(node, Defined) and (text := ast.get_docstring(node)):
+        yield text
+    for name in ("body", "orelse", "handlers", "finalbody"):
+        for child in getattr(node, name, ()):
+            if isinstance(child, ast.stmt | ast.excepthandler):
+                yield from _docstrings_under(child)
+
+
+def topics() -> list[str]:
+    """Python's own documentation topics, as `help("FORMATTING")` shows them; [] where they are not installed."""
+    found = importlib.util.find_spec("pydoc_data")
+    path = Path(next(iter(found.submodule_search_locations))) / "topics.py" if found else None
+    if path is None or not path.is_file():
+        return []
+    tree = ast.parse(path.read_text("utf-8"))
+    dicts = [node for node in ast.walk(tree) if isinstance(node, ast.Dict)]
+    values = [value for node in dicts for value in node.values if isinstance(value, ast.Constant)]
+    return [inspect.cleandoc(value.value) for value in values if isinstance(value.value, str)]
+
+
+def read_package(name: str) -> list[str]:
+    """Docstrings of a package with the names struck out, equal ones once, `PACKAGE_CHARACTERS` of them at most."""
+    texts: dict[str, str] = {}
+    size = 0
+    for path in package_files(name):
+        try:
+            source = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+        for raw in docstrings(source):
+            text = struck(raw)
+            words = " ".join(text.split())
+            if len(words) < LEAST_CHARACTERS or words in texts:
+                continue
+            texts[words] = text
+            size += len(text)
+        if size >= PACKAGE_CHARACTERS:
+            break
+    return list(texts.values())
+
+
+def row_of(text: str) -> str:
+    """What stage 2 reads of a docstring: its beginning on one line."""
+    words = " ".join(text.split())
+    return words if len(words) <= ROW_CHARACTERS else words[:ROW_CHARACTERS].rsplit(" ", 1)[0]
+
+
+def part_of(row: str) -> str:
+    """"test", "validation" or "pool": from the row's content alone, so that it is the same whatever else there is."""
+    share = _hash(row) / 2**64
+    return "test" if share < TEST_SHARE else "validation" if share < TEST_SHARE + VALIDATION_SHARE else "pool"
+
+
+def split_rows(texts: dict[str, list[str]]) -> dict[str, list[Row]]:
+    """Rows by part, as many of each class; classes with too few rows are left out.
+
+    Args:
+        texts: label -> documents. A row that two labels have is left out: nobody could tell where it is from.
+    """
+    labels_of: dict[str, set[str]] = {}
+    for label, documents in texts.items():
+        for document in documents:
+            labels_of.setdefault(row_of(document), set()).add(label)
+    wanted = {"test": TEST, "validation": VALIDATION, "pool": POOL}
+    parts: dict[str, list[Row]] = {part: [] for part in wanted}
+    for label in sorted(texts):
+        own = sorted((row for row, labels in labels_of.items() if labels == {label}), key=_hash)
+        found = {part: [row for row in own if part_of(row) == part] for part in wanted}
+        if all(len(found[part]) >= count for part, count in wanted.items()):
+            for part, count in wanted.items():
+                parts[part] += [Row(row, label) for row in found[part][:count]]
+    return {part: sorted(rows, key=lambda row: _hash("order " + row.text)) for part, rows in parts.items()}
+
+
+def without(documents: Iterable[str], rows: Iterable[Row]) -> list[str]:
+    """The documents in which none of the rows begins, at any line."""
+    keys = {row.text[:_KEY] for row in rows}
+    return [document for document in documents if not any(key in keys for key in _beginnings(document))]
+
+
+def _beginnings(document: str) -> Iterator[str]:
+    lines = [" ".join(line.split()) for line in document.splitlines()]
+    joined = " ".join(line for line in lines if line)
+    start = 0
+    for line in lines:
+        if line:
+            yield joined[start : start + _KEY]
+            start += len(line) + 1
+
+
+def write_text(folder: Path, progress: Callable[[str], None] = lambda package: None) -> TextData:
+    """Read the installed packages, and write the files of both stages into a folder.
+
+    Args:
+        folder: is made.
+        progress: called with the name of each package before it is read.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    labelled: dict[str, list[str]] = {}
+    for label, package in LABELS.items():
+        progress(label)
+        labelled[label] = read_package(package)
+    others = []
+    for package in OTHERS:
+        progress(package)
+        others += read_package(package)
+    progress("Python")
+    others += [struck(text) for text in topics()]
+    parts = split_rows(labelled)
+
+    everything = list(dict.fromkeys([text for texts in labelled.values() for text in texts] + others))
+    everything.sort(key=_hash)
+    kept = without(everything, parts["test"])
+    _write(folder / "pretrain.jsonl", ({"text": text} for text in kept))
+    paths = {"pool": folder / "train.jsonl", "validation": folder / "validation.jsonl", "test": folder / "test.jsonl"}
+    for part, path in paths.items():
+        _write(path, ({"text": row.text, "label": row.label} for row in parts[part]))
+    return TextData(
+        pretrain=folder / "pretrain.jsonl",
+        train=paths["pool"],
+        validation=paths["validation"],
+        test=paths["test"],
+        pool_rows=parts["pool"],
+        validation_rows=parts["validation"],
+        test_rows=parts["test"],
+        labels=tuple(sorted({row.label for row in parts["pool"]})),
+        documents=len(kept),
+        characters=sum(map(len, kept)),
+        left_out=len(everything) - len(kept),
+    )
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """A .jsonl with columns `text` and `label`."""
+    _write(path, ({"text": row.text, "label": row.label} for row in rows))
+
+
+def _write(path: Path, lines: Iterable[dict[str, str]]) -> None:
+    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), "utf-8")
+
+
+def _hash(text: str) -> int:
+    """64 bits of a text's content."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "big")
+
+
+DIGITS_TEST_SHARE = 0.5  # of the pictures of 5 to 9
+
+
+@dataclass(frozen=True)
+class DigitData:
+    """Folders with a folder for each class: digits 0 to 4 for stage 1; 5 to 9 to draw labels from, and to test."""
+
+    pretrain: Path
+    train: Path
+    test: Path
+
+
+def write_digits(folder: Path) -> DigitData:
+    """scikit-learn's handwritten digits (8 x 8 pixels, 17 levels; Alpaydin and Kaynak 1998) as PNG files."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    data = DigitData(folder / "0-4", folder / "5-9-train", folder / "5-9-test")
+    for i, (image, digit) in enumerate(zip(digits.images, digits.target, strict=True)):
+        pixels = np.round(image * (255 / 16)).astype(np.uint8)
+        later = data.test if _hash(pixels.tobytes().hex()) / 2**64 < DIGITS_TEST_SHARE else data.train
+        path = (data.pretrain if digit < 5 else later) / str(digit) / f"{i:04d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    return data

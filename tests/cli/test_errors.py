@@ -1,0 +1,230 @@
+"""Bad input: one message that says what, where and what to do; exit code 2; no traceback."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from patchword.cli.main import main
+from patchword.models.family import Model, preset
+from patchword.models.folder import write_model
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command that must fail; gives what it said."""
+
+    def call(*words: object, code: int = 2) -> str:
+        monkeypatch.setattr(sys, "argv", ["patchword", *map(str, words)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        said = capsys.readouterr()
+        assert exit_.value.code == code, said
+        assert "Traceback" not in said.err
+        return " ".join(said.err.split())
+
+    return call
+
+
+TEXTS = [("a refund is late", "billing"), ("the app stops at start", "bug"), ("please send the invoice", "billing")] * 20
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model folder with a tokenizer of a few words."""
+    from patchword.data.tokenizers import train_wordpiece
+
+    folder = tmp_path_factory.mktemp("base")
+    tokenizer = train_wordpiece([text for text, _ in TEXTS], 200)
+    family, config = preset("bert-tiny")
+    config = config.model_copy(update={"vocab_size": tokenizer.vocab_size})
+    write_model(Model(family, config, "masked_token"), folder)
+    tokenizer.save(folder, 512)
+    return folder
+
+
+def table(path: Path, rows: list[tuple[str, str]] = TEXTS, header: str = "text,label") -> Path:
+    path.write_text(header + "\n" + "".join(f"{text},{label}\n" for text, label in rows), "utf-8")
+    return path
+
+
+def test_missing_column_names_the_near_one(run: Run, base: Path, tmp_path: Path) -> None:
+    said = run("finetune", base, table(tmp_path / "t.csv"), "--label-column", "lable", "--out", tmp_path / "out")
+    assert "lable" in said
+    assert "'label'" in said
+    assert "t.csv" in said
+
+
+def test_empty_file(run: Run, base: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("")
+    said = run("finetune", base, tmp_path / "t.csv", "--out", tmp_path / "out")
+    assert "t.csv" in said
+    assert "empty" in said
+
+
+def test_not_utf8(run: Run, base: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"text,label\ncaf\xe9,bug\n")
+    said = run("finetune", base, tmp_path / "t.csv", "--out", tmp_path / "out")
+    assert "UTF-8" in said
+    assert "t.csv" in said
+
+
+def test_ragged_rows(run: Run, base: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("text,label\na,b\nc,d,e,f\n")
+    said = run("finetune", base, tmp_path / "t.csv", "--out", tmp_path / "out")
+    assert "row 3" in said
+
+
+def test_unseen_label_at_evaluation_stops_with_its_row(run: Run, base: Path, tmp_path: Path) -> None:
+    import patchword as pw
+
+    pw.finetune(base, table(tmp_path / "t.csv"), out=tmp_path / "out", steps=2, quiet=True)
+    test = table(tmp_path / "test.csv", [("a refund", "billing"), ("it stops", "bugs")])
+    said = run("evaluate", tmp_path / "out", test)
+    assert "test.csv, row 3" in said
+    assert "'bugs'" in said
+    assert "'bug'" in said
+
+
+def test_output_folder_that_holds_another_run(run: Run, base: Path, tmp_path: Path) -> None:
+    import patchword as pw
+
+    data = table(tmp_path / "t.csv")
+    pw.finetune(base, data, out=tmp_path / "out", steps=2, quiet=True)
+    before = (tmp_path / "out" / "model.safetensors").read_bytes()
+    said = run("finetune", base, data, "--out", tmp_path / "out")
+    assert "another run" in said
+    assert "--overwrite" in said
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == before
+
+
+def test_a_folder_that_is_not_ours_is_never_replaced(run: Run, base: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "precious.txt").write_text("x")
+    said = run("finetune", base, table(tmp_path / "t.csv"), "--out", tmp_path / "photos", "--overwrite")
+    assert "not empty" in said
+    assert (tmp_path / "photos" / "precious.txt").exists()
+
+
+def test_vocabulary_and_config_that_do_not_match(run: Run, base: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(base, tmp_path / "wrong")
+    config = json.loads((base / "config.json").read_text())
+    config["vocab_size"] = 50
+    (tmp_path / "wrong" / "config.json").write_text(json.dumps(config))
+    said = run("finetune", tmp_path / "wrong", table(tmp_path / "t.csv"), "--out", tmp_path / "out")
+    assert "ids" in said
+    assert "50" in said
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_no_space(run: Run, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+    from collections import namedtuple
+
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9, 1000))
+    said = run("finetune", base, table(tmp_path / "t.csv"), "--out", tmp_path / "out")
+    assert "GB free" in said
+
+
+def test_nan_loss_keeps_what_there_is(run: Run, base: Path, tmp_path: Path) -> None:
+    said = run(
+        "finetune", base, table(tmp_path / "t.csv"), "--out", tmp_path / "out", "--lr", "1e30", "--steps", 50, "--warmup", 0
+    )
+    assert "no number" in said
+    assert "--lr" in said
+
+
+def test_settings_out_of_range(run: Run, base: Path, tmp_path: Path) -> None:
+    data = table(tmp_path / "t.csv")
+    assert "lr" in run("finetune", base, data, "--out", tmp_path / "out", "--lr", "-1")
+    assert "minutes" in run("finetune", base, data, "--out", tmp_path / "out", "--steps", 1, "--minutes", 1)
+    assert "positions" in run("finetune", base, data, "--out", tmp_path / "out", "--max-length", 5000)
+    assert not (tmp_path / "out").exists() or not (tmp_path / "out" / "run.json").exists()
+
+
+def test_names_that_do_not_exist(run: Run, base: Path, tmp_path: Path) -> None:
+    data = table(tmp_path / "t.csv")
+    assert "'bert-mini'" in run("pretrain", data, "--model", "bert-minni", "--out", tmp_path / "out")
+    assert "no model folder" in run("finetune", "./nowhere", data, "--out", tmp_path / "out")
+    assert "does not exist" in run("pretrain", tmp_path / "no.txt", "--model", "bert-mini", "--out", tmp_path / "out")
+    assert "holds no run" in run("resume", tmp_path)
+    assert "no task" in run("finetune", base, data, "--task", "text-clasification", "--out", tmp_path / "out")
+    assert "reads images" in run("pretrain", data, "--model", "vit-tiny-16", "--out", tmp_path / "out")
+
+
+def test_a_finished_run_is_not_resumed(run: Run, base: Path, tmp_path: Path) -> None:
+    import patchword as pw
+
+    pw.finetune(base, table(tmp_path / "t.csv"), out=tmp_path / "out", steps=2, quiet=True)
+    assert "finished" in run("resume", tmp_path / "out")
+
+
+def test_a_pretrained_model_predicts_nothing_yet(run: Run, base: Path) -> None:
+    assert "finetune" in run("predict", base, "some words")
+
+
+def images(folder: Path) -> Path:
+    for name, colour in (("cats", "red"), ("dogs", "blue")):
+        (folder / name).mkdir(parents=True)
+        for i in range(6):
+            Image.new("RGB", (20 + i, 20), colour).save(folder / name / f"{i}.png")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["broken", "one pixel"])
+def test_images_that_can_not_be_used_are_named_before_training(run: Run, tmp_path: Path, kind: str) -> None:
+    photos = images(tmp_path / "photos")
+    if kind == "broken":
+        (photos / "cats" / "bad.png").write_bytes(b"\x89PNG nothing")
+    else:
+        Image.new("RGB", (1, 1)).save(photos / "cats" / "bad.png")
+    said = run("pretrain", photos, "--model", "vit-tiny-16", "--out", tmp_path / "out", "--steps", 1)
+    assert "bad.png" in said
+
+
+def test_an_empty_class_folder(run: Run, tmp_path: Path) -> None:
+    photos = images(tmp_path / "photos")
+    (photos / "birds").mkdir()
+    said = run("pretrain", photos, "--model", "vit-tiny-16", "--out", tmp_path / "out", "--steps", 1)
+    assert "birds" in said
+
+
+def test_a_cmyk_image_is_read(tmp_path: Path) -> None:
+    import patchword as pw
+
+    photos = images(tmp_path / "photos")
+    Image.new("CMYK", (24, 24)).save(photos / "cats" / "print.jpg")
+    result = pw.pretrain(
+        photos, model="vit-tiny-16", out=tmp_path / "out", steps=1, image_size=16, patch_size=8, quiet=True
+    )
+    assert result.report["steps"] == 1
+
+
+def test_a_text_of_a_million_tokens(base: Path, tmp_path: Path) -> None:
+    import patchword as pw
+
+    rows = [*TEXTS, ("late " * 1_000_000, "bug")]
+    result = pw.finetune(base, table(tmp_path / "t.csv", rows), out=tmp_path / "out", steps=2, quiet=True)
+    card = json.loads((result.folder / "patchword.json").read_text())
+    assert card["data"]["dropped_tokens"] >= 900_000
+
+
+def test_help_is_quick_because_torch_is_not_imported() -> None:
+    code = (
+        "import sys\nfrom patchword.cli.main import main\nsys.argv = ['patchword', 'finetune', '--help']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\nassert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "labels" in done.stdout
