@@ -10,7 +10,8 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,10 @@ from torch import Tensor
 from patchword.data.loader import Position
 from patchword.errors import UserError
 from patchword.models.family import Model
-from patchword.models.folder import write_tensors
+from patchword.models.folder import write_json, write_tensors
+
+BEST = "best.safetensors"
+"""Weights of the best evaluation so far, among the checkpoints."""
 
 
 @dataclass
@@ -60,27 +64,32 @@ class TrainState:
         """
         name = f"step-{self.step:08d}"
         temporary = checkpoints / f".{name}.part"
-        try:
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
-            write_tensors(self._tensors(), temporary / "state.safetensors")
-            with open(temporary / "state.json", "w") as file:
-                json.dump(self._numbers(), file)
-                file.flush()
-                os.fsync(file.fileno())
-            shutil.rmtree(checkpoints / name, ignore_errors=True)
-            os.replace(temporary, checkpoints / name)
-        except OSError as error:
-            shutil.rmtree(temporary, ignore_errors=True)
-            last = latest(checkpoints)
-            raise UserError(
-                f"The checkpoint of step {self.step} could not be written to {checkpoints}: {error}. "
-                + (f"The one of {last.name} is complete" if last else "There is none yet")
-                + f"; make room and `patchword resume {checkpoints.parent}`."
-            ) from error
+        with _told(checkpoints, f"The checkpoint of step {self.step}"):
+            try:
+                shutil.rmtree(temporary, ignore_errors=True)
+                temporary.mkdir(parents=True)
+                write_tensors(self._tensors(), temporary / "state.safetensors")
+                write_json(temporary / "state.json", self._numbers())
+                shutil.rmtree(checkpoints / name, ignore_errors=True)
+                os.replace(temporary, checkpoints / name)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
         for old in checkpoints.glob("step-*"):
             if old.name != name:
                 shutil.rmtree(old, ignore_errors=True)
+
+    def save_best(self, checkpoints: Path) -> None:
+        """Keep the weights as the best so far.
+
+        Raises:
+            UserError: they could not be written; those before are untouched.
+        """
+        with _told(checkpoints, f"The weights of step {self.step}"):
+            checkpoints.mkdir(parents=True, exist_ok=True)
+            write_tensors(
+                {name: p.detach().cpu().contiguous() for name, p in self.model.named_parameters()},
+                checkpoints / BEST,
+            )
 
     def load(self, checkpoint: Path) -> None:
         """Take over the state of a checkpoint, random generators included.
@@ -140,6 +149,20 @@ class TrainState:
             "since_best": self.since_best,
             "evaluations": self.evaluations,
         }
+
+
+@contextmanager
+def _told(checkpoints: Path, what: str) -> Iterator[None]:
+    """A write that fails is told with what is still there, and how to go on."""
+    try:
+        yield
+    except OSError as error:
+        last = latest(checkpoints)
+        raise UserError(
+            f"{what} could not be written to {checkpoints}: {error}. "
+            + (f"The checkpoint {last.name} is complete" if last else "There is no checkpoint yet")
+            + f"; make room, then `patchword resume {checkpoints.parent}`."
+        ) from error
 
 
 def latest(checkpoints: Path) -> Path | None:

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,8 +15,6 @@ from torch import Tensor
 
 from patchword.data.loader import Batch, Loader
 from patchword.errors import UserError
-from patchword.models.family import Model
-from patchword.models.folder import write_tensors
 from patchword.tasks.task import Compute, Prepared, Task
 from patchword.training.checkpoint import TrainState
 from patchword.training.recipe import Recipe
@@ -29,29 +26,27 @@ class Interrupted(Exception):
     """The person pressed Ctrl-C; the state is saved."""
 
 
-@dataclass(frozen=True)
-class Places:
-    """Where a run writes; None: nowhere."""
-
-    checkpoints: Path | None = None
-
-    @property
-    def best(self) -> Path | None:
-        """Weights of the best evaluation so far."""
-        return self.checkpoints / "best.safetensors" if self.checkpoints else None
-
-
 def train(
     state: TrainState,
     data: Prepared,
     recipe: Recipe,
     compute: Compute,
     tracker: Tracker,
-    places: Places,
+    checkpoints: Path | None,
     seed: int,
     stop_after: int | None = None,
 ) -> None:
     """Learn until the recipe's steps, epochs or minutes are over, or patience is.
+
+    Args:
+        state: what is learnt, and where it stands; changed as it goes.
+        data: the task and its examples.
+        recipe: how.
+        compute: where.
+        tracker: is told of each step and evaluation.
+        checkpoints: folder for the last state and the best weights; None keeps neither.
+        seed: fixes the order of the examples, and what is random in them.
+        stop_after: act as if interrupted after this step.
 
     Raises:
         UserError: the loss is no number any more, or a checkpoint can not be written.
@@ -78,13 +73,13 @@ def train(
             if state.step % recipe.log_steps == 0:
                 tracker.step(clock.progress(), clock.measure(float(loss), lr))
             if clock.evaluation_is_due():
-                _evaluate(state, data, compute, tracker, places)
+                _evaluate(state, data, compute, tracker, checkpoints)
             due = time.monotonic() - saved_at >= recipe.checkpoint_seconds or (
                 recipe.checkpoint_steps is not None and state.step % recipe.checkpoint_steps == 0
             )
-            if places.checkpoints and (due or interrupted() or state.step == stop_after):
+            if checkpoints and (due or interrupted() or state.step == stop_after):
                 clock.stop()
-                state.save(places.checkpoints)
+                state.save(checkpoints)
                 saved_at = time.monotonic()
             if interrupted() or state.step == stop_after:
                 raise Interrupted
@@ -93,10 +88,10 @@ def train(
     if state.evaluations < recipe.evaluations and clock.done():
         # A run by the clock can end between the last step and the evaluation that it was due.
         state.evaluations = recipe.evaluations
-        _evaluate(state, data, compute, tracker, places)
-    if places.checkpoints:
+        _evaluate(state, data, compute, tracker, checkpoints)
+    if checkpoints:
         clock.stop()
-        state.save(places.checkpoints)
+        state.save(checkpoints)
 
 
 def step(state: TrainState, task: Task, batch: Batch, recipe: Recipe, compute: Compute, lr: float) -> Tensor:
@@ -129,21 +124,16 @@ def step(state: TrainState, task: Task, batch: Batch, recipe: Recipe, compute: C
     return total
 
 
-def _evaluate(state: TrainState, data: Prepared, compute: Compute, tracker: Tracker, places: Places) -> None:
+def _evaluate(state: TrainState, data: Prepared, compute: Compute, tracker: Tracker, checkpoints: Path | None) -> None:
     metrics = data.task.evaluate(state.model, data.validation, compute)
     score = data.task.better(metrics)
     best = state.best is None or score > state.best
     state.since_best = 0 if best else state.since_best + 1
     if best:
         state.best, state.best_step = score, state.step
-        if places.best:
-            places.best.parent.mkdir(parents=True, exist_ok=True)
-            write_tensors(_weights(state.model), places.best)
+        if checkpoints:
+            state.save_best(checkpoints)
     tracker.evaluation(state.step, metrics, best)
-
-
-def _weights(model: Model) -> dict[str, Tensor]:
-    return {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()}
 
 
 class _Clock:
@@ -153,6 +143,7 @@ class _Clock:
         self.state, self.recipe, self.examples = state, recipe, examples
         self.before = state.seconds
         self.began = self.last = time.monotonic()
+        self.tokens = state.tokens
 
     def stop(self) -> None:
         """Put the time so far into the state."""
@@ -181,7 +172,7 @@ class _Clock:
     def measure(self, loss: float, lr: float) -> dict[str, float]:
         now = time.monotonic()
         tokens = self.state.tokens
-        speed = (tokens - getattr(self, "tokens", 0)) / max(now - self.last, 1e-9)
+        speed = (tokens - self.tokens) / max(now - self.last, 1e-9)
         self.last, self.tokens = now, tokens
         return {
             "step": self.state.step,

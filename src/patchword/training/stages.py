@@ -32,9 +32,9 @@ from patchword.models.folder import (
 )
 from patchword.nn.config import TransformerConfig
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, choose_device, task_named
-from patchword.training.checkpoint import TrainState, check_space, latest, seed_everything
+from patchword.training.checkpoint import BEST, TrainState, check_space, latest, seed_everything
 from patchword.training.curves import draw_curves
-from patchword.training.loop import Interrupted, Places, train
+from patchword.training.loop import Interrupted, train
 from patchword.training.memory import keep_freed_memory
 from patchword.training.optimizer import make_optimizer
 from patchword.training.precision import choose_precision
@@ -214,7 +214,7 @@ def _execute(folder: RunFolder, run: RunConfig, again: bool, quiet: bool, stop_a
     if not again:
         task.start(model)
         _write_start(folder, run, model, reader, ask, prepared)
-    compute = Compute(device, autocast, run.recipe.batch_tokens if run.recipe.batch_tokens <= 16384 else 16384)
+    compute = Compute(device, autocast, min(run.recipe.batch_tokens, 16384))
     state = TrainState(model, make_optimizer(model, run.recipe))
     checkpoint = latest(folder.checkpoints)
     if again and checkpoint:
@@ -226,8 +226,7 @@ def _execute(folder: RunFolder, run: RunConfig, again: bool, quiet: bool, stop_a
     )
     try:
         with Tracker(folder.path, state.step, quiet) as tracker:
-            places = Places(folder.checkpoints)
-            train(state, prepared, run.recipe, compute, tracker, places, run.seed, stop_after)
+            train(state, prepared, run.recipe, compute, tracker, folder.checkpoints, run.seed, stop_after)
     except Interrupted:
         say(f"Stopped after step {state.step}; all of it is saved. Go on with: patchword resume {folder.path}")
         raise
@@ -445,8 +444,8 @@ def _finish(
 ) -> Result:
     """The best weights into the folder, and beside them how good they are."""
     model, task = state.model, prepared.task
-    best = Places(folder.checkpoints).best
-    if best and best.is_file():
+    best = folder.checkpoints / BEST
+    if best.is_file():
         model.load_state_dict(load_file(best), strict=False)
     report = task.report(model, prepared, compute) | {
         "steps": state.step,
