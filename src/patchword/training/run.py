@@ -86,7 +86,7 @@ class RunFolder:
         if path.exists() and any(path.iterdir()):
             if not (path / RUN).is_file():
                 raise UserError(f"{path} is not empty, and holds no run of patchword. Choose another --out.")
-            if not overwrite:
+            if cls(path).begun and not overwrite:  # one that failed before it began holds nothing
                 raise UserError(
                     f"{path} holds another run. Go on with it: `patchword resume {path}`; or choose another --out, "
                     "or replace it with --overwrite."
@@ -117,9 +117,14 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def begun(self) -> bool:
+        """Whether all that a resume needs has been written."""
+        return (self.path / CARD).is_file()
+
+    @property
     def finished(self) -> bool:
         """Whether the run has come to its end."""
-        return (self.path / CARD).is_file() and "report" in read_json(self.path / CARD)
+        return self.begun and "report" in read_json(self.path / CARD)
 
     def write_config(self, config: RunConfig) -> None:
         """Keep the settings."""

@@ -1,0 +1,196 @@
+"""What a run needs before it can learn: a reader, the data, and a model, from its settings."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from patchword.data.images import ImageProcessor, Images
+from patchword.data.sources import Documents, read_labelled
+from patchword.data.store import cache_folder
+from patchword.data.tokenizers import Tokenizer, train_wordpiece
+from patchword.errors import UserError
+from patchword.models.config import ImageConfig, TextConfig
+from patchword.models.family import Family, Model, preset
+from patchword.models.folder import describe, find_folder, make_config, read_json, read_model
+from patchword.nn.config import TransformerConfig
+from patchword.tasks.task import Ask, Prepared, Reader, Task, task_named
+from patchword.training.run import CARD, RunConfig, RunFolder
+from patchword.training.tracking import console
+
+Say = Callable[[str], None]
+
+
+def family_of(run: RunConfig) -> tuple[Family, TransformerConfig]:
+    """The family and the sizes that the run starts from."""
+    if run.stage == "pretrain":
+        return preset(run.start)
+    description = describe(Path(run.start))
+    return description.family, description.config
+
+
+def reader_for(run: RunConfig, folder: RunFolder, again: bool, say: Say) -> Reader:
+    """The tokenizer or the image processor: the run's own, the start's, or a new one."""
+    if family_of(run)[0].modality == "image":
+        return _image_processor(run, folder, again, say)
+    if again:
+        return Tokenizer.load(folder.path)
+    if run.stage == "finetune" or run.tokenizer:
+        start = find_folder(run.start) if run.stage == "finetune" else Path(str(run.tokenizer))
+        return Tokenizer.load(start)
+    documents = Documents(run.data, text_column=run.text_column, lines=run.lines, where=run.where)
+    kept = cache_folder() / "vocabularies" / f"{documents.fingerprint()}-{run.vocab_size or 'auto'}"
+    if not (kept / "tokenizer.json").is_file():
+        status = console.status("Learning a vocabulary from the text ...") if console.is_terminal else None
+        with status or contextlib.nullcontext():
+            tokenizer = train_wordpiece(documents, run.vocab_size)
+        _keep(tokenizer, kept)
+        say(f"Learnt a vocabulary of {tokenizer.vocab_size:,} word pieces from the text.")
+    return Tokenizer.load(kept)
+
+
+def _keep(tokenizer: Tokenizer, folder: Path) -> None:
+    """Put a vocabulary into the cache, whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent))
+    tokenizer.save(temporary, 512)
+    with contextlib.suppress(OSError):  # another run was first
+        os.replace(temporary, folder)
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _image_processor(run: RunConfig, folder: RunFolder, again: bool, say: Say) -> ImageProcessor:
+    name = "preprocessor_config.json"
+    if again:
+        return ImageProcessor.from_dict(read_json(folder.path / name))
+    if run.stage == "finetune":
+        start = find_folder(run.start)
+        config = describe(start).config
+        assert isinstance(config, ImageConfig)
+        kept = read_json(start / name) if (start / name).is_file() else {}
+        size = (run.image_size, run.image_size) if run.image_size else config.image_size
+        return replace(ImageProcessor.from_dict(kept), size=size)
+    config = preset(run.start)[1]
+    assert isinstance(config, ImageConfig)
+    if run.image_size:
+        return ImageProcessor(size=(run.image_size, run.image_size))
+    rows = read_labelled(
+        run.data,
+        image_column=run.image_column,
+        label_column=run.label_column,
+        where=run.where,
+        need_labels=False,
+    )
+    patch = run.patch_size or config.patch_size
+    items = cast("Sequence[Path | bytes]", rows.inputs)
+    side = max(Images(items, rows.origins, ImageProcessor(size=config.image_size), 0).median_size())
+    # A grid of 4 x 4 patches at least; never larger than the preset's own pictures.
+    fitting = min(max(-(-side // patch), 4) * patch, config.image_size[0] // patch * patch)
+    if fitting < config.image_size[0]:
+        say(
+            f"The pictures are small, so the model reads {fitting} x {fitting} pixels instead of "
+            f"{config.image_size[0]} x {config.image_size[0]} (--image-size to change it)."
+        )
+    return ImageProcessor(size=(fitting, fitting))
+
+
+def ask_for(run: RunConfig) -> Ask:
+    """What is asked of the data, with the length of a text and of a picture in tokens."""
+    if run.max_length:
+        length = run.max_length
+    else:
+        length = 256
+        card = Path(run.start) / CARD
+        if run.stage == "finetune" and card.is_file():
+            length = int(read_json(card).get("max_length") or length)
+    config = family_of(run)[1]
+    if isinstance(config, TextConfig):
+        if length > config.max_length:
+            if run.max_length:
+                raise UserError(
+                    f"--max-length {length}: {run.start} has positions for {config.max_length} tokens only."
+                )
+            length = config.max_length
+        if length < 8:
+            raise UserError(f"--max-length {length}: texts need at least 8 tokens, two of them special.")
+    return Ask(
+        data=run.data,
+        validation=run.validation,
+        text_column=run.text_column,
+        image_column=run.image_column,
+        label_column=run.label_column,
+        where=run.where,
+        lines=run.lines,
+        whole_word=run.whole_word,
+        problem=run.problem,
+        max_length=length,
+        seed=run.seed,
+    )
+
+
+def prepare(run: RunConfig, ask: Ask, reader: Reader, family: Family, quiet: bool) -> Prepared:
+    """Read the data, with something to look at meanwhile."""
+    kind = task_named(run.task, family.modality)
+    if quiet or not console.is_terminal:
+        return kind.prepare(ask, reader, lambda documents: None)
+    with console.status("Reading the data ...") as status:
+        return kind.prepare(ask, reader, lambda documents: status.update(f"Tokenising: {documents:,} documents"))
+
+
+def config_for(run: RunConfig, reader: Reader) -> tuple[Family, TransformerConfig]:
+    """The family and the sizes that the run's model has, checked before any weight is moved."""
+    family, config = family_of(run)
+    changes: dict[str, Any] = {
+        "dropout": run.recipe.dropout,
+        "attention_dropout": run.recipe.attention_dropout,
+    }
+    if isinstance(config, TextConfig):
+        assert isinstance(reader, Tokenizer)
+        if run.stage == "pretrain":
+            changes |= {"vocab_size": reader.vocab_size, "pad_token_id": reader.pad}
+        elif reader.vocab_size > config.vocab_size:
+            raise UserError(
+                f"{run.start}: the tokenizer has {reader.vocab_size:,} ids, but the model was built for "
+                f"{config.vocab_size:,}. They do not belong together; take both from one folder."
+            )
+    if isinstance(config, ImageConfig):
+        assert isinstance(reader, ImageProcessor)
+        changes["image_size"] = reader.size
+        if run.patch_size and run.stage == "pretrain":
+            changes["patch_size"] = run.patch_size
+    return family, make_config(family.config, changes, run.start, base=config)
+
+
+def model_for(
+    run: RunConfig, family: Family, config: TransformerConfig, task: Task, device: torch.device, say: Say
+) -> Model:
+    if run.stage == "pretrain":
+        with torch.device(device):
+            return Model(family, config, task.way_out, task.labels, task.problem)
+    loaded = read_model(
+        Path(run.start),
+        way_out=task.way_out,
+        labels=task.labels,
+        problem=task.problem,
+        device=device,
+        **config.model_dump(),
+    )
+    trunk = sum(name.startswith("trunk.") for name in loaded.taken)
+    say(f"From {run.start}: all {trunk} tensors of the trunk, {len(loaded.taken) - trunk} of the head.")
+    before = describe(Path(run.start)).labels
+    if before and task.way_out == describe(Path(run.start)).way_out and before != task.labels:
+        say(f"The start knew other labels ({', '.join(before[:6])}{', ...' if len(before) > 6 else ''}).")
+    if loaded.new:
+        say(f"New, from random numbers: {', '.join(name.removeprefix('head.') for name in loaded.new)}.")
+    if loaded.unused:
+        shown = ", ".join(loaded.unused[:4]) + (", ..." if len(loaded.unused) > 4 else "")
+        say(f"In the folder, but not needed: {shown}.")
+    return loaded.model
