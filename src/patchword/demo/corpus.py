@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from patchword.errors import UserError
+
 LABELS = {
     "matplotlib": "matplotlib",
     "networkx": "networkx",
@@ -93,7 +95,7 @@ def struck(text: str) -> str:
 
 
 def package_files(name: str) -> list[Path]:
-    """The source files of an installed package, tests left out, in an order fixed by their names; [] if there is none."""
+    """Source files of an installed package without its tests, in an order fixed by their names; [] if it is absent."""
     found = importlib.util.find_spec(name)
     if found is None or not found.submodule_search_locations:
         return []
@@ -127,11 +129,10 @@ def _docstrings_under(node: ast.AST) -> Iterator[str]:
 
 def topics() -> list[str]:
     """Python's own documentation topics, as `help("FORMATTING")` shows them; [] where they are not installed."""
-    found = importlib.util.find_spec("pydoc_data")
-    path = Path(next(iter(found.submodule_search_locations))) / "topics.py" if found else None
-    if path is None or not path.is_file():
+    found = importlib.util.find_spec("pydoc_data.topics")
+    if found is None or found.origin is None or not Path(found.origin).is_file():
         return []
-    tree = ast.parse(path.read_text("utf-8"))
+    tree = ast.parse(Path(found.origin).read_text("utf-8"))
     dicts = [node for node in ast.walk(tree) if isinstance(node, ast.Dict)]
     values = [value for node in dicts for value in node.values if isinstance(value, ast.Constant)]
     return [inspect.cleandoc(value.value) for value in values if isinstance(value.value, str)]
@@ -165,7 +166,7 @@ def row_of(text: str) -> str:
 
 
 def part_of(row: str) -> str:
-    """"test", "validation" or "pool": from the row's content alone, so that it is the same whatever else there is."""
+    """ "test", "validation" or "pool": from the row's content alone, so that it is the same whatever else there is."""
     share = _hash(row) / 2**64
     return "test" if share < TEST_SHARE else "validation" if share < TEST_SHARE + VALIDATION_SHARE else "pool"
 
@@ -207,25 +208,35 @@ def _beginnings(document: str) -> Iterator[str]:
             start += len(line) + 1
 
 
-def write_text(folder: Path, progress: Callable[[str], None] = lambda package: None) -> TextData:
+def write_text(folder: Path, progress: Callable[[str, int], None] = lambda package, done: None) -> TextData:
     """Read the installed packages, and write the files of both stages into a folder.
 
     Args:
         folder: is made.
-        progress: called with the name of each package before it is read.
+        progress: called with the name of each package before it is read (and 1 for the one that has been).
+
+    Raises:
+        UserError: fewer than two of the packages have docstrings enough.
     """
     folder.mkdir(parents=True, exist_ok=True)
     labelled: dict[str, list[str]] = {}
     for label, package in LABELS.items():
-        progress(label)
+        progress(label, 0)
         labelled[label] = read_package(package)
+        progress(label, 1)
     others = []
     for package in OTHERS:
-        progress(package)
+        progress(package, 0)
         others += read_package(package)
-    progress("Python")
+        progress(package, 1)
     others += [struck(text) for text in topics()]
     parts = split_rows(labelled)
+    labels = tuple(sorted({row.label for row in parts["pool"]}))
+    if len(labels) < 2:
+        raise UserError(
+            "The demo needs the sources of two or more of these packages, with their docstrings, to make classes of: "
+            f"{', '.join(LABELS)}. It found {len(labels)}."
+        )
 
     everything = list(dict.fromkeys([text for texts in labelled.values() for text in texts] + others))
     everything.sort(key=_hash)
@@ -242,7 +253,7 @@ def write_text(folder: Path, progress: Callable[[str], None] = lambda package: N
         pool_rows=parts["pool"],
         validation_rows=parts["validation"],
         test_rows=parts["test"],
-        labels=tuple(sorted({row.label for row in parts["pool"]})),
+        labels=labels,
         documents=len(kept),
         characters=sum(map(len, kept)),
         left_out=len(everything) - len(kept),

@@ -9,19 +9,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from patchword.data.images import ImageProcessor
+from patchword.data.images import ImageProcessor, Images
 from patchword.data.sources import Labelled, read_labelled
 from patchword.demo.corpus import DigitData
 from patchword.explain.attention import patch_map
+from patchword.models.config import ImageConfig
 from patchword.models.family import Model, families
 from patchword.models.folder import describe, make_config, read_json, read_model, write_json, write_model
 from patchword.study.labels import LabelCurve, draws, label_efficiency
-from patchword.tasks.image_classification import ImageClassification, ImageExamples
+from patchword.tasks.image_classification import ImageClassification
 from patchword.tasks.labels import LabelSet
 from patchword.tasks.predictor import load
 from patchword.tasks.task import Ask, Compute, Prepared, choose_device
 from patchword.training.checkpoint import TrainState, seed_everything
-from patchword.training.loop import Places, train
+from patchword.training.loop import train
 from patchword.training.optimizer import make_optimizer
 from patchword.training.recipes import default_recipe
 from patchword.training.stages import Result, finetune
@@ -63,7 +64,7 @@ def stage_one(data: DigitData, start: Path, out: Path) -> Result:
 
 
 def few_labels(
-    data: DigitData, starts: dict[str, Path], progress: Callable[[str], None] = lambda what: None
+    data: DigitData, starts: dict[str, Path], progress: Callable[[str, int], None] = lambda what, done: None
 ) -> dict[str, LabelCurve]:
     """Accuracy on digits 5 to 9 over the number of labels: every start fine-tuned alike, and the pixel floor.
 
@@ -73,10 +74,11 @@ def few_labels(
     Args:
         data: pictures to draw labels from, and to test on.
         starts: name -> model folder.
-        progress: called after each seed of each method.
+        progress: called with what is being done, and 1 after each seed of each method.
     """
     pool, test = read_labelled(data.train), read_labelled(data.test)
-    assert pool.labels is not None and test.labels is not None
+    assert pool.labels is not None
+    assert test.labels is not None
     label_set = LabelSet.find(pool.labels, "digit")
     targets, truth = label_set.encode(pool.labels, pool.origins), label_set.encode(test.labels, test.origins)
     curves = {}
@@ -86,10 +88,10 @@ def few_labels(
             for k, rows in enumerate(draws(targets, COUNTS, seed)):
                 learnt = _finetuned(start, pool.subset(rows), targets[rows], test, truth, label_set, seed)
                 right[k, s] = learnt == truth
-            progress(name)
+            progress(name, 1)
         curves[name] = LabelCurve(name, COUNTS, right)
     floor = {PIXELS: (pixels(pool), pixels(test))}
-    return curves | label_efficiency(floor, targets, truth, COUNTS, SEEDS, lambda: progress(PIXELS))
+    return curves | label_efficiency(floor, targets, truth, COUNTS, SEEDS, lambda: progress(PIXELS, 1))
 
 
 def _finetuned(
@@ -97,6 +99,7 @@ def _finetuned(
 ) -> np.ndarray:
     """Learn from a few rows; the classes then predicted for the test rows, `[R]`."""
     config = describe(start).config
+    assert isinstance(config, ImageConfig)
     recipe = default_recipe("finetune", "image_classification", config.width, len(rows))
     recipe = recipe.model_copy(update={"evaluations": 1})
     compute = Compute(choose_device())
@@ -111,12 +114,12 @@ def _finetuned(
         attention_dropout=recipe.attention_dropout,
     ).model
     reader = ImageProcessor.from_dict(read_json(start / _PROCESSOR))
-    ask = Ask(data="", tokens_per_image=1 + (config.image_size[0] // config.patch_size) ** 2)  # type: ignore[attr-defined]
+    ask = Ask(data="", tokens_per_image=config.tokens)
     task = ImageClassification(labels)
     learnt, tested = task.examples(rows, reader, ask, targets), task.examples(test, reader, ask, truth)
     state = TrainState(model, make_optimizer(model, recipe))
     with Tracker(None, quiet=True) as tracker:
-        train(state, Prepared(task, learnt, tested), recipe, compute, tracker, Places(), seed)
+        train(state, Prepared(task, learnt, tested), recipe, compute, tracker, None, seed)
     return task.logits(model, tested, compute).argmax(1)
 
 
@@ -124,7 +127,7 @@ def pixels(rows: Labelled) -> np.ndarray:
     """Pictures as numbers, `[n, 64]` from 0 to 1."""
     from PIL import Image
 
-    return np.stack([np.asarray(Image.open(path).convert("L"), np.float32).ravel() / 255 for path in rows.inputs])  # type: ignore[arg-type]
+    return np.stack([np.asarray(Image.open(path).convert("L"), np.float32).ravel() / 255 for path in rows.inputs])
 
 
 def attention_maps(base: Path, data: DigitData) -> Maps:
@@ -137,12 +140,8 @@ def attention_maps(base: Path, data: DigitData) -> Maps:
         for path, digit, picture in zip(part.inputs, part.labels, pixels(part), strict=True):
             first.setdefault(str(digit), (Path(str(path)), picture.reshape(8, 8)))
     digits = tuple(sorted(first))
-    examples = ImageClassification.inputs([first[d][0] for d in digits], predictor.reader, _ask(predictor.model))
-    assert isinstance(examples, ImageExamples)
-    read = torch.from_numpy(examples.images.fetch(np.arange(len(digits)))).to(predictor.compute.device)
+    assert isinstance(predictor.reader, ImageProcessor)
+    images = Images([first[d][0] for d in digits], digits, predictor.reader)
+    read = torch.from_numpy(images.fetch(np.arange(len(digits)))).to(predictor.compute.device)
     shares = [patch_map(predictor.model, picture).cpu().numpy() for picture in read]
     return Maps(np.stack([first[d][1] for d in digits]), digits, np.stack(shares))
-
-
-def _ask(model: Model) -> Ask:
-    return Ask(data="", tokens_per_image=model.config.tokens)  # type: ignore[attr-defined]

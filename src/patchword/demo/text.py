@@ -59,31 +59,32 @@ def targets_of(rows: list[Row], labels: tuple[str, ...]) -> np.ndarray:
 
 
 def few_labels(
-    data: TextData, encoders: dict[str, Path], progress: Callable[[str], None] = lambda what: None
+    data: TextData, encoders: dict[str, Path], progress: Callable[[str, int], None] = lambda what, done: None
 ) -> dict[str, LabelCurve]:
     """Accuracy over the number of labels, for frozen encoders under a linear probe, and for TF-IDF.
 
     Args:
         data: pool and test rows.
         encoders: name -> model folder.
-        progress: called before each encoder reads, and after each seed of each method (with "").
+        progress: called with what is being done and the number of steps done: 1 for each encoder, 1 for each seed of
+            each method.
     """
     pool, test = [row.text for row in data.pool_rows], [row.text for row in data.test_rows]
     methods: dict[str, tuple[Inputs, Inputs]] = {}
     for name, folder in encoders.items():
-        progress(name)
+        progress(f"{name} reads", 0)
         predictor = load(folder)
         features = predictor.features([*pool, *test], pool="mean")
         methods[name] = features[: len(pool)], features[len(pool) :]
+        progress(f"{name} reads", 1)
     methods[WORDS] = pool, test
-    progress("linear probes and TF-IDF")
     return label_efficiency(
         methods,
         targets_of(data.pool_rows, data.labels),
         targets_of(data.test_rows, data.labels),
         counts_for(data),
         SEEDS,
-        lambda: progress(""),
+        lambda: progress("linear probes and TF-IDF", 1),
     )
 
 

@@ -1,8 +1,8 @@
 """One self-contained HTML page: words, tables, figures and commands; nothing is loaded from elsewhere.
 
-    page = Page("A run", lead="What it is about.")
-    page.add(Paragraph("..."), Table(("labels", "accuracy"), [("25", "31 %")]), Figure.of(figure, "What it shows."))
-    page.write(Path("index.html"))
+page = Page("A run", lead="What it is about.")
+page.add(Paragraph("..."), Table(("labels", "accuracy"), [("25", "31 %")]), Figure.of(figure, "What it shows."))
+page.write(Path("index.html"))
 """
 
 from __future__ import annotations

@@ -187,7 +187,10 @@ def label_efficiency(
 
 
 def plot_labels(
-    curves: Sequence[LabelCurve], chance: float | None = None, xlabel: str = "labels", size: tuple[float, float] = (5.6, 3.9)
+    curves: Sequence[LabelCurve],
+    chance: float | None = None,
+    xlabel: str = "labels",
+    size: tuple[float, float] = (5.6, 3.9),
 ) -> Figure:
     """Accuracy over the number of labels, with 95 % intervals over seeds, as a figure (`size` in inches)."""
     from matplotlib.figure import Figure
