@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 # Threads that wait for each other sleep instead of spinning: beside any other process on the same cores, spinning
-# makes a small model's step ten times slower. It counts only if torch is not imported yet.
+# makes a small model's step ten times slower. Both count only if torch is not imported yet.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Batches without padding come in many sizes, and oneDNN keeps code and buffers for every size it has met: by default
+# for 1,024 products, gigabytes in a long run. A step needs few of them.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 if TYPE_CHECKING:
     from patchword.errors import UserError

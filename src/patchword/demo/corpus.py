@@ -38,10 +38,12 @@ OTHERS = ("huggingface_hub", "joblib", "mpmath", "PIL", "pyarrow", "pydantic", "
 
 PACKAGE_CHARACTERS = 1_000_000
 """Docstrings of one package at most; 45 seconds on two cores read less than all of it anyway."""
-ROW_CHARACTERS = 300
+ROW_CHARACTERS = 240
 """A row of stage 2 is the beginning of a docstring, cut at a word."""
 LEAST_CHARACTERS = 100
-TEST, VALIDATION, POOL = 80, 20, 110  # rows a class
+TEST_ROWS, VALIDATION_ROWS, POOL_ROWS = 630, 180, 900
+"""In all; as many of each class, rounded up."""
+_ROWS = {"test": TEST_ROWS, "validation": VALIDATION_ROWS, "pool": POOL_ROWS}
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1  # of hashes; what is over is the pool
 
 _SKIPPED = {"test", "tests", "testing", "_vendor", "vendored", "externals", "_external"}
@@ -181,15 +183,18 @@ def split_rows(texts: dict[str, list[str]]) -> dict[str, list[Row]]:
     for label, documents in texts.items():
         for document in documents:
             labels_of.setdefault(row_of(document), set()).add(label)
-    wanted = {"test": TEST, "validation": VALIDATION, "pool": POOL}
-    parts: dict[str, list[Row]] = {part: [] for part in wanted}
+    found: dict[str, dict[str, list[Row]]] = {}
     for label in sorted(texts):
         own = sorted((row for row, labels in labels_of.items() if labels == {label}), key=_hash)
-        found = {part: [row for row in own if part_of(row) == part] for part in wanted}
-        if all(len(found[part]) >= count for part, count in wanted.items()):
-            for part, count in wanted.items():
-                parts[part] += [Row(row, label) for row in found[part][:count]]
-    return {part: sorted(rows, key=lambda row: _hash("order " + row.text)) for part, rows in parts.items()}
+        found[label] = {part: [Row(row, label) for row in own if part_of(row) == part] for part in _ROWS}
+    while found:
+        wanted = {part: -(-rows // len(found)) for part, rows in _ROWS.items()}
+        short = [label for label, parts in found.items() if any(len(parts[p]) < n for p, n in wanted.items())]
+        if not short:
+            break
+        del found[min(short, key=lambda label: len(found[label]["pool"]))]  # and the others have to give more
+    rows = {part: [row for parts in found.values() for row in parts[part][: wanted[part]]] for part in _ROWS}
+    return {part: sorted(chosen, key=lambda row: _hash("order " + row.text)) for part, chosen in rows.items()}
 
 
 def without(documents: Iterable[str], rows: Iterable[Row]) -> list[str]:

@@ -169,20 +169,24 @@ def label_efficiency(
         seeds: one draw of labelled rows each.
         progress: called after each seed of each method.
     """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     drawn = [draws(pool_targets, counts, seed) for seed in seeds]
     curves = {}
-    for name, (pool, test) in methods.items():
-        right = np.zeros((len(counts), len(seeds), len(test_targets)), bool)
-        for s, rows_of in enumerate(drawn):
-            for k, rows in enumerate(rows_of):
-                targets = pool_targets[rows]
-                if isinstance(pool, np.ndarray):
-                    predicted = probe(pool[rows], targets, np.asarray(test))
-                else:
-                    predicted = tf_idf([pool[i] for i in rows], targets, list(test))
-                right[k, s] = predicted == test_targets
-            progress()
-        curves[name] = LabelCurve(name, tuple(counts), right)
+    # These fits are so small that two threads wait for each other longer than one computes.
+    with threadpool_limits(1):
+        for name, (pool, test) in methods.items():
+            right = np.zeros((len(counts), len(seeds), len(test_targets)), bool)
+            for s, of_seed in enumerate(drawn):
+                for k, rows in enumerate(of_seed):
+                    targets = pool_targets[rows]
+                    if isinstance(pool, np.ndarray):
+                        predicted = probe(pool[rows], targets, np.asarray(test))
+                    else:
+                        predicted = tf_idf([pool[i] for i in rows], targets, list(test))
+                    right[k, s] = predicted == test_targets
+                progress()
+            curves[name] = LabelCurve(name, tuple(counts), right)
     return curves
 
 
