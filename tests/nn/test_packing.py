@@ -1,0 +1,60 @@
+"""The layout of a packed batch against what its lengths say by themselves."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from patchword.nn.packing import Layout, Packed
+
+lengths = st.lists(st.integers(1, 9), min_size=1, max_size=12)
+
+
+@given(lengths)
+def test_every_token_is_where_its_sequence_says(lengths: list[int]) -> None:
+    layout = Layout(lengths)
+    expected = [(n, i) for n, length in enumerate(lengths) for i in range(length)]
+    assert list(zip(layout.sequence_ids.tolist(), layout.positions.tolist(), strict=True)) == expected
+    assert (len(layout), layout.tokens, layout.longest) == (len(lengths), len(expected), max(lengths))
+    assert layout.starts.tolist() == [expected.index((n, 0)) for n in range(len(lengths))]
+
+
+@given(lengths)
+def test_cu_seqlens_are_the_bounds_that_variable_length_kernels_take(lengths: list[int]) -> None:
+    bounds = Layout(lengths).cu_seqlens
+    assert bounds.dtype == torch.int32
+    assert bounds[0] == 0
+    assert bounds.diff().tolist() == lengths
+
+
+@given(lengths)
+def test_runs_are_the_fewest_dense_blocks(lengths: list[int]) -> None:
+    runs = Layout(lengths).runs
+    assert [length for count, length in runs for _ in range(count)] == lengths
+    assert all(left[1] != right[1] for left, right in pairwise(runs))
+
+
+@given(lengths)
+def test_sequences_come_back_as_they_went_in(lengths: list[int]) -> None:
+    sequences = [torch.randn(length, 3) for length in lengths]
+    packed = Packed.from_sequences(sequences)
+    assert packed.values.shape == (sum(lengths), 3)
+    assert packed.layout.lengths == tuple(lengths)
+    assert all(torch.equal(a, b) for a, b in zip(packed.sequences(), sequences, strict=True))
+    assert torch.equal(packed.first(), torch.stack([sequence[0] for sequence in sequences]))
+
+
+@pytest.mark.parametrize("lengths", [[], [3, 0], [2, -1]])
+def test_a_sequence_without_tokens_is_refused(lengths: list[int]) -> None:
+    with pytest.raises(ValueError, match="at least one token"):
+        Layout(lengths)
+
+
+def test_a_layout_follows_its_batch_to_another_device() -> None:
+    moved = Packed.from_sequences([torch.ones(2, 1), torch.ones(3, 1)]).to("meta")
+    assert moved.values.device == moved.layout.cu_seqlens.device == torch.device("meta")
+    assert moved.layout.lengths == (2, 3)

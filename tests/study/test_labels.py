@@ -1,0 +1,182 @@
+"""Label efficiency: fair draws, intervals as scipy has them, probes as scikit-learn's pipeline has them."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from patchword.study import labels
+from patchword.study.labels import LabelCurve, difference, draws, interval, label_efficiency, plot_labels
+
+COUNTS = (4, 10, 23)
+
+
+def curve(name: str, right: np.ndarray) -> LabelCurve:
+    """`[K, S, R]`."""
+    return LabelCurve(name, tuple(range(1, len(right) + 1)), right)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_draws_are_balanced_nested_and_without_repetition(seed):
+    targets = np.random.default_rng(0).integers(0, 4, 60)
+    found = draws(targets, COUNTS, seed)
+    assert [len(rows) for rows in found] == list(COUNTS)
+    for rows in found:
+        assert len(set(rows.tolist())) == len(rows)
+        often = np.bincount(targets[rows], minlength=4)
+        assert often.max() - often.min() <= 1
+    for smaller, larger in itertools.pairwise(found):
+        assert set(smaller.tolist()) <= set(larger.tolist())
+
+
+def test_draws_depend_on_the_seed_only():
+    targets = np.repeat([0, 1, 2], 40)
+    first = [draws(targets, COUNTS, 3)[2].tolist() for _ in range(2)]
+    assert first[0] == first[1] != draws(targets, COUNTS, 4)[2].tolist()
+
+
+def test_draws_go_on_when_a_small_class_is_used_up():
+    targets = np.array([0] * 2 + [1] * 30)
+    (rows,) = draws(targets, [12], 0)
+    assert np.bincount(targets[rows]).tolist() == [2, 10]
+
+
+def test_more_labels_than_rows_are_refused():
+    with pytest.raises(ValueError, match="9 labels can not be drawn from 8 rows"):
+        draws(np.zeros(8, int), [9], 0)
+
+
+def test_interval_is_student_s():
+    values = np.array([0.31, 0.36, 0.29, 0.40, 0.33])
+    expected = stats.t.interval(0.95, 4, values.mean(), stats.sem(values))
+    found = interval(values)
+    np.testing.assert_allclose((found.mean, found.low, found.high), (values.mean(), *expected), rtol=1e-12)
+    with pytest.raises(ValueError, match="at least 2"):
+        interval(values[:1])
+
+
+def test_interval_covers_the_truth_in_about_95_of_100():
+    random = np.random.default_rng(0)
+    hits = [abs((found := interval(random.normal(0.0, 1.0, 5))).mean) <= found.high - found.mean for _ in range(2000)]
+    assert 0.93 < np.mean(hits) < 0.97
+
+
+def test_difference_is_paired():
+    random = np.random.default_rng(1)
+    hard = random.random((1, 5, 400)) < random.random((1, 1, 400))  # seeds agree on which rows are hard
+    better = hard.copy()
+    better[:, :, :60] = True
+    found = difference(curve("a", better), curve("b", hard), 0)
+    assert found.above_zero
+    assert not found.below_zero
+    assert found.mean == pytest.approx(better.mean() - hard.mean())
+    same = difference(curve("a", hard), curve("b", hard), 0)
+    assert (same.low, same.mean, same.high) == (0.0, 0.0, 0.0)
+    assert not same.above_zero
+
+
+def test_difference_between_equals_is_rarely_clear():
+    random = np.random.default_rng(2)
+    clear = 0
+    for _ in range(400):
+        a, b = random.random((2, 1, 5, 200)) < 0.6
+        found = difference(curve("a", a), curve("b", b), 0)
+        clear += found.above_zero or found.below_zero
+    assert clear <= 0.05 * 400
+
+
+def test_difference_knows_that_the_test_rows_are_a_sample():
+    # In every seed the same 3 of 50 rows make the difference: no spread over seeds at all, but few rows.
+    b = np.zeros((1, 5, 50), bool)
+    a = b.copy()
+    a[:, :, :3] = True
+    found = difference(curve("a", a), curve("b", b), 0)
+    assert found.low < 0.0 < found.high
+
+
+def test_probe_is_standardised_logistic_regression():
+    random = np.random.default_rng(0)
+    train, test = random.normal(size=(60, 12)) * 7 + 3, random.normal(size=(300, 12)) * 7 + 3
+    targets = (train[:, 0] > 3).astype(int) + (train[:, 1] > 5)
+    # Features divided by the root of the width: C is divided by the width.
+    reference = make_pipeline(StandardScaler(), LogisticRegression(C=labels.STRENGTH / 12, max_iter=1000))
+    expected = reference.fit(train, targets).predict(test)
+    assert (labels.probe(train, targets, test) == expected).mean() > 0.99
+
+
+def test_probe_does_not_depend_on_the_scale_of_features_and_bears_constant_ones():
+    random = np.random.default_rng(0)
+    train, test = random.normal(size=(40, 6)), random.normal(size=(100, 6))
+    targets = (train[:, 0] > 0).astype(int)
+    train[:, 5] = test[:, 5] = 0.25
+    first = labels.probe(train, targets, test)
+    np.testing.assert_array_equal(first, labels.probe(train * 1000 + 5, targets, test * 1000 + 5))
+    test[:, 5] = 1e6  # never seen to vary, so it says nothing
+    np.testing.assert_array_equal(first, labels.probe(train, targets, test))
+
+
+def test_tf_idf_is_scikit_learn_s():
+    train = ["red apple", "green apple", "red car", "fast car", "green pear", "slow car"]
+    targets = np.array([0, 0, 1, 1, 0, 1])
+    test = ["a slow apple", "a fast pear", "car", "red"]
+    reader = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b")
+    reference = make_pipeline(reader, LogisticRegression(C=labels.STRENGTH)).fit(train, targets)
+    np.testing.assert_array_equal(labels.tf_idf(train, targets, test), reference.predict(test))
+
+
+def test_label_efficiency_tells_signal_from_noise():
+    random = np.random.default_rng(0)
+    targets, truth = np.repeat([0, 1, 2], 30), np.repeat([0, 1, 2], 50)
+    words = ["alpha beta", "gamma delta", "epsilon zeta"]
+
+    def features(of: np.ndarray, strength: float) -> np.ndarray:
+        return np.eye(3)[of] * strength + random.normal(size=(len(of), 3))
+
+    ticks = []
+    curves = label_efficiency(
+        {
+            "signal": (features(targets, 5.0), features(truth, 5.0)),
+            "noise": (features(targets, 0.0), features(truth, 0.0)),
+            "words": ([words[t] for t in targets], [words[t] for t in truth]),
+        },
+        targets,
+        truth,
+        (6, 30),
+        range(4),
+        lambda: ticks.append(1),
+    )
+    assert len(ticks) == 3 * 4
+    assert curves["signal"].right.shape == (2, 4, 150)
+    assert curves["signal"].accuracy[1].min() > 0.9
+    assert curves["words"].accuracy.min() == 1.0
+    assert abs(curves["noise"].interval(1).mean - 1 / 3) < 0.1
+    assert difference(curves["signal"], curves["noise"], 1).above_zero
+
+
+def test_all_methods_learn_from_the_same_rows():
+    random = np.random.default_rng(0)
+    features, texts = random.normal(size=(50, 4)), random.normal(size=(20, 4))
+    targets, truth = np.arange(50) % 2, np.arange(20) % 2
+    curves = label_efficiency({"a": (features, texts), "b": (features, texts)}, targets, truth, (5, 20), range(3))
+    np.testing.assert_array_equal(curves["a"].right, curves["b"].right)
+
+
+def test_plot_shows_means_and_intervals():
+    right = np.random.default_rng(0).random((3, 5, 200)) < np.array([0.3, 0.5, 0.7])[:, None, None]
+    one = LabelCurve("one", (5, 10, 20), right)
+    figure = plot_labels([one, LabelCurve("two", (5, 10, 20), ~right)], chance=0.2)
+    (axes,) = figure.axes
+    lines = {line.get_label(): line for line in axes.lines}
+    np.testing.assert_allclose(lines["one"].get_ydata(), one.accuracy.mean(1))
+    assert lines["one"].get_xdata().tolist() == [5, 10, 20]
+    assert lines["guessing"].get_ydata()[0] == 0.2
+    band = axes.collections[0].get_paths()[0].vertices
+    assert band[:, 1].min() == pytest.approx(min(one.interval(k).low for k in range(3)))
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == {"one", "two", "guessing"}

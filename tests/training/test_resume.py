@@ -1,0 +1,227 @@
+"""Resume is exact: a run that is killed, again and again, ends bit for bit as one that is not."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import random
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from patchword.errors import UserError
+from patchword.training.loop import Interrupted
+from patchword.training.stages import finetune, pretrain, resume
+from patchword.training.tracking import read_metrics
+
+STEPS = 24
+PRETRAIN: dict[str, Any] = {
+    "model": "bert-tiny",
+    "lines": True,
+    "vocab_size": 400,
+    "max_length": 16,
+    "steps": STEPS,
+    "batch_size": 32,
+    "micro_tokens": 256,
+    "dropout": 0.1,
+    "attention_dropout": 0.1,
+    "precision": "fp32",
+    "device": "cpu",
+    "evaluations": 4,
+    "checkpoint_steps": 3,
+    "quiet": True,
+}
+
+
+def learnt(out: Path) -> list[dict[str, Any]]:
+    """What `metrics.jsonl` says, but for how long it took."""
+    kept = ("kind", "step", "loss", "lr", "tokens", "accuracy", "macro_f1")
+    return [{key: line[key] for key in kept if key in line} for line in read_metrics(out)]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    assert learnt(one) == learnt(other)
+    weights = [load_file(out / "model.safetensors") for out in (one, other)]
+    assert weights[0].keys() == weights[1].keys()
+    for name, tensor in weights[0].items():
+        assert torch.equal(tensor, weights[1][name]), name
+    assert (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
+    cards = [json.loads((out / "patchword.json").read_text())["report"] for out in (one, other)]
+    for name in ("validation", "steps", "best_step", "tokens"):
+        assert cards[0][name] == cards[1][name]
+
+
+@pytest.fixture(scope="module")
+def data(corpus: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """So little text that an epoch is two thirds of a run."""
+    path = tmp_path_factory.mktemp("data") / "corpus.txt"
+    path.write_text("\n".join(corpus[:200]), "utf-8")
+    return path
+
+
+# ------------------------------------------------------------------------------------------------ stops
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that nobody disturbed."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    pretrain(data, out=out, **PRETRAIN)
+    return out
+
+
+def test_the_run_crosses_an_epoch(whole: Path) -> None:
+    """Else the tests here would show less than they say. Two special tokens frame every 14 of the text."""
+    epoch = json.loads((whole / "patchword.json").read_text())["data"]["tokens"] * 16 / 14
+    assert read_metrics(whole)[-1]["step"] == STEPS
+    assert 1.2 * epoch < learnt(whole)[-2]["tokens"] < 1.9 * epoch
+
+
+def test_stops_at_every_kind_of_step_change_nothing(whole: Path, data: Path, tmp_path: Path) -> None:
+    """Before the first checkpoint is due, at an evaluation, between two checkpoints, and at the last step."""
+    out = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        pretrain(data, out=out, stop_after=1, **PRETRAIN)
+    for stop in (6, 20, STEPS):
+        with pytest.raises(Interrupted):
+            resume(out, quiet=True, stop_after=stop)
+        assert learnt(out)[-1]["step"] == stop
+    resume(out, quiet=True)
+    assert_same_run(whole, out)
+
+
+def test_a_run_that_never_came_to_a_checkpoint_begins_again(whole: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        pretrain(data, out=out, stop_after=2, **PRETRAIN)
+    for path in (out / "checkpoints").glob("step-*/*"):
+        path.unlink()
+    resume(out, quiet=True)
+    assert_same_run(whole, out)
+
+
+def test_the_same_settings_make_the_same_run(whole: Path, data: Path, tmp_path: Path) -> None:
+    pretrain(data, out=tmp_path / "again", **PRETRAIN)
+    assert_same_run(whole, tmp_path / "again")
+    pretrain(data, out=tmp_path / "other", **{**PRETRAIN, "seed": 1, "steps": 2})
+    assert learnt(tmp_path / "other")[0]["loss"] != learnt(whole)[0]["loss"]
+
+
+def test_lines_that_a_kill_cut_short_are_written_anew(whole: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        pretrain(data, out=out, stop_after=10, **PRETRAIN)
+    with (out / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "train", "step": 11, "loss": 9.9, "lr": 0.1, "tokens": 1}\n{"kind": "train", "st')
+    resume(out, quiet=True)
+    assert_same_run(whole, out)
+
+
+def test_fine_tuning_resumes_exactly_too(whole: Path, corpus: list[str], tmp_path: Path) -> None:
+    table = tmp_path / "rows.jsonl"
+    rows = [{"text": text, "label": "ab"[len(text) % 2]} for text in corpus[:120]]
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings: dict[str, Any] = {
+        "epochs": 2,
+        "batch_size": 8,
+        "dropout": 0.1,
+        "evaluations": 4,
+        "checkpoint_steps": 2,
+        "quiet": True,
+    }
+    finetune(whole, table, out=tmp_path / "whole", **settings)
+    with pytest.raises(Interrupted):
+        finetune(whole, table, out=tmp_path / "cut", stop_after=3, **settings)
+    for stop in (13, 17, 20):  # an epoch is 14 steps
+        with pytest.raises(Interrupted):
+            resume(tmp_path / "cut", quiet=True, stop_after=stop)
+    resume(tmp_path / "cut", quiet=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+    assert len([line for line in learnt(tmp_path / "cut") if line["kind"] == "train"]) == 28
+
+
+# ------------------------------------------------------------------------------------------------ kills
+
+
+def alone(work: Callable[[], object], threads: int) -> None:
+    torch.set_num_threads(threads)
+    work()
+
+
+def start(work: Callable[[], object]) -> Any:
+    """In a process of its own. They are forks of one that has imported all there is, so that each begins at once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["patchword.training.stages", "torch.utils.tensorboard", "matplotlib.figure"])
+    process = context.Process(target=alone, args=(work, torch.get_num_threads()))
+    process.start()
+    return process
+
+
+def test_three_kills_at_random_steps_change_nothing(whole: Path, data: Path, tmp_path: Path) -> None:
+    """Across an epoch boundary, and with other numbers of workers."""
+    seed = time.time_ns()
+    chance = random.Random(seed)
+    cut = tmp_path / "cut"
+    steps = [line for line in read_metrics(whole) if line["kind"] == "train"]
+    a_step = (steps[-1]["seconds"] - steps[0]["seconds"]) / (STEPS - 1)
+
+    targets = [chance.randint(low, low + 4) for low in (2, 7, 12)]
+    for number, target in enumerate(targets):
+        if number == 0:
+            process = start(partial(pretrain, data, out=cut, **PRETRAIN))
+        else:
+            _set_workers(cut, number)
+            process = start(partial(resume, cut, quiet=True))
+        while process.is_alive() and not any(line["step"] >= target for line in read_metrics(cut)):
+            time.sleep(0.001)
+        time.sleep(chance.random() * a_step)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL, f"seed {seed}: it ended by itself, with {process.exitcode}"
+        assert not (cut / "model.safetensors").exists()
+    _set_workers(cut, 3)
+    process = start(partial(resume, cut, quiet=True))
+    process.join(120)
+    assert process.exitcode == 0, f"seed {seed}, killed at about {targets}"
+    assert_same_run(whole, cut)
+
+
+def _set_workers(out: Path, number: int) -> None:
+    settings = json.loads((out / "run.json").read_text())
+    settings["recipe"]["workers"] = number
+    (out / "run.json").write_text(json.dumps(settings))
+
+
+# ------------------------------------------------------------------------------------------------ what is refused
+
+
+def test_a_finished_run_has_nothing_to_resume(whole: Path) -> None:
+    with pytest.raises(UserError, match="is finished"):
+        resume(whole)
+
+
+def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no run: it has no run\.json"):
+        resume(tmp_path)
+
+
+def test_other_data_than_at_the_beginning_are_refused(corpus: list[str], tmp_path: Path) -> None:
+    mine = tmp_path / "corpus.txt"
+    mine.write_text("\n".join(corpus))
+    with pytest.raises(Interrupted):
+        pretrain(mine, out=tmp_path / "run", stop_after=2, **PRETRAIN)
+    mine.write_text("\n".join(reversed(corpus)))
+    with pytest.raises(UserError, match="data have changed"):
+        resume(tmp_path / "run")
+
+
+def test_another_run_is_not_written_over(whole: Path, data: Path) -> None:
+    with pytest.raises(UserError, match=r"holds another run.*resume.*--overwrite"):
+        pretrain(data, out=whole, **PRETRAIN)
