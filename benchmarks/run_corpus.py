@@ -15,7 +15,7 @@ from benchmarks.race import hand_back, since_began
 
 def learn(file: Path, tokenizer: Path) -> dict[str, Any]:
     """Learn a vocabulary as `patchword pretrain` does, and keep it for `build`."""
-    from patchword.data.sources import Documents
+    from patchword.data.documents import Documents
     from patchword.data.tokenizers import train_wordpiece
 
     at_rest, began = peak_memory(), time.perf_counter()
@@ -28,7 +28,7 @@ def learn(file: Path, tokenizer: Path) -> dict[str, Any]:
 
 def build(file: Path, tokenizer: Path, cache: Path, lines: bool) -> dict[str, Any]:
     """Build a token store as `patchword pretrain` does, or open it, or go on with it."""
-    from patchword.data.sources import Documents
+    from patchword.data.documents import Documents
     from patchword.data.store import build_store
     from patchword.data.tokenizers import Tokenizer
 

@@ -72,7 +72,7 @@ def _paragraphs(file: Path) -> Iterator[str]:
 
 def write_tokenizer(folder: Path, corpus: Path) -> str:
     """Write a tokenizer that both sides read; returns where its vocabulary is from."""
-    from patchword.data.sources import Documents
+    from patchword.data.documents import Documents
     from patchword.data.tokenizers import Tokenizer, train_wordpiece
 
     folder.mkdir(parents=True, exist_ok=True)

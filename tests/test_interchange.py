@@ -27,7 +27,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = []
     for i in range(300):
         label = sorted(WORDS)[i % 2]
-        text = " ".join(random.choice(WORDS[label].split() + ["the", "my", "it", "was"], random.integers(4, 12)))
+        text = " ".join(random.choice([*WORDS[label].split(), "the", "my", "it", "was"], random.integers(4, 12)))
         rows.append({"text": f"{text}.", "label": label})
     (folder / "notes.txt").write_text("\n".join(row["text"] for row in rows))
     (folder / "tickets.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -35,7 +35,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "notes.txt", model="bert-tiny", out=folder / "base", steps=20, max_length=32, lines=True, quiet=True
     )
     pw.finetune(
-        folder / "base", folder / "tickets.jsonl", out=folder / "tickets", epochs=6, lr=1e-3, precision="fp32", quiet=True
+        folder / "base",
+        folder / "tickets.jsonl",
+        out=folder / "tickets",
+        epochs=6,
+        lr=1e-3,
+        precision="fp32",
+        quiet=True,
     )
     return folder
 
@@ -83,7 +89,9 @@ def test_the_order_of_rows_changes_no_label(runs: Path, tmp_path: Path) -> None:
     lines = (runs / "tickets.jsonl").read_text().splitlines()
     (tmp_path / "reversed.jsonl").write_text("\n".join(reversed(lines)))
     pw.finetune(runs / "base", tmp_path / "reversed.jsonl", out=tmp_path / "out", steps=1, quiet=True)
-    ids = [json.loads((folder / "config.json").read_text())["id2label"] for folder in (runs / "tickets", tmp_path / "out")]
+    ids = [
+        json.loads((folder / "config.json").read_text())["id2label"] for folder in (runs / "tickets", tmp_path / "out")
+    ]
     assert ids[0] == ids[1] == {"0": "billing", "1": "bug"}
 
 
@@ -103,7 +111,13 @@ def test_a_regression_is_learnt_in_its_own_unit(runs: Path, tmp_path: Path) -> N
     prices = [{"text": row["text"], "price": 20000.5 if row["label"] == "bug" else 10000.5} for row in rows]
     (tmp_path / "prices.jsonl").write_text("\n".join(map(json.dumps, prices)))
     result = pw.finetune(
-        runs / "base", tmp_path / "prices.jsonl", label_column="price", out=tmp_path / "out", epochs=8, lr=1e-3, quiet=True
+        runs / "base",
+        tmp_path / "prices.jsonl",
+        label_column="price",
+        out=tmp_path / "out",
+        epochs=8,
+        lr=1e-3,
+        quiet=True,
     )
     assert result.report["validation"]["rmse"] < 0.5 * result.report["floors"]["majority"]["rmse"]
     value = pw.load(result.folder, device="cpu").predict(["crash error broken screen"])[0]["value"]
@@ -117,16 +131,16 @@ def test_a_regression_is_learnt_in_its_own_unit(runs: Path, tmp_path: Path) -> N
 
 def test_multi_label(runs: Path, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (runs / "tickets.jsonl").read_text().splitlines()]
-    tagged = [{"text": r["text"], "tags": [r["label"]] + (["urgent"] if i % 3 == 0 else [])} for i, r in enumerate(rows)]
+    tagged = [
+        {"text": r["text"], "tags": [r["label"]] + (["urgent"] if i % 3 == 0 else [])} for i, r in enumerate(rows)
+    ]
     (tmp_path / "tags.jsonl").write_text("\n".join(map(json.dumps, tagged)))
     result = pw.finetune(
         runs / "base", tmp_path / "tags.jsonl", label_column="tags", out=tmp_path / "out", epochs=6, lr=1e-3, quiet=True
     )
     assert result.model.labels == ("billing", "bug", "urgent")
     assert "bug" in pw.load(result.folder, device="cpu").predict(["crash error broken screen"])[0]["labels"]
-    assert (
-        transformers.AutoConfig.from_pretrained(result.folder).problem_type == "multi_label_classification"
-    )
+    assert transformers.AutoConfig.from_pretrained(result.folder).problem_type == "multi_label_classification"
 
 
 def test_images(tmp_path: Path) -> None:

@@ -34,7 +34,11 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return call
 
 
-TEXTS = [("a refund is late", "billing"), ("the app stops at start", "bug"), ("please send the invoice", "billing")] * 20
+TEXTS = [
+    ("a refund is late", "billing"),
+    ("the app stops at start", "bug"),
+    ("please send the invoice", "billing"),
+] * 20
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +143,17 @@ def test_no_space(run: Run, base: Path, tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_nan_loss_keeps_what_there_is(run: Run, base: Path, tmp_path: Path) -> None:
     said = run(
-        "finetune", base, table(tmp_path / "t.csv"), "--out", tmp_path / "out", "--lr", "1e30", "--steps", 50, "--warmup", 0
+        "finetune",
+        base,
+        table(tmp_path / "t.csv"),
+        "--out",
+        tmp_path / "out",
+        "--lr",
+        "1e30",
+        "--steps",
+        50,
+        "--warmup",
+        0,
     )
     assert "no number" in said
     assert "--lr" in said
@@ -226,7 +240,8 @@ def test_a_text_of_a_million_tokens(base: Path, tmp_path: Path) -> None:
 def test_help_is_quick_because_torch_is_not_imported() -> None:
     code = (
         "import sys\nfrom patchword.cli.main import main\nsys.argv = ['patchword', 'finetune', '--help']\n"
-        "try:\n    main()\nexcept SystemExit:\n    pass\nassert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -77,12 +77,8 @@ class TestDecode:
     def test_big_endian_and_32_bit_containers(self) -> None:
         levels = np.array([[0, 257], [128 * 257, 65535]])
         expected = np.array([[0, 1], [128, 255]])
-        assert np.array_equal(
-            pixels(encoded(Image.fromarray(levels.astype(">u2")), "TIFF"))[..., 0], expected
-        )
-        assert np.array_equal(
-            pixels(encoded(Image.fromarray(levels.astype(np.int32)), "TIFF"))[..., 0], expected
-        )
+        assert np.array_equal(pixels(encoded(Image.fromarray(levels.astype(">u2")), "TIFF"))[..., 0], expected)
+        assert np.array_equal(pixels(encoded(Image.fromarray(levels.astype(np.int32)), "TIFF"))[..., 0], expected)
         with pytest.raises(UserError, match="32 bits"):
             decode(encoded(Image.fromarray(levels.astype(np.int32) * 9), "TIFF"), "x")
         with pytest.raises(UserError, match="floating-point"):
@@ -149,9 +145,7 @@ PROCESSORS: list[dict[str, Any]] = [
 class TestImageProcessor:
     @pytest.mark.parametrize("options", PROCESSORS, ids=str)
     def test_same_pixels_as_transformers(self, options: dict[str, Any]) -> None:
-        peer = pytest.importorskip("transformers.models.vit.image_processing_pil_vit").ViTImageProcessorPil(
-            **options
-        )
+        peer = pytest.importorskip("transformers.models.vit.image_processing_pil_vit").ViTImageProcessorPil(**options)
         ours = ImageProcessor.from_dict(peer.to_dict())
         shapes = [(33, 47, 3), (33, 47, 1)] + [(7, 91, 3), (120, 50, 1)] * ours.do_resize
         for height, width, channels in shapes:
@@ -196,9 +190,7 @@ class TestImageProcessor:
     def test_what_is_not_supported_is_named(self, key: str, value: Any) -> None:
         with pytest.raises(UserError, match=key):
             ImageProcessor.from_dict({key: value})
-        ImageProcessor.from_dict(
-            {"do_center_crop": False, "crop_size": 3, "do_convert_rgb": True, "do_pad": None}
-        )
+        ImageProcessor.from_dict({"do_center_crop": False, "crop_size": 3, "do_convert_rgb": True, "do_pad": None})
 
 
 class TestImages:
@@ -215,9 +207,7 @@ class TestImages:
     @pytest.mark.parametrize("kept", [0, 4, 10], ids=lambda kept: f"{kept} kept")
     def test_fetch(self, tmp_path: Path, kept: int) -> None:
         items = self.items(tmp_path)
-        images = Images(
-            items, [f"row {i}" for i in range(10)], self.processor, cache_bytes=kept * 8 * 6 * 3 + 1
-        )
+        images = Images(items, [f"row {i}" for i in range(10)], self.processor, cache_bytes=kept * 8 * 6 * 3 + 1)
         one_by_one = [self.processor.resize(decode(item, "")) for item in items]
         for ids in ([3, 9, 0, 3], [9, 8, 7, 3, 2], []):
             fetched = images.fetch(np.array(ids, int))
@@ -253,9 +243,7 @@ class TestImages:
         Images(items[:2], ["a", "b"], self.processor).check()
 
     def test_another_size_without_resizing_is_named(self) -> None:
-        images = Images(
-            [encoded(Image.new("RGB", (5, 4)))], ["a.png"], ImageProcessor((4, 4), do_resize=False)
-        )
+        images = Images([encoded(Image.new("RGB", (5, 4)))], ["a.png"], ImageProcessor((4, 4), do_resize=False))
         with pytest.raises(UserError, match=r"a\.png: the image has 5 x 4 pixels"):
             images.fetch(np.array([0]))
 

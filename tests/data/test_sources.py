@@ -14,7 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from patchword.data.sources import Documents, find_files, modality, read_labelled
+from patchword.data.documents import Documents
+from patchword.data.files import find_files
+from patchword.data.sources import modality, read_labelled
 from patchword.errors import UserError
 
 ROWS = [
@@ -66,9 +68,7 @@ class TestFindFiles:
         for name in ("1.txt", "2.txt", "[3].txt"):
             (tmp_path / name).write_text("x")
         assert find_files(f"{tmp_path}/?.txt") == [tmp_path / "1.txt", tmp_path / "2.txt"]
-        assert find_files([tmp_path / "2.txt", str(tmp_path / "1.txt"), tmp_path]) == sorted(
-            tmp_path.iterdir()
-        )
+        assert find_files([tmp_path / "2.txt", str(tmp_path / "1.txt"), tmp_path]) == sorted(tmp_path.iterdir())
         assert find_files(tmp_path / "[3].txt") == [tmp_path / "[3].txt"]
 
     def test_linked_folders_are_read_and_circles_end(self, tmp_path: Path) -> None:
@@ -138,9 +138,7 @@ class TestDocuments:
         assert list(Documents(tmp_path, lines=True)) == ["one", "two"]
 
     @pytest.mark.parametrize("between", ["\n\n", "\n", " ", ""])
-    def test_long_plain_text_comes_in_blocks_that_are_the_text_when_joined(
-        self, tmp_path: Path, between: str
-    ) -> None:
+    def test_long_plain_text_comes_in_blocks_that_are_the_text_when_joined(self, tmp_path: Path, between: str) -> None:
         text = between.join(f"paragraph {i} äß" for i in range(150_000))
         (tmp_path / "a.txt").write_text(text, encoding="utf-8")
         blocks = list(Documents(tmp_path / "a.txt"))
@@ -155,9 +153,7 @@ class TestDocuments:
         size = 30_000_000
         (tmp_path / "a.txt").write_text("\n".join(row["text"] for row in rows))
         tables = [write_jsonl(tmp_path / "a.jsonl", rows), write_csv(tmp_path / "a.csv", rows)]
-        pq.write_table(
-            pa.Table.from_pylist(rows), tmp_path / "a.parquet", use_dictionary=False, compression="none"
-        )
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet", use_dictionary=False, compression="none")
         for path in (*tables, tmp_path / "a.txt", tmp_path / "a.parquet"):
             assert path.stat().st_size > size
             documents = Documents(path)
@@ -189,15 +185,9 @@ class TestDocuments:
     def test_fingerprint_follows_content_and_options_not_names(self, tmp_path: Path) -> None:
         for folder in ("one", "two", "three"):
             (tmp_path / folder).mkdir()
-        a = write_jsonl(
-            tmp_path / "one" / "a.jsonl", [{"text": "x", "title": "z"}, {"text": "y", "title": "z"}]
-        )
-        b = write_jsonl(
-            tmp_path / "two" / "b.jsonl", [{"text": "x", "title": "z"}, {"text": "y", "title": "z"}]
-        )
-        c = write_jsonl(
-            tmp_path / "three" / "a.jsonl", [{"text": "x", "title": "z"}, {"text": "z", "title": "z"}]
-        )
+        a = write_jsonl(tmp_path / "one" / "a.jsonl", [{"text": "x", "title": "z"}, {"text": "y", "title": "z"}])
+        b = write_jsonl(tmp_path / "two" / "b.jsonl", [{"text": "x", "title": "z"}, {"text": "y", "title": "z"}])
+        c = write_jsonl(tmp_path / "three" / "a.jsonl", [{"text": "x", "title": "z"}, {"text": "z", "title": "z"}])
         mark = Documents(a).fingerprint()
         assert len(bytes.fromhex(mark)) >= 16
         assert mark == Documents(b).fingerprint() == Documents(a, text_column="text").fingerprint()
@@ -236,9 +226,7 @@ class TestDocuments:
 
 
 class TestLabelled:
-    @pytest.mark.parametrize(
-        "write", [write_jsonl, write_csv, write_parquet], ids=["jsonl", "csv", "parquet"]
-    )
+    @pytest.mark.parametrize("write", [write_jsonl, write_csv, write_parquet], ids=["jsonl", "csv", "parquet"])
     def test_texts_labels_and_where_they_came_from(self, tmp_path: Path, write: Any) -> None:
         path = write(tmp_path / f"tickets.{write.__name__[6:]}", ROWS)
         labelled = read_labelled(path)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from patchword.data.sources import Documents, read_labelled
+from patchword.data.documents import Documents
+from patchword.data.sources import read_labelled
 from patchword.demo import corpus
 from patchword.errors import UserError
 

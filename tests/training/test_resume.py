@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import random
 import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from safetensors.torch import load_file
 from patchword.errors import UserError
 from patchword.training.loop import Interrupted
 from patchword.training.stages import finetune, pretrain, resume
-from patchword.training.tracking import read_metrics
+from patchword.training.tracking import Tracker, read_metrics
 
 STEPS = 24
 PRETRAIN: dict[str, Any] = {
@@ -150,18 +152,28 @@ def test_fine_tuning_resumes_exactly_too(whole: Path, corpus: list[str], tmp_pat
 # ------------------------------------------------------------------------------------------------ kills
 
 
-def alone(work: Callable[[], object], threads: int) -> None:
+def work_until_killed(work: Callable[[], object], threads: int, step: int, delay: float) -> None:
+    """A signal that can not be caught comes so many seconds after a step, whatever is being done or written then."""
     torch.set_num_threads(threads)
+    real = Tracker.step
+
+    def watched(tracker: Tracker, progress: float, values: Mapping[str, float]) -> None:
+        real(tracker, progress, values)
+        if values["step"] == step:
+            threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+    Tracker.step = watched  # type: ignore[method-assign]
     work()
 
 
-def start(work: Callable[[], object]) -> Any:
-    """In a process of its own. They are forks of one that has imported all there is, so that each begins at once."""
+def run_apart(work: Callable[[], object], step: int = -1, delay: float = 0.0) -> int | None:
+    """In a process of its own, a fork of one that has imported all there is, so that it begins at once."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["patchword.training.stages", "torch.utils.tensorboard", "matplotlib.figure"])
-    process = context.Process(target=alone, args=(work, torch.get_num_threads()))
+    process = context.Process(target=work_until_killed, args=(work, torch.get_num_threads(), step, delay))
     process.start()
-    return process
+    process.join(200)
+    return process.exitcode
 
 
 def test_three_kills_at_random_steps_change_nothing(whole: Path, data: Path, tmp_path: Path) -> None:
@@ -169,27 +181,19 @@ def test_three_kills_at_random_steps_change_nothing(whole: Path, data: Path, tmp
     seed = time.time_ns()
     chance = random.Random(seed)
     cut = tmp_path / "cut"
-    steps = [line for line in read_metrics(whole) if line["kind"] == "train"]
-    a_step = (steps[-1]["seconds"] - steps[0]["seconds"]) / (STEPS - 1)
+    steps = [line["seconds"] for line in read_metrics(whole) if line["kind"] == "train"]
+    a_step = (steps[-1] - steps[0]) / (STEPS - 1)
 
-    targets = [chance.randint(low, low + 4) for low in (2, 7, 12)]
+    targets = [chance.randint(low, low + 5) for low in (2, 8, 14)]
     for number, target in enumerate(targets):
-        if number == 0:
-            process = start(partial(pretrain, data, out=cut, **PRETRAIN))
-        else:
+        if number:
             _set_workers(cut, number)
-            process = start(partial(resume, cut, quiet=True))
-        while process.is_alive() and not any(line["step"] >= target for line in read_metrics(cut)):
-            time.sleep(0.001)
-        time.sleep(chance.random() * a_step)
-        process.kill()
-        process.join()
-        assert process.exitcode == -signal.SIGKILL, f"seed {seed}: it ended by itself, with {process.exitcode}"
-        assert not (cut / "model.safetensors").exists()
+        work = partial(resume, cut, quiet=True) if number else partial(pretrain, data, out=cut, **PRETRAIN)
+        ended = run_apart(work, target, chance.random() * a_step)
+        assert ended == -signal.SIGKILL, f"seed {seed}: it ended by itself, with {ended}"
+        assert learnt(cut)[-1]["step"] >= target
     _set_workers(cut, 3)
-    process = start(partial(resume, cut, quiet=True))
-    process.join(120)
-    assert process.exitcode == 0, f"seed {seed}, killed at about {targets}"
+    assert run_apart(partial(resume, cut, quiet=True)) == 0, f"seed {seed}, killed at about {targets}"
     assert_same_run(whole, cut)
 
 

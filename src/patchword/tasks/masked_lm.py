@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from patchword.data.documents import Documents
 from patchword.data.loader import Batch, Examples, by_length
 from patchword.data.shuffle import mix, uniform
-from patchword.data.sources import Documents
 from patchword.data.store import Sequences, Store, build_store
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from patchword.data.files import Data
 from patchword.data.images import ImageProcessor
-from patchword.data.sources import Data
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
 from patchword.models.config import ImageConfig, TextConfig

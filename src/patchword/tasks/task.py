@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 import patchword.tasks
+from patchword.data.files import Data
 from patchword.data.images import ImageProcessor
 from patchword.data.loader import Batch, Examples, in_order
-from patchword.data.sources import Data
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError, did_you_mean
 from patchword.models.family import Modality, Model

@@ -13,8 +13,9 @@ from typing import Any, cast
 
 import torch
 
+from patchword.data.documents import Documents
 from patchword.data.images import ImageProcessor, Images
-from patchword.data.sources import Documents, read_labelled
+from patchword.data.sources import read_labelled
 from patchword.data.store import cache_folder
 from patchword.data.tokenizers import Tokenizer, train_wordpiece
 from patchword.errors import UserError

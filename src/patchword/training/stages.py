@@ -12,7 +12,8 @@ import pydantic
 import torch
 from safetensors.torch import load_file
 
-from patchword.data.sources import Data, modality, read_labelled
+from patchword.data.files import Data
+from patchword.data.sources import modality, read_labelled
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
 from patchword.models.config import ImageConfig

@@ -1,0 +1,167 @@
+"""Which column of a table is the text, the image, the label; and what is wrong with its cells."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from patchword.data.tables import IMAGE_ENDINGS, SAMPLE_ROWS, Filter, Modality, rows
+from patchword.errors import UserError, did_you_mean
+
+_KNOWN = {  # names that say what a column is, the surest first
+    "text": "text sentence content body message review document description comment tweet utterance article",
+    "image": "image img picture photo image_path img_path image_file",
+    "label": "label labels class category topic target sentiment intent tag tags y score rating class_name",
+}
+
+
+class Problems:
+    """What is wrong with the rows of tables, gathered so that one message names several."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._places: list[str] = []
+
+    def note(self, problem: str | None, path: Path, number: int) -> None:
+        if problem is not None:
+            self.count += 1
+            if len(self._places) < 5:
+                self._places.append(f"{path}, row {number}: {problem}")
+
+    def stop(self) -> None:
+        """A UserError if anything was noted."""
+        if self.count == 1:
+            raise UserError(f"{self._places[0]}. Mend or remove the row.")
+        if self.count:
+            more = f"\nand {self.count - len(self._places)} more" if self.count > len(self._places) else ""
+            raise UserError(f"Mend or remove {self.count} rows:\n" + "\n".join(self._places) + more)
+
+
+def wrong_text(cell: object, may_be_empty: bool = False) -> str | None:
+    """What keeps a cell from being a text, or None."""
+    if not isinstance(cell, str):
+        return "no text" if cell is None else f"{str(cell)[:40]!r} is of type {type(cell).__name__}, not a text"
+    if not may_be_empty and (not cell or cell.isspace()):
+        return "the text is empty"
+    if not cell.isascii() and re.search("[\ud800-\udfff]", cell):
+        return "the text holds half of a surrogate pair (\\ud800 to \\udfff), which is not a character"
+    return None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The first rows of a set of tables, to tell from them which column is which.
+
+    The methods answer with the column and the sentence that tells why it is that one.
+    """
+
+    name: str
+    columns: list[str]
+    cells: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, paths: Sequence[Path], where: Filter | None = None) -> Sample:
+        """Of the tables, the first 200 rows that pass the filter."""
+        every_row = (cells for path in paths for _, cells in rows(path, None, where))
+        cells = list(itertools.islice(every_row, SAMPLE_ROWS))
+        if not cells and where is not None:
+            raise where.nothing_matched()
+        names = dict.fromkeys(name for row in cells for name in row if name)
+        return cls(str(paths[0]), list(names), cells)
+
+    def input_column(
+        self, text_column: str | None, image_column: str | None, not_this: str | None = None
+    ) -> tuple[Modality, str, str]:
+        """Whether the examples are texts or images, and their column."""
+        if text_column is not None and image_column is not None:
+            raise UserError("An example is a text or an image: give a text column or an image column, not both.")
+        image = self.image_column(image_column) if text_column is None else None
+        return ("text", *self.text_column(text_column, not_this)) if image is None else ("image", *image)
+
+    def text_column(self, given: str | None, not_this: str | None = None) -> tuple[str, str]:
+        """The column with the texts: as given, by its name, else the one with the longest."""
+        if given is not None:
+            return self._given("text", given)
+        texts = [c for c in self.columns if c != not_this and self._all(c, _is_text)]
+        texts = [c for c in texts if not self._well_known("label", [c])] or texts
+        if not texts:
+            raise UserError(f"{self.name} has no column of texts; its columns are: {', '.join(self.columns)}.")
+        if known := self._well_known("text", texts):
+            return known, f"text column: '{known}' (by its name)"
+        if len(texts) == 1:
+            return texts[0], f"text column: '{texts[0]}' (the only text column)"
+        longest = max(texts, key=lambda c: sum(map(len, self._values(c))) / len(self._values(c)))
+        return longest, f"text column: '{longest}' (has the longest texts; --text-column names another)"
+
+    def image_column(self, given: str | None = None) -> tuple[str, str] | None:
+        """The column with images (bytes, or paths that end like an image), or None if there is none."""
+        if given is not None:
+            return self._given("image", given)
+        images = [c for c in self.columns if self._all(c, _is_image)]
+        paths = [c for c in self.columns if self._all(c, _is_image_path)]
+        found = self._well_known("image", images) or self._well_known("image", images + paths)
+        if found is None and not self._well_known("text", self.columns):
+            images += paths
+        if found is None and images:
+            found = images[0]
+        return None if found is None else (found, f"image column: '{found}'")
+
+    def label_column(self, given: str | None, not_this: str, guess: bool) -> tuple[str, str] | None:
+        """The column with the labels: as given, by its name, else, with `guess`, the one with few values."""
+        if given is not None:
+            return self._given("label", given)
+        others = [c for c in self.columns if c != not_this and not self._all(c, _is_image)]
+        if known := self._well_known("label", others):
+            rest = ", ".join(f"'{column}'" for column in others if column != known)
+            return known, f"label column: '{known}' (by its name{'; not used: ' if rest else ''}{rest})"
+        if not guess:
+            return None
+        most = max(2, len(self.cells) // 4)
+        few = [c for c in others if 2 <= len(set(map(repr, self._values(c)))) <= most]
+        if len(few) == 1 and few[0] in self._values(few[0]):
+            raise UserError(
+                f"{self.name}: '{few[0]}' is a column's name and one of its values. Does the first line name "
+                "the columns? If not, add one that does, such as text,label."
+            )
+        if len(few) == 1:
+            return few[0], f"label column: '{few[0]}' (the only other one with few different values)"
+        raise UserError(
+            f"{self.name}: which column has the labels? Its columns are: {', '.join(self.columns)}. "
+            "Name one with --label-column (label_column=)."
+        )
+
+    def _values(self, column: str) -> list[Any]:
+        return [row[column] for row in self.cells if row.get(column) is not None]
+
+    def _all(self, column: str, test: Callable[[object], bool]) -> bool:
+        values = self._values(column)
+        return bool(values) and all(map(test, values))
+
+    def _given(self, kind: str, given: str) -> tuple[str, str]:
+        if given not in self.columns:
+            raise UserError(
+                f"{self.name} has no column '{given}' (asked for as {kind} column); its columns are: "
+                f"{', '.join(self.columns)}{did_you_mean(given, self.columns)}"
+            )
+        return given, f"{kind} column: '{given}' (as asked)"
+
+    @staticmethod
+    def _well_known(kind: str, names: Sequence[str]) -> str | None:
+        by_lower = {name.lower(): name for name in reversed(names)}
+        return next((by_lower[name] for name in _KNOWN[kind].split() if name in by_lower), None)
+
+
+def _is_text(cell: object) -> bool:
+    return isinstance(cell, str)
+
+
+def _is_image(cell: object) -> bool:
+    return isinstance(cell, bytes | dict)
+
+
+def _is_image_path(cell: object) -> bool:
+    return isinstance(cell, str) and cell.lower().endswith(IMAGE_ENDINGS)
