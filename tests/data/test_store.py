@@ -215,7 +215,6 @@ def test_a_full_disk_at_any_write_costs_nothing_that_was_whole(
     assert contents(store) == contents(whole)
 
 
-@pytest.mark.xfail(strict=True, reason="no lock: the files of the two are mixed")
 def test_two_builds_at_once_do_not_disturb_each_other(
     corpus: list[str], tokenizer: Tokenizer, tmp_path: Path, small_chunks: None
 ) -> None:

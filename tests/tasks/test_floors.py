@@ -108,7 +108,6 @@ def test_a_class_that_is_not_there_to_learn_from() -> None:
     assert got["tf-idf"]["accuracy"] == got["majority"]["accuracy"] == (texts(50, 1)[1] == 2).mean()
 
 
-@pytest.mark.xfail(strict=True, reason="TF-IDF raises on an empty vocabulary")
 @pytest.mark.parametrize("problem", [SINGLE, MULTI, REGRESSION])
 def test_texts_without_words_still_have_floors(problem: str) -> None:
     """A set of smileys is no reason to lose the report of a finished run."""

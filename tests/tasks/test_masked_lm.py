@@ -138,7 +138,6 @@ def test_the_frame_is_never_chosen(examples: MaskedExamples, words: MaskedExampl
         assert not torch.isin(batch.at, frame).any()
 
 
-@pytest.mark.xfail(strict=True, reason="`choose` looks at no id")
 @pytest.mark.parametrize("whole_word", [False, True])
 def test_special_tokens_in_the_text_are_never_chosen(whole_word: bool, tokenizer: Tokenizer) -> None:
     """A word that no piece can spell is [UNK]; transformers' collator leaves such tokens alone, too."""

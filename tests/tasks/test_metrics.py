@@ -113,10 +113,7 @@ def test_an_interval_covers_the_truth_about_as_often_as_it_says(problem: str) ->
     assert 103 <= covered <= 120
 
 
-GROWS = pytest.mark.xfail(strict=True, reason="all rows of all 1,000 resamples are held at once")
-
-
-@pytest.mark.parametrize("problem", [SINGLE, pytest.param(MULTI, marks=GROWS), pytest.param(REGRESSION, marks=GROWS)])
+@pytest.mark.parametrize("problem", [SINGLE, MULTI, REGRESSION])
 def test_the_memory_of_the_intervals_does_not_grow_with_the_set(problem: str) -> None:
     """Beside the predictions themselves, of which some copies are made."""
 

@@ -228,7 +228,6 @@ def test_patience_ends_a_run_that_gets_no_better(corpus: list[str], tokenizer: T
     assert (state.step, state.best_step) == (8, 4)
 
 
-@pytest.mark.xfail(strict=True, reason="patience is looked at only after another step")
 def test_a_run_that_patience_ended_does_not_go_on_when_it_is_taken_up_again(
     corpus: list[str], tokenizer: Tokenizer, tmp_path: Path
 ) -> None:

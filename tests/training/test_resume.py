@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -152,25 +153,27 @@ def test_fine_tuning_resumes_exactly_too(whole: Path, corpus: list[str], tmp_pat
 # ------------------------------------------------------------------------------------------------ kills
 
 
-def work_until_killed(work: Callable[[], object], threads: int, step: int, delay: float) -> None:
-    """A signal that can not be caught comes so many seconds after a step, whatever is being done or written then."""
+def work_until_killed(work: Callable[[], object], threads: int, step: int, share: float) -> None:
+    """A signal that can not be caught comes a share of a step's time after a step, whatever is being done then."""
     torch.set_num_threads(threads)
-    real = Tracker.step
+    real, times = Tracker.step, [time.monotonic()]
 
     def watched(tracker: Tracker, progress: float, values: Mapping[str, float]) -> None:
         real(tracker, progress, values)
+        times.append(time.monotonic())
         if values["step"] == step:
-            threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
+            fastest = min(after - before for before, after in pairwise(times))
+            threading.Timer(share * fastest, os.kill, (os.getpid(), signal.SIGKILL)).start()
 
     Tracker.step = watched  # type: ignore[method-assign]
     work()
 
 
-def run_apart(work: Callable[[], object], step: int = -1, delay: float = 0.0) -> int | None:
+def run_apart(work: Callable[[], object], step: int = -1, share: float = 0.0) -> int | None:
     """In a process of its own, a fork of one that has imported all there is, so that it begins at once."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["patchword.training.stages", "torch.utils.tensorboard", "matplotlib.figure"])
-    process = context.Process(target=work_until_killed, args=(work, torch.get_num_threads(), step, delay))
+    process = context.Process(target=work_until_killed, args=(work, torch.get_num_threads(), step, share))
     process.start()
     process.join(200)
     return process.exitcode
@@ -181,15 +184,12 @@ def test_three_kills_at_random_steps_change_nothing(whole: Path, data: Path, tmp
     seed = time.time_ns()
     chance = random.Random(seed)
     cut = tmp_path / "cut"
-    steps = [line["seconds"] for line in read_metrics(whole) if line["kind"] == "train"]
-    a_step = (steps[-1] - steps[0]) / (STEPS - 1)
-
     targets = [chance.randint(low, low + 5) for low in (2, 8, 14)]
     for number, target in enumerate(targets):
         if number:
             _set_workers(cut, number)
         work = partial(resume, cut, quiet=True) if number else partial(pretrain, data, out=cut, **PRETRAIN)
-        ended = run_apart(work, target, chance.random() * a_step)
+        ended = run_apart(work, target, chance.random())
         assert ended == -signal.SIGKILL, f"seed {seed}: it ended by itself, with {ended}"
         assert learnt(cut)[-1]["step"] >= target
     _set_workers(cut, 3)

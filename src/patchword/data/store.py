@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from patchword.data.tokenizers import Tokenizer
+from patchword.errors import UserError
 
 VALIDATION_SHARE = 50
 """One sequence in so many is kept apart for validation, chosen by its content: equal sequences fall on one side."""
@@ -109,9 +111,16 @@ def build_store(
     key = hashlib.blake2b(f"{fingerprint} {tokenizer.fingerprint()} {piece} v1".encode(), digest_size=16).hexdigest()
     folder = (cache or cache_folder()) / "tokens" / key
     folder.mkdir(parents=True, exist_ok=True)
-    build = _Build(folder, tokenizer, piece)
-    if not build.finished:
-        build.run(documents, progress)
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            build = _Build(folder, tokenizer, piece)
+            if not build.finished:
+                build.run(documents, progress)
+    except Timeout as error:
+        raise UserError(
+            f"Another run is tokenising the same text at this moment (in {folder}). Start again when it is done; "
+            "what it makes will be used."
+        ) from error
     return build.open()
 
 

@@ -148,8 +148,10 @@ def train_wordpiece(documents: Iterable[str], vocab_size: int | None = None, low
     backend.train_from_iterator(_pieces(islice(iter(documents), 0, None, every)), trainer)
     if backend.get_vocab_size() <= len(SPECIAL):
         raise UserError("No vocabulary could be learnt: the text has no words.")
-    # The post-processor needs the ids, which exist only now.
-    return Tokenizer(_wordpiece(backend.model, lowercase), lowercase)
+    # The trainer numbers the pieces by a hash that differs from process to process; their set is always the same.
+    pieces = sorted(backend.get_vocab().keys() - set(SPECIAL.values()), key=lambda piece: (len(piece), piece))
+    vocabulary = {piece: number for number, piece in enumerate([*SPECIAL.values(), *pieces])}
+    return Tokenizer(_wordpiece(models.WordPiece(vocabulary, unk_token="[UNK]"), lowercase), lowercase)
 
 
 def _pieces(documents: Iterable[str], size: int = 100_000) -> Iterator[str]:

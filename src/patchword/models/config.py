@@ -31,6 +31,11 @@ class ImageConfig(TransformerConfig):
         return self
 
     @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
+
+    @property
     def tokens(self) -> int:
         """Tokens of one picture: the class token and the patches."""
-        return 1 + (self.image_size[0] // self.patch_size) * (self.image_size[1] // self.patch_size)
+        return 1 + self.grid[0] * self.grid[1]

@@ -286,18 +286,29 @@ def read_model(
                 if name.removeprefix("head.") in replaced or (absent and may_be_new):
                     new.append(name)
                     continue
-            _fill(parameter, rule, names, get, folder)
+            _fill(parameter, rule, names, get, folder, description.config, config)
             taken.append(name)
             read.update(rule.names())
     unused = sorted(name for name in names if name not in read and not name.endswith(_BUFFERS))
     return Loaded(model, tuple(taken), tuple(new), tuple(unused))
 
 
-def _fill(parameter: Tensor, rule: Rule, names: Mapping[str, str], get: Get, folder: Path) -> None:
+def _fill(
+    parameter: Tensor,
+    rule: Rule,
+    names: Mapping[str, str],
+    get: Get,
+    folder: Path,
+    was: TransformerConfig,
+    now: TransformerConfig,
+) -> None:
     missing = [name for name in rule.names() if name not in names]
     if missing:
         raise UserError(f"{folder}: the weights hold no tensor '{missing[0]}', which the model needs.")
-    tensor = rule.read(get, parameter.shape)
+    try:
+        tensor = rule.read(get, was, now)
+    except ValueError as error:
+        raise UserError(f"{folder}: '{rule.names()[0]}' can not be used: {error}.") from error
     if tensor.shape != parameter.shape:
         raise UserError(
             f"{folder}: '{rule.names()[0]}' is {list(tensor.shape)} in the weights, but {CONFIG} asks for "

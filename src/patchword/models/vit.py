@@ -91,7 +91,7 @@ FAMILY = Family(
     required={"qkv_bias": True, "pooler_act": "tanh"},
     weight_names={
         "embed.class_token": Batched("embeddings.cls_token", 2),
-        "embed.positions.weight": GridPositions("embeddings.position_embeddings"),
+        "embed.positions.weight": GridPositions("embeddings.position_embeddings", grid=lambda config: config.grid),
         "embed.project.weight": "embeddings.patch_embeddings.projection.weight",
         "embed.project.bias": "embeddings.patch_embeddings.projection.bias",
         **{

@@ -1,5 +1,7 @@
 """How a family's weights are called in Hugging Face files: tables, read in both directions.
 
+`read` is given how to get a tensor of the file, the config that the file was written for, and the one that is built.
+
 A table maps each of our parameter names to a rule. `{i}` in a name stands for the number of a layer. A plain string
 is the rule "the same tensor under that name".
 """
@@ -8,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from patchword.nn.config import TransformerConfig
 from patchword.nn.positions import resize_grid_positions
 
 Get = Callable[[str], Tensor]
@@ -27,7 +31,7 @@ class Same:
         """The names in the file."""
         return (self.name,)
 
-    def read(self, get: Get, shape: torch.Size) -> Tensor:
+    def read(self, get: Get, was: TransformerConfig, now: TransformerConfig) -> Tensor:
         """Their tensor."""
         return get(self.name)
 
@@ -46,7 +50,7 @@ class Rows:
         """The names in the file."""
         return self.parts
 
-    def read(self, get: Get, shape: torch.Size) -> Tensor:
+    def read(self, get: Get, was: TransformerConfig, now: TransformerConfig) -> Tensor:
         """Their tensors as our one."""
         return torch.cat([get(name) for name in self.parts])
 
@@ -66,7 +70,7 @@ class Batched:
         """The names in the file."""
         return (self.name,)
 
-    def read(self, get: Get, shape: torch.Size) -> Tensor:
+    def read(self, get: Get, was: TransformerConfig, now: TransformerConfig) -> Tensor:
         """Their tensor without the leading axes."""
         return get(self.name).flatten(0, self.axes)
 
@@ -77,22 +81,28 @@ class Batched:
 
 @dataclass(frozen=True)
 class GridPositions:
-    """Positions of a square grid of patches, stored as a batch of one, resized when our grid is another."""
+    """Positions of a grid of patches, stored as a batch of one, resized where our grid is another.
+
+    Args:
+        name: in the file.
+        grid: rows and columns of patches that a config has.
+        extra: leading positions that belong to no patch.
+    """
 
     name: str
+    grid: Callable[[Any], tuple[int, int]]
     extra: int = 1
 
     def names(self) -> tuple[str, ...]:
         """The names in the file."""
         return (self.name,)
 
-    def read(self, get: Get, shape: torch.Size) -> Tensor:
-        """Their positions, for our square grid."""
+    def read(self, get: Get, was: TransformerConfig, now: TransformerConfig) -> Tensor:
+        """Their positions, for our grid."""
         positions = get(self.name).squeeze(0)
-        if positions.shape == shape:
+        if self.grid(was) == self.grid(now):
             return positions
-        side = int((shape[0] - self.extra) ** 0.5)
-        return resize_grid_positions(positions, (side, side), self.extra)
+        return resize_grid_positions(positions, self.grid(now), self.extra)
 
     def write(self, tensor: Tensor) -> dict[str, Tensor]:
         """Our positions as a batch of one."""
@@ -126,7 +136,7 @@ def _at(rule: str | Rule, layer: int, prefix: str) -> Rule:
             return Rows(tuple(full(part) for part in parts))
         case Batched(name, axes):
             return Batched(full(name), axes)
-        case GridPositions(name, extra):
-            return GridPositions(full(name), extra)
+        case GridPositions(name, grid, extra):
+            return GridPositions(full(name), grid, extra)
         case Same(name):
             return Same(full(name))

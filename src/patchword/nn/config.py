@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from patchword.nn.feedforward import ACTIVATIONS
 
 Positive = Annotated[int, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -39,6 +41,13 @@ class TransformerConfig(BaseModel):
         if self.width % self.heads:
             raise ValueError(f"width {self.width} can not be shared equally among {self.heads} heads")
         return self
+
+    @field_validator("activation")
+    @classmethod
+    def _activation_is_known(cls, name: str) -> str:
+        if name not in ACTIVATIONS:
+            raise ValueError(f"there is no activation '{name}'; there are {', '.join(ACTIVATIONS)}")
+        return name
 
     @property
     def head_width(self) -> int:

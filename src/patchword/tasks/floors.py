@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any
 
@@ -76,6 +77,8 @@ def _linear(modality: Modality, problem: str, inputs: Any, targets: np.ndarray, 
         if modality == "text"
         else StandardScaler()
     )
+    if modality == "text" and not any(re.search(r"\w", text) for text in inputs):
+        return _majority(targets, len(test), classes, problem)  # no words to count
     if problem == REGRESSION:
         fitted = make_pipeline(reader, Ridge(1.0 if modality == "text" else 1000.0)).fit(inputs, targets[:, 0])
         return np.asarray(fitted.predict(test))[:, None]

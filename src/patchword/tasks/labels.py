@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +41,7 @@ class LabelSet:
             raise UserError(f"There is no problem '{problem}'{did_you_mean(problem, PROBLEMS)} There are: {PROBLEMS}.")
         if problem == REGRESSION:
             return cls((column,), REGRESSION)
-        flat = [v for value in values for v in value] if problem == MULTI else values
+        flat = [v for value in values for v in _several(value)] if problem == MULTI else values
         names = tuple(sorted({str(value) for value in flat}, key=_natural))
         if len(names) < 2:
             raise UserError(f"The column '{column}' holds one label only, {names}; there is nothing to tell apart.")
@@ -59,7 +60,7 @@ class LabelSet:
             return np.array([self._find(number, v, origins, row) for row, v in enumerate(values)], np.int64)
         targets = np.zeros((len(values), len(self.names)), np.float32)
         for row, value in enumerate(values):
-            for v in value if isinstance(value, list | tuple) else [value]:
+            for v in _several(value):
                 targets[row, self._find(number, v, origins, row)] = 1.0
         return targets
 
@@ -74,6 +75,11 @@ class LabelSet:
         return number[name]
 
 
+def _several(value: Any) -> Sequence[Any]:
+    """A cell of several labels; one that is no list holds one."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
 def _problem_of(values: Sequence[Any]) -> str:
     if any(isinstance(value, list | tuple) for value in values):
         return MULTI
@@ -85,9 +91,10 @@ def _problem_of(values: Sequence[Any]) -> str:
 def _natural(name: str) -> tuple[bool, float, str]:
     """Numbers by size and before words, words by letters: 2 stands before 10."""
     try:
-        return (False, float(name), name)
+        number = float(name)
     except ValueError:
-        return (True, 0.0, name)
+        number = math.nan
+    return (False, number, name) if math.isfinite(number) else (True, 0.0, name)
 
 
 def _number(value: Any, origins: Sequence[str], row: int) -> float:
@@ -124,7 +131,7 @@ def split(labels: LabelSet, targets: np.ndarray, share: float, seed: int) -> tup
         # The remainder goes on to the next class: small classes together give their share, too.
         wanted = share * len(group) + carry
         count = min(int(wanted + 0.5), max(len(group) - 1, 0))
-        carry = wanted - count
+        carry = min(wanted - count, 0.5)  # what single rows can not give is not asked of a common class
         kept_back.append(random.permutation(group)[:count])
     validation = np.sort(np.concatenate(kept_back))
     return np.setdiff1d(np.arange(len(targets)), validation), validation

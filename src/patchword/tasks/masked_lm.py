@@ -89,7 +89,7 @@ class MaskedExamples(Examples):
         """Which tokens are to be guessed, `[T]` bool: whole units in random order until the share is reached.
 
         A unit is a token, or all pieces of a word. A word that would go over the share is left; a sequence with
-        nothing else gives its first.
+        nothing else gives its first. Special tokens in the text, such as [UNK], are never chosen.
         """
         starts_unit = place == 0
         if self.whole_word:
@@ -99,7 +99,9 @@ class MaskedExamples(Examples):
         unit = np.cumsum(starts_unit) - 1
         size = np.bincount(unit)
         owner, first_place = sequence[starts_unit], place[starts_unit]
-        order = np.lexsort((mix(*key, _CHOOSE, ids[owner], first_place), owner))
+        special = self.tokenizer.is_special[tokens[starts_unit]]
+        # Special tokens come last in each sequence, whatever their number says.
+        order = np.lexsort((mix(*key, _CHOOSE, ids[owner], first_place), special, owner))
         running = np.cumsum(size[order])
         leads = np.flatnonzero(np.diff(owner[order], prepend=-1))
         before = np.repeat(running[leads] - size[order][leads], np.diff(np.append(leads, len(order))))
@@ -108,7 +110,8 @@ class MaskedExamples(Examples):
         taken[leads] = True
         picked = np.empty(len(order), bool)
         picked[order] = taken
-        return picked[unit]
+        chosen: np.ndarray = (picked & ~special)[unit]
+        return chosen
 
 
 class MaskedLM(Task):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from patchword.tasks.labels import MULTI, REGRESSION, SINGLE
@@ -70,7 +72,6 @@ def _multi(logits: np.ndarray, targets: np.ndarray, seed: int) -> dict[str, floa
     truth, predicted = targets > 0.5, logits > 0
     counts = np.stack([truth & predicted, truth | predicted], -1).astype(np.int64)  # [n, classes, 2]
     sums = counts.sum(1)
-    rows = np.random.default_rng(seed).integers(len(targets), size=(RESAMPLES, len(targets)))
 
     def micro(hits: np.ndarray, either: np.ndarray) -> np.ndarray:
         return 2 * hits / np.maximum(hits + either, 1)  # |A|+|B| = |A and B| + |A or B|
@@ -80,9 +81,11 @@ def _multi(logits: np.ndarray, targets: np.ndarray, seed: int) -> dict[str, floa
     z = logits.astype(np.float64)
     return {
         "loss": float((np.logaddexp(0, z) - z * targets).mean()),
-        **_with_interval("micro_f1", float(micro(*sums.sum(0))), micro(*sums[rows].sum(1).T)),
+        **_with_interval(
+            "micro_f1", float(micro(*sums.sum(0))), _resampled(sums, lambda s: float(micro(*s.sum(0))), seed)
+        ),
         "macro_f1": float(per_class.mean()),
-        **_with_interval("exact_match", exact.mean(), exact[rows].mean(1)),
+        **_with_interval("exact_match", exact.mean(), _resampled(exact, np.mean, seed)),
         "rows": len(targets),
     }
 
@@ -90,17 +93,22 @@ def _multi(logits: np.ndarray, targets: np.ndarray, seed: int) -> dict[str, floa
 def _regression(logits: np.ndarray, targets: np.ndarray, seed: int) -> dict[str, float]:
     predicted, truth = logits[:, 0].astype(np.float64), targets[:, 0].astype(np.float64)
     error = predicted - truth
-    rows = np.random.default_rng(seed).integers(len(truth), size=(RESAMPLES, len(truth)))
     spread = max(float(((truth - truth.mean()) ** 2).mean()), 1e-12)
     correlation = float(np.corrcoef(predicted, truth)[0, 1]) if predicted.std() > 0 and truth.std() > 0 else 0.0
     return {
         "loss": float((error**2).mean()),
-        **_with_interval("rmse", float((error**2).mean() ** 0.5), (error[rows] ** 2).mean(1) ** 0.5),
+        **_with_interval("rmse", float((error**2).mean() ** 0.5), _resampled(error**2, np.mean, seed) ** 0.5),
         "mae": float(np.abs(error).mean()),
         "r2": 1.0 - float((error**2).mean()) / spread,
         "pearson": correlation,
         "rows": len(truth),
     }
+
+
+def _resampled(rows: np.ndarray, measure: Callable[[np.ndarray], float], seed: int) -> np.ndarray:
+    """A measure of as many rows drawn with replacement, `[RESAMPLES]`; one draw is in memory at a time."""
+    random = np.random.default_rng(seed)
+    return np.array([measure(rows[random.integers(len(rows), size=len(rows))]) for _ in range(RESAMPLES)])
 
 
 def _with_interval(name: str, value: float, samples: np.ndarray) -> dict[str, float]:

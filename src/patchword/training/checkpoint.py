@@ -70,7 +70,10 @@ class TrainState:
                 temporary.mkdir(parents=True)
                 write_tensors(self._tensors(), temporary / "state.safetensors")
                 write_json(temporary / "state.json", self._numbers())
-                shutil.rmtree(checkpoints / name, ignore_errors=True)
+                if (checkpoints / name).exists():
+                    # A run's end saves its last step once more. The old one steps aside under a name that `latest`
+                    # knows as well, until the new one has its place.
+                    os.replace(checkpoints / name, checkpoints / f"{name}-before")
                 os.replace(temporary, checkpoints / name)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -101,10 +104,7 @@ class TrainState:
             numbers = json.loads((checkpoint / "state.json").read_text())
             with safe_open(checkpoint / "state.safetensors", framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            self.model.load_state_dict(
-                {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")},
-                strict=False,
-            )
+            self._load_model({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
             self._load_optimizer(tensors)
         except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
             raise UserError(f"The checkpoint {checkpoint} can not be used: {error}.") from error
@@ -127,6 +127,17 @@ class TrainState:
         if torch.cuda.is_available():
             tensors["rng.cuda"] = torch.cuda.get_rng_state()
         return tensors
+
+    def _load_model(self, tensors: Mapping[str, Tensor]) -> None:
+        parameters = dict(self.model.named_parameters())
+        if parameters.keys() != tensors.keys():
+            other = sorted(parameters.keys() ^ tensors.keys())[0]
+            raise ValueError(f"it belongs to another model; '{other}' is in only one of the two")
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                if parameter.shape != tensors[name].shape:
+                    raise ValueError(f"it belongs to another model; '{name}' has another shape")
+                parameter.copy_(tensors[name])
 
     def _load_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
         parameters = dict(self.model.named_parameters())

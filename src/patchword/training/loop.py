@@ -65,7 +65,7 @@ def train(
     model.train()
     with _interrupts() as interrupted:
         for batch, after in loader.batches(state.position):
-            if clock.done():
+            if clock.done() or (recipe.patience is not None and state.since_best >= recipe.patience):
                 break
             lr = rate(recipe, clock.progress())
             loss = step(state, task, batch, recipe, compute, lr)
@@ -83,8 +83,6 @@ def train(
                 saved_at = time.monotonic()
             if interrupted() or state.step == stop_after:
                 raise Interrupted
-            if recipe.patience is not None and state.since_best >= recipe.patience:
-                break
     if state.evaluations < recipe.evaluations and clock.done():
         # A run by the clock can end between the last step and the evaluation that it was due.
         state.evaluations = recipe.evaluations
@@ -107,7 +105,7 @@ def step(state: TrainState, task: Task, batch: Batch, recipe: Recipe, compute: C
     for part in batch.split(recipe.micro_tokens or batch.tokens):
         on_device = part.to(compute.device)
         with compute.autocast():
-            loss = task.loss(state.model, on_device) / batch.labels
+            loss = task.loss(state.model, on_device) / max(batch.labels, 1)
         loss.backward()
         total += loss.detach()
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip, foreach=True)
