@@ -24,7 +24,15 @@ _ATTEMPTS = 3
 
 
 class Failed(Exception):
-    """A contender did not come to its end; the message says how."""
+    """A contender did not come to its end; the message says how.
+
+    Args:
+        final: whether another try would end the same way.
+    """
+
+    def __init__(self, message: str, final: bool = True) -> None:
+        super().__init__(message)
+        self.final = final
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,10 @@ class Bench:
                 values = work()
             except Failed as error:
                 self.tell(f"{name}: {error}")
-                return Run(failure=str(error))
+                run = Run(failure=str(error))
+                if error.final or attempt > 0:
+                    break
+                continue
             during = meter.others()
             run = Run(values, max(before, during, self._look()))
             shown = "  ".join(f"{k} {_short(v)}" for k, v in values.items() if isinstance(v, str | int | float))
@@ -138,7 +149,7 @@ class Bench:
             except subprocess.TimeoutExpired:
                 raise Failed(f"stopped after {timeout:.0f} s") from None
             if code or not result.is_file():
-                raise Failed(_how_it_ended(code, result.with_suffix(".err")))
+                raise Failed(_how_it_ended(code, result.with_suffix(".err")), final=code == -signal.SIGKILL)
             values: dict[str, Any] = json.loads(result.read_text())
             return values
 

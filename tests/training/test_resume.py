@@ -9,7 +9,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -59,6 +59,15 @@ def assert_same_run(one: Path, other: Path) -> None:
     cards = [json.loads((out / "patchword.json").read_text())["report"] for out in (one, other)]
     for name in ("validation", "steps", "best_step", "tokens"):
         assert cards[0][name] == cards[1][name]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """So small a model gains nothing from more, and suffers from others on the machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -153,9 +162,9 @@ def test_fine_tuning_resumes_exactly_too(whole: Path, corpus: list[str], tmp_pat
 # ------------------------------------------------------------------------------------------------ kills
 
 
-def work_until_killed(work: Callable[[], object], threads: int, step: int, share: float) -> None:
+def work_until_killed(work: Callable[[], object], step: int, share: float) -> None:
     """A signal that can not be caught comes a share of a step's time after a step, whatever is being done then."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     real, times = Tracker.step, [time.monotonic()]
 
     def watched(tracker: Tracker, progress: float, values: Mapping[str, float]) -> None:
@@ -173,7 +182,7 @@ def run_apart(work: Callable[[], object], step: int = -1, share: float = 0.0) ->
     """In a process of its own, a fork of one that has imported all there is, so that it begins at once."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["patchword.training.stages", "torch.utils.tensorboard", "matplotlib.figure"])
-    process = context.Process(target=work_until_killed, args=(work, torch.get_num_threads(), step, share))
+    process = context.Process(target=work_until_killed, args=(work, step, share))
     process.start()
     process.join(200)
     return process.exitcode

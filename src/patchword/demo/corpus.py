@@ -36,7 +36,7 @@ LABELS = {
 OTHERS = ("huggingface_hub", "joblib", "mpmath", "PIL", "pyarrow", "pydantic", "sentence_transformers", "tensorboard")
 """Packages that are read in stage 1 only, where they are installed."""
 
-PACKAGE_CHARACTERS = 1_000_000
+PACKAGE_CHARACTERS = 800_000
 """Docstrings of one package at most; 45 seconds on two cores read less than all of it anyway."""
 ROW_CHARACTERS = 240
 """A row of stage 2 is the beginning of a docstring, cut at a word."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,19 @@ def stage_one(data: DigitData, start: Path, out: Path) -> Result:
     """Digits 0 to 4 from random weights, with the settings that pretraining has."""
     width = describe(start).config.width
     recipe = default_recipe("pretrain", "image_classification", width, len(read_labelled(data.pretrain)))
-    return finetune(start, data.pretrain, out=out, quiet=True, **recipe.model_dump(exclude_none=True))
+    with _one_thread():
+        return finetune(start, data.pretrain, out=out, quiet=True, **recipe.model_dump(exclude_none=True))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """For a model whose products are so small that threads wait for each other longer than one computes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def few_labels(
@@ -83,14 +96,15 @@ def few_labels(
     label_set = LabelSet.find(pool.labels, "digit")
     targets, truth = label_set.encode(pool.labels, pool.origins), label_set.encode(test.labels, test.origins)
     curves = {}
-    for name, start in starts.items():
-        right = np.zeros((len(COUNTS), len(SEEDS), len(truth)), bool)
-        for s, seed in enumerate(SEEDS):
-            for k, rows in enumerate(draws(targets, COUNTS, seed)):
-                learnt = _finetuned(start, pool.subset(rows), targets[rows], test, truth, label_set, seed)
-                right[k, s] = learnt == truth
-            progress(name, 1)
-        curves[name] = LabelCurve(name, COUNTS, right)
+    with _one_thread():
+        for name, start in starts.items():
+            right = np.zeros((len(COUNTS), len(SEEDS), len(truth)), bool)
+            for s, seed in enumerate(SEEDS):
+                for k, rows in enumerate(draws(targets, COUNTS, seed)):
+                    learnt = _finetuned(start, pool.subset(rows), targets[rows], test, truth, label_set, seed)
+                    right[k, s] = learnt == truth
+                progress(name, 1)
+            curves[name] = LabelCurve(name, COUNTS, right)
     floor = {PIXELS: (pixels(pool), pixels(test))}
     return curves | label_efficiency(floor, targets, truth, COUNTS, SEEDS, lambda: progress(PIXELS, 1))
 
