@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# Threads that wait for each other sleep instead of spinning: beside any other process on the same cores, spinning
-# makes a small model's step ten times slower. Both count only if torch is not imported yet.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Threads that wait for each other spin a moment, then sleep. By default they spin for milliseconds, and beside any
+# other process on the same cores a small model's step then takes ten times as long; not spinning at all costs a fifth
+# of the speed on a machine of one's own. Both settings here count only if torch is not imported yet.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 # Batches without padding come in many sizes, and oneDNN keeps code and buffers for every size it has met: by default
 # for 1,024 products, gigabytes in a long run. A step needs few of them.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")

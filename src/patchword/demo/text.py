@@ -43,8 +43,16 @@ def real_encoder() -> Path | None:
 
 
 def stage_one(data: TextData, out: Path, quiet: bool) -> Result:
-    """`patchword pretrain .../pretrain.jsonl --model bert-mini --minutes 0.75 --batch-tokens 1024`."""
-    return pretrain(data.pretrain, model="bert-mini", minutes=MINUTES, batch_tokens=BATCH_TOKENS, out=out, quiet=quiet)
+    """`patchword pretrain ... --model bert-mini --minutes 0.75 --batch-tokens 1024 --evaluations 5`."""
+    return pretrain(
+        data.pretrain,
+        model="bert-mini",
+        minutes=MINUTES,
+        batch_tokens=BATCH_TOKENS,
+        evaluations=5,
+        out=out,
+        quiet=quiet,
+    )
 
 
 def write_untrained(base: Path, out: Path) -> Path:

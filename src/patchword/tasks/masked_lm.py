@@ -26,7 +26,7 @@ from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_toke
 
 SHARE = 0.15
 _CHOOSE, _ACTION, _REPLACE = 1, 2, 3  # purposes of a random number: equal keys, unequal numbers
-_VALIDATION_SEQUENCES = 2000
+_VALIDATION_SEQUENCES = 500
 
 
 class MaskedExamples(Examples):
