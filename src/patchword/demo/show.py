@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from markupsafe import Markup
+from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 
@@ -53,13 +54,15 @@ def print_table(result: DemoResult, console: Console) -> None:
         "word frequencies alone",
         title_justify="left",
         caption_justify="left",
+        box=box.SIMPLE,
+        pad_edge=False,
     )
     table.add_column("labels", no_wrap=True)
     for count in counts:
         table.add_column(str(count), justify="right", no_wrap=True)
     parts = (
-        (f"TEXTS: which of {len(result.data.labels)} packages", result.text),
-        ("PICTURES: which digit of 5 to 9", result.pictures),
+        (f"TEXTS, {len(result.data.labels)} packages", result.text),
+        ("PICTURES, digits 5-9", result.pictures),
     )
     for title, curves in parts:
         table.add_row(title, style="bold")

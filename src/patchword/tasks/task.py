@@ -135,9 +135,6 @@ class Task(ABC):
     def better(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         """What makes a model the best so far: compared number by number, higher is better."""
 
-    def start(self, model: Model) -> None:  # noqa: B027 (most tasks leave a new model as it is)
-        """Set what is known about the head before learning begins."""
-
     def finish(self, model: Model) -> None:  # noqa: B027 (most tasks leave a learnt model as it is)
         """Put into the head what was kept outside while learning."""
 

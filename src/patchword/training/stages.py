@@ -201,7 +201,6 @@ def _execute(folder: RunFolder, run: RunConfig, again: bool, quiet: bool, stop_a
     model = model_for(run, family, config, task, device, say)
     check_space(folder.path, model)
     if not again:
-        task.start(model)
         _write_start(folder, run, model, reader, ask, prepared)
     compute = Compute(device, autocast, min(run.recipe.batch_tokens, 16384))
     state = TrainState(model, make_optimizer(model, run.recipe))
