@@ -41,6 +41,8 @@ def test_tf_idf_wins_is_said_where_it_wins():
     assert "wins at 400 labels" in told
     told = words.worth_of_young(young, curve("untrained encoder", 0.1, 0.1, 0.1), curve("TF-IDF", 0.1, 0.1, 0.1))
     assert "have bought something; they beat TF-IDF at 25, 100 and 400 labels" in told
+    told = words.worth_of_young(young, curve("untrained encoder", 0.5, 0.5, 0.5), curve("TF-IDF", 0.5, 0.6, 0.7))
+    assert "have done harm so far: random weights win at 25 and 100 labels; TF-IDF" in told
     told = words.worth_of_young(young, untrained, curve("TF-IDF", 0.3, 0.4, 0.5))
     assert "no difference can be seen" in told
 

@@ -1,4 +1,4 @@
-"""The demo's data: docstrings of installed packages, Python's documentation topics, scikit-learn's digits.
+"""The demo's text: docstrings of installed packages, and Python's own documentation topics.
 
 Source files are parsed, never imported. What comes out depends on the installed versions and on nothing else: the
 order is that of a hash of each file's name within its package, and a row's part is a hash of its text.
@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from patchword.errors import UserError
 
 LABELS = {
@@ -36,15 +34,15 @@ LABELS = {
 OTHERS = ("huggingface_hub", "joblib", "mpmath", "PIL", "pyarrow", "pydantic", "sentence_transformers", "tensorboard")
 """Packages that are read in stage 1 only, where they are installed."""
 
-PACKAGE_CHARACTERS = 800_000
-"""Docstrings of one package at most; 45 seconds on two cores read less than all of it anyway."""
+PACKAGE_CHARACTERS, PACKAGE_TEXTS = 600_000, 500
+"""No more docstrings of a package when both are reached; 45 seconds on two cores read less than all of it anyway."""
 ROW_CHARACTERS = 240
 """A row of stage 2 is the beginning of a docstring, cut at a word."""
 LEAST_CHARACTERS = 100
-TEST_ROWS, VALIDATION_ROWS, POOL_ROWS = 630, 180, 900
+TEST_ROWS, VALIDATION_ROWS, POOL_ROWS = 630, 180, 810
 """In all; as many of each class, rounded up."""
 _ROWS = {"test": TEST_ROWS, "validation": VALIDATION_ROWS, "pool": POOL_ROWS}
-TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1  # of hashes; what is over is the pool
+TEST_SHARE, VALIDATION_SHARE = 0.25, 0.1  # of hashes; what is over is the pool
 
 _SKIPPED = {"test", "tests", "testing", "_vendor", "vendored", "externals", "_external"}
 # Long names also inside of others (torchvision, numpydoc); short ones as words only.
@@ -105,7 +103,7 @@ def package_files(name: str) -> list[Path]:
     files = [path.relative_to(root) for path in root.rglob("*.py")]
     kept = [path for path in files if not _SKIPPED & set(path.parts[:-1]) and not path.name.startswith("test_")]
     # Not by the alphabet: what is cut off at the end would be one part of the package.
-    return [root / path for path in sorted(kept, key=lambda path: (_hash(path.as_posix()), path))]
+    return [root / path for path in sorted(kept, key=lambda path: (content_hash(path.as_posix()), path))]
 
 
 def docstrings(source: str) -> Iterator[str]:
@@ -141,7 +139,7 @@ def topics() -> list[str]:
 
 
 def read_package(name: str) -> list[str]:
-    """Docstrings of a package with the names struck out, equal ones once, `PACKAGE_CHARACTERS` of them at most."""
+    """Docstrings of a package, names struck out, equal ones once; not all of them where there are many."""
     texts: dict[str, str] = {}
     size = 0
     for path in package_files(name):
@@ -156,7 +154,7 @@ def read_package(name: str) -> list[str]:
                 continue
             texts[words] = text
             size += len(text)
-        if size >= PACKAGE_CHARACTERS:
+        if size >= PACKAGE_CHARACTERS and len(texts) >= PACKAGE_TEXTS:
             break
     return list(texts.values())
 
@@ -169,7 +167,7 @@ def row_of(text: str) -> str:
 
 def part_of(row: str) -> str:
     """ "test", "validation" or "pool": from the row's content alone, so that it is the same whatever else there is."""
-    share = _hash(row) / 2**64
+    share = content_hash(row) / 2**64
     return "test" if share < TEST_SHARE else "validation" if share < TEST_SHARE + VALIDATION_SHARE else "pool"
 
 
@@ -185,7 +183,7 @@ def split_rows(texts: dict[str, list[str]]) -> dict[str, list[Row]]:
             labels_of.setdefault(row_of(document), set()).add(label)
     found: dict[str, dict[str, list[Row]]] = {}
     for label in sorted(texts):
-        own = sorted((row for row, labels in labels_of.items() if labels == {label}), key=_hash)
+        own = sorted((row for row, labels in labels_of.items() if labels == {label}), key=content_hash)
         found[label] = {part: [Row(row, label) for row in own if part_of(row) == part] for part in _ROWS}
     while found:
         wanted = {part: -(-rows // len(found)) for part, rows in _ROWS.items()}
@@ -194,7 +192,7 @@ def split_rows(texts: dict[str, list[str]]) -> dict[str, list[Row]]:
             break
         del found[min(short, key=lambda label: len(found[label]["pool"]))]  # and the others have to give more
     rows = {part: [row for parts in found.values() for row in parts[part][: wanted[part]]] for part in _ROWS}
-    return {part: sorted(chosen, key=lambda row: _hash("order " + row.text)) for part, chosen in rows.items()}
+    return {part: sorted(chosen, key=lambda row: content_hash("order " + row.text)) for part, chosen in rows.items()}
 
 
 def without(documents: Iterable[str], rows: Iterable[Row]) -> list[str]:
@@ -244,7 +242,7 @@ def write_text(folder: Path, progress: Callable[[str, int], None] = lambda packa
         )
 
     everything = list(dict.fromkeys([text for texts in labelled.values() for text in texts] + others))
-    everything.sort(key=_hash)
+    everything.sort(key=content_hash)
     kept = without(everything, parts["test"])
     _write(folder / "pretrain.jsonl", ({"text": text} for text in kept))
     paths = {"pool": folder / "train.jsonl", "validation": folder / "validation.jsonl", "test": folder / "test.jsonl"}
@@ -274,34 +272,6 @@ def _write(path: Path, lines: Iterable[dict[str, str]]) -> None:
     path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), "utf-8")
 
 
-def _hash(text: str) -> int:
+def content_hash(text: str) -> int:
     """64 bits of a text's content."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "big")
-
-
-DIGITS_TEST_SHARE = 0.5  # of the pictures of 5 to 9
-
-
-@dataclass(frozen=True)
-class DigitData:
-    """Folders with a folder for each class: digits 0 to 4 for stage 1; 5 to 9 to draw labels from, and to test."""
-
-    pretrain: Path
-    train: Path
-    test: Path
-
-
-def write_digits(folder: Path) -> DigitData:
-    """scikit-learn's handwritten digits (8 x 8 pixels, 17 levels; Alpaydin and Kaynak 1998) as PNG files."""
-    from PIL import Image
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    data = DigitData(folder / "0-4", folder / "5-9-train", folder / "5-9-test")
-    for i, (image, digit) in enumerate(zip(digits.images, digits.target, strict=True)):
-        pixels = np.round(image * (255 / 16)).astype(np.uint8)
-        later = data.test if _hash(pixels.tobytes().hex()) / 2**64 < DIGITS_TEST_SHARE else data.train
-        path = (data.pretrain if digit < 5 else later) / str(digit) / f"{i:04d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(path)
-    return data

@@ -14,7 +14,8 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from patchword.demo import images, text
-from patchword.demo.corpus import LABELS, OTHERS, DigitData, TextData, write_digits, write_text
+from patchword.demo.corpus import LABELS, OTHERS, TextData, write_text
+from patchword.demo.digits import DigitData, write_digits
 from patchword.errors import UserError
 from patchword.models.folder import write_json
 from patchword.study.labels import LabelCurve

@@ -67,7 +67,7 @@ def print_table(result: DemoResult, console: Console) -> None:
     for title, curves in parts:
         table.add_row(title, style="bold")
         for row in table_rows(curves, counts):
-            table.add_row(*row)
+            table.add_row(*(cell.replace(" ± ", "±") for cell in row))  # 80 columns are enough
         table.add_section()
     console.print(table)
     for sentence in conclusions(result):
@@ -135,7 +135,7 @@ def _stage_one(result: DemoResult) -> list[Any]:
         Code(
             [
                 f"patchword pretrain {_path(data.pretrain)} --model bert-mini --minutes {text.MINUTES:g} "
-                f"--batch-tokens {text.BATCH_TOKENS} --out runs/base"
+                f"--batch-tokens {text.BATCH_TOKENS} --max-length {text.MAX_LENGTH} --out runs/base"
             ]
         ),
     ]
@@ -236,8 +236,9 @@ def _limits(result: DemoResult) -> list[Any]:
             "take that into account, too. One task of each kind says little about another. Frozen features under a "
             "linear probe are not fine-tuning: a model that is fine-tuned can be better than its probe, or worse. "
             "Nothing was tuned on these rows: the settings are the commands' own defaults, and the probe's C is one "
-            f"number for all. One setting was chosen, by stage 1's own loss on held back text: batches of "
-            f"{text.BATCH_TOKENS:,} tokens, because in 45 seconds small steps get further than a few large ones."
+            f"number for all. Two settings were chosen, by stage 1's own loss on held back text: batches of "
+            f"{text.BATCH_TOKENS:,} tokens in pieces of at most {text.MAX_LENGTH}, because in 45 seconds small "
+            "steps over many texts get further than a few large ones."
         ),
         Code([f"patchword demo --out {_path(result.folder)}"]),
     ]

@@ -118,8 +118,13 @@ def scale(tokens: int) -> str:
 def worth_of_young(young: LabelCurve, untrained: LabelCurve, words: LabelCurve) -> str:
     """What 45 seconds of stage 1 have bought in stage 2, whichever way it came out."""
     over_untrained, over_words, under_words = wins(young, untrained), wins(young, words), wins(words, young)
-    every = len(young.counts)
-    if over_untrained:
+    under_untrained, every = wins(untrained, young), len(young.counts)
+    if under_untrained:
+        first = (
+            "Against the same network with random weights, 45 seconds of stage 1 have done harm so far: random weights "
+            f"win at {listed(under_untrained)} labels"
+        )
+    elif over_untrained:
         first = "Against the same network with random weights, 45 seconds of stage 1 have bought something" + (
             "" if len(over_untrained) == every else f" (at {listed(over_untrained)} labels)"
         )

@@ -21,6 +21,7 @@ from markupsafe import Markup, escape
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
+_UNIT = re.compile(r"(?<=\d) (?=%)|(?<=\d) (?=± )|(?<=\d ±) (?=\d)")
 _NUMBER = re.compile(r"[-+±]?\d[\d,.]*\s?(%|s|ms|points)?(\s?[±(–-].*)?|[–-]")
 
 
@@ -139,12 +140,18 @@ class Page:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        environment.filters["tight"] = _tight
         return environment.get_template("page.html.j2").render(page=self)
 
     def write(self, path: Path) -> None:
         """Write the page into a file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(self.render(), "utf-8")
+
+
+def _tight(text: Any) -> Any:
+    """A number and its unit stay on one line."""
+    return text if isinstance(text, Markup) else _UNIT.sub("\u00a0", str(text))
 
 
 def _inline(svg: str, alt: str) -> str:

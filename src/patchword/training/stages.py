@@ -157,6 +157,9 @@ def _begin(
         problem = error.errors()[0]
         name = ".".join(str(part) for part in problem["loc"])
         raise UserError(f"{name or 'settings'}: {problem['msg'].removeprefix('Value error, ')}.") from error
+    # What was found to be fast is written down: a resume computes in the same type, however busy the machine is then.
+    precision, _ = choose_precision(run.recipe.precision, choose_device(run.device))
+    run = run.model_copy(update={"recipe": run.recipe.model_copy(update={"precision": precision})})
     folder = RunFolder.create(out, overwrite)
     folder.write_config(run)
     return _execute(folder, run, False, quiet, stop_after)
