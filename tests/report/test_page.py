@@ -79,7 +79,17 @@ def full_page() -> Page:
 
 def test_everything_put_in_is_there_in_order():
     reader = read(full_page())
-    wanted = ["A & B", "lead", "First", "words", "one", "31\u00a0%", "caption", "'a < b'\nsecond line\n", "first figure"]
+    wanted = [
+        "A & B",
+        "lead",
+        "First",
+        "words",
+        "one",
+        "31\u00a0%",
+        "caption",
+        "'a < b'\nsecond line\n",
+        "first figure",
+    ]
     places = [reader.text.index(text) for text in wanted]
     assert places == sorted(places)
     assert reader.text.rstrip().endswith("foot")
