@@ -79,11 +79,10 @@ def conclusions(result: DemoResult) -> list[str]:
     curves, pictures = result.text, result.pictures
     told = [
         words.worth_of_young(curves[text.YOUNG], curves[text.UNTRAINED], curves[text.WORDS]),
-        _of_fine_tuning(result),
         words.worth_of_pictures(*(pictures[name] for name in (images.PRETRAINED, images.UNTRAINED, images.PIXELS))),
     ]
     if text.REAL in curves:
-        told.insert(0, words.worth_of_real(curves[text.REAL], curves[text.WORDS]))
+        told.insert(1, words.worth_of_real(curves[text.REAL], curves[text.WORDS]))
     return told
 
 
@@ -180,24 +179,18 @@ def _fine_tuned(result: DemoResult) -> list[Any]:
     return [
         Heading("Fine-tuning all of its weights"),
         Paragraph(
-            f"{_of_fine_tuning(result)} Both had {60 * text.FINETUNE_MINUTES:.0f} seconds for it. The probes and TF-IDF "
-            f"had on the very same labelled rows: {beside}. This is one run of each, so the spread over seeds is not "
-            "known."
+            f"The 45-second model was fine-tuned on {count} labels, with the settings that the command has by itself: "
+            f"{words.fine_tuned(result.finetuned, len(result.data.labels))} The probes and TF-IDF had on the very same "
+            f"labelled rows: {beside}. This is one run, so its spread over seeds is not known."
         ),
         Code(
             [
-                f"patchword finetune {_path(result.folder / 'base')} {_path(result.labelled)} "
-                f"--validation {_path(result.data.validation)} --minutes {text.FINETUNE_MINUTES:g} --out runs/packages",
+                f"patchword finetune {_path(result.folder / 'base')} {_path(result.labelled)} --out runs/packages",
                 f"patchword evaluate {_path(result.folder / 'text')} {_path(result.data.test)}",
                 f"patchword predict {_path(result.folder / 'text')} '{EXAMPLE}'",
             ]
         ),
     ]
-
-
-def _of_fine_tuning(result: DemoResult) -> str:
-    right, count = result.finetuned, text.counts_for(result.data)[-1]
-    return words.fine_tuned(right[text.YOUNG], right[text.UNTRAINED], len(result.data.labels), count)
 
 
 def _pictures(result: DemoResult) -> list[Any]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from patchword.study.labels import Interval, LabelCurve, difference, interval_over_rows
+from patchword.study.labels import Interval, LabelCurve, difference
 
 PAPER_TOKENS = 128_000_000_000
 """What BERT was trained on: 128,000 tokens a batch, 1,000,000 steps (Devlin et al. 2018, appendix A.2)."""
@@ -95,27 +93,16 @@ def stage_one(report: dict[str, Any], characters: int) -> list[str]:
     return told
 
 
-def fine_tuned(young: np.ndarray, untrained: np.ndarray, classes: int, count: int) -> str:
-    """What 45 seconds of stage 1 have bought where all weights are fine-tuned; test rows that are right, bool `[R]`."""
-    ours, theirs = interval_over_rows(young), interval_over_rows(untrained)
-    bought = interval_over_rows(young.astype(int) - untrained)
+def fine_tuned(found: dict[str, float], classes: int) -> str:
+    """What fine-tuning reached, and whether that is more than guessing."""
+    low, high = found["accuracy_low"], found["accuracy_high"]
     told = (
-        f"Fine-tuned on {count} labels, the 45-second model is right in {100 * ours.mean:.0f} % of the rows, and the same "
-        f"network from random weights in {100 * theirs.mean:.0f} %: "
+        f"{100 * found['accuracy']:.0f} % of the test rows are right (95 % interval over rows {100 * low:.0f} to "
+        f"{100 * high:.0f} %)."
     )
-    if bought.above_zero:
-        told += f"here stage 1 has bought {_points(bought)}"
-    elif bought.below_zero:
-        told += f"here stage 1 has cost {_points(Interval(-bought.mean, -bought.high, -bought.low))}"
-    else:
-        told += "no difference that these rows can tell"
-    if ours.low <= 1 / classes:
-        told += f"; and it is no better than guessing ({100 / classes:.0f} %), so fine-tuning has not got going"
-    return told + "."
-
-
-def _points(found: Interval) -> str:
-    return f"{100 * found.mean:.0f} points (95 % interval over rows {100 * found.low:.0f} to {100 * found.high:.0f})"
+    if low <= 1 / classes:
+        told += " That is no better than guessing: with so little behind it, fine-tuning has not got going."
+    return told
 
 
 def scale(tokens: int) -> str:
@@ -134,8 +121,8 @@ def worth_of_young(young: LabelCurve, untrained: LabelCurve, words: LabelCurve) 
     under_untrained, every = wins(untrained, young), len(young.counts)
     if under_untrained:
         first = (
-            "Frozen, under a linear probe, 45 seconds of stage 1 have done harm so far: the same network with random "
-            f"weights wins at {listed(under_untrained)} labels"
+            "Against the same network with random weights, 45 seconds of stage 1 have done harm so far: random weights "
+            f"win at {listed(under_untrained)} labels"
         )
     elif over_untrained:
         first = "Against the same network with random weights, 45 seconds of stage 1 have bought something" + (
