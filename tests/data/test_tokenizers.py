@@ -101,6 +101,16 @@ def test_the_same_text_gives_the_same_vocabulary_in_every_process(
     assert other.stdout.strip() == tokenizer.fingerprint() == train_wordpiece(corpus, 400).fingerprint()
 
 
+def test_pieces_that_are_equally_frequent_are_chosen_alike_every_time() -> None:
+    """Each word stands here once, so that wherever the vocabulary ends, as many pieces are in as out by a tie."""
+    random = np.random.default_rng(0)
+    syllables = [a + b for a in "bdfgklmnprstvz" for b in ("a", "e", "i", "o", "u", "an", "er", "il")]
+    words = ["".join(random.choice(syllables, 3)) for _ in range(300)]
+    documents = [" ".join(words[i : i + 10]) for i in range(0, 300, 10)]
+    for size in range(100, 400, 50):
+        assert len({train_wordpiece(documents, size).fingerprint() for _ in range(4)}) == 1, size
+
+
 def test_other_vocabularies_have_other_fingerprints(corpus: list[str], tokenizer: Tokenizer) -> None:
     others = [train_wordpiece(corpus, 300), train_wordpiece(corpus, 400, lowercase=False)]
     assert len({one.fingerprint() for one in [tokenizer, *others]}) == 3

@@ -244,6 +244,26 @@ def test_the_same_step_saved_again_is_no_less_safe(
     assert_equal(tensors(other), tensors(state))
 
 
+@pytest.mark.parametrize(("steps", "removal"), [(3, 1), (3, 2), (3, 3), (0, 1), (0, 2), (0, 3), (0, 4)])
+def test_a_kill_while_something_is_removed_is_in_nobodys_way(
+    steps: int, removal: int, fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it leaves is read, and the next checkpoints are written, of the same step and of later ones."""
+    state = learn(make_state())
+    state.save(tmp_path)
+    learn(state, steps)
+    monkeypatch.setitem(WRITES, "a removal", ("shutil", "rmtree", removal))
+    fault("a removal", kill)
+    assert killed(lambda: state.save(tmp_path))
+    monkeypatch.undo()
+    found = latest(tmp_path)
+    assert found
+    make_state(seed=1).load(found)
+    state.save(tmp_path)
+    learn(state).save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [f"step-{steps + 6:08d}"]
+
+
 def test_a_first_checkpoint_that_fails_says_that_there_is_none(fault: Fault, tmp_path: Path) -> None:
     fault("the numbers", full)
     with pytest.raises(UserError, match="There is no checkpoint yet"):

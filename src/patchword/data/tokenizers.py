@@ -138,20 +138,37 @@ def train_wordpiece(documents: Iterable[str], vocab_size: int | None = None, low
     Raises:
         UserError: the text has nothing to learn from.
     """
-    characters = sum(map(len, documents))
+    characters, distinct = 0, set[str]()
+    for document in documents:
+        characters += len(document)
+        distinct.update(document)
     vocab_size = vocab_size or vocabulary_size(characters)
     every = -(-characters // SAMPLE_CHARACTERS) or 1
     backend = _wordpiece(models.WordPiece(unk_token="[UNK]"), lowercase)
     trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab_size, special_tokens=list(SPECIAL.values()), show_progress=False
+        vocab_size=vocab_size,
+        # The trainer would number the single letters by a hash that differs from process to process, and break ties
+        # between equally frequent pieces by these numbers. Named here, they are numbered in this order.
+        special_tokens=[*SPECIAL.values(), *(f"##{letter}" for letter in _letters(backend, distinct))],
+        show_progress=False,
     )
     backend.train_from_iterator(_pieces(islice(iter(documents), 0, None, every)), trainer)
     if backend.get_vocab_size() <= len(SPECIAL):
         raise UserError("No vocabulary could be learnt: the text has no words.")
-    # The trainer numbers the pieces by a hash that differs from process to process; their set is always the same.
+    # Its other numbers depend on that hash, too; these do not.
     pieces = sorted(backend.get_vocab().keys() - set(SPECIAL.values()), key=lambda piece: (len(piece), piece))
     vocabulary = {piece: number for number, piece in enumerate([*SPECIAL.values(), *pieces])}
     return Tokenizer(_wordpiece(models.WordPiece(vocabulary, unk_token="[UNK]"), lowercase), lowercase)
+
+
+def _letters(backend: Backend, characters: Iterable[str]) -> list[str]:
+    """What can stand inside a word once the text is normalised and cut, sorted."""
+    letters = set[str]()
+    for character in characters:
+        for word, _ in backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str("a" + character)):
+            if word[0] == "a":
+                letters.update(word[1:])
+    return sorted(letters)
 
 
 def _pieces(documents: Iterable[str], size: int = 100_000) -> Iterator[str]:

@@ -73,6 +73,7 @@ class TrainState:
                 if (checkpoints / name).exists():
                     # A run's end saves its last step once more. The old one steps aside under a name that `latest`
                     # knows as well, until the new one has its place.
+                    shutil.rmtree(checkpoints / f"{name}-before", ignore_errors=True)  # a kill may have left one
                     os.replace(checkpoints / name, checkpoints / f"{name}-before")
                 os.replace(temporary, checkpoints / name)
             finally:
