@@ -13,7 +13,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from patchword.study import labels
-from patchword.study.labels import LabelCurve, difference, draws, interval, label_efficiency, plot_labels
+from patchword.study.labels import (
+    LabelCurve,
+    difference,
+    draws,
+    interval,
+    interval_over_rows,
+    label_efficiency,
+    plot_labels,
+)
 
 COUNTS = (4, 10, 23)
 
@@ -66,6 +74,18 @@ def test_interval_covers_the_truth_in_about_95_of_100():
     random = np.random.default_rng(0)
     hits = [abs((found := interval(random.normal(0.0, 1.0, 5))).mean) <= found.high - found.mean for _ in range(2000)]
     assert 0.93 < np.mean(hits) < 0.97
+
+
+def test_interval_over_rows_is_that_of_a_share():
+    right = np.arange(400) < 120
+    found = interval_over_rows(right)
+    half = stats.norm.ppf(0.975) * np.sqrt(0.3 * 0.7 / 399)
+    np.testing.assert_allclose((found.mean, found.low, found.high), (0.3, 0.3 - half, 0.3 + half), rtol=1e-4)
+    # Paired: two that are right in the same rows but ten differ by those ten only.
+    other = np.arange(400) < 130
+    change = interval_over_rows(other.astype(int) - right)
+    assert change.above_zero
+    assert change.mean == pytest.approx(10 / 400)
 
 
 def test_difference_is_paired():

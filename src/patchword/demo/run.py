@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from patchword.demo import images, text
@@ -23,7 +24,18 @@ from patchword.training.tracking import console
 
 MARKER = "demo.json"
 _WRITTEN_BY = "patchword demo"
-_OURS = ("corpus", "base", "untrained", "text", "digits", "digits-untrained", "digits-base", "index.html", MARKER)
+_OURS = (
+    "corpus",
+    "base",
+    "untrained",
+    "text",
+    "text-untrained",
+    "digits",
+    "digits-untrained",
+    "digits-base",
+    "index.html",
+    MARKER,
+)
 
 
 @dataclass
@@ -33,10 +45,10 @@ class DemoResult:
     Args:
         folder: of all of it.
         data, digits: what was learnt from.
-        base: report of the 45 seconds of pretraining.
+        base: report of the 45 seconds of pretraining, with the model's number of parameters.
         text: accuracy over labels by method.
-        finetuned: scores of the fine-tuned model on the test rows.
-        labelled: the file that it learnt from.
+        finetuned: which test rows the fine-tuned models are right in, by start.
+        labelled: the file that they learnt from.
         digits_base: scores of the ViT on the held back pictures of 0 to 4.
         pictures: accuracy over labels by start.
         maps: where the ViT looked.
@@ -48,7 +60,7 @@ class DemoResult:
     digits: DigitData
     base: dict[str, Any] = field(default_factory=dict)
     text: dict[str, LabelCurve] = field(default_factory=dict)
-    finetuned: dict[str, float] = field(default_factory=dict)
+    finetuned: dict[str, np.ndarray] = field(default_factory=dict)
     labelled: Path = Path()
     digits_base: dict[str, float] = field(default_factory=dict)
     pictures: dict[str, LabelCurve] = field(default_factory=dict)
@@ -116,7 +128,8 @@ def run_demo(out: Path, quiet: bool = False) -> DemoResult:
     )
 
     with tell.part("stage 1, text", "Stage 1: bert-mini learns to guess hidden words, for 45 seconds"):
-        result.base = text.stage_one(data, out / "base", quiet).report
+        base = text.stage_one(data, out / "base", quiet)
+        result.base = base.report | {"parameters": base.model.num_parameters}
 
     encoders = {text.YOUNG: out / "base", text.UNTRAINED: text.write_untrained(out / "base", out / "untrained")}
     real = text.real_encoder()
@@ -131,8 +144,12 @@ def run_demo(out: Path, quiet: bool = False) -> DemoResult:
     with part, tell.bar("encoders", steps) as step:
         result.text = text.few_labels(data, encoders, step)
 
-    with tell.part("fine-tuning, text", "Fine-tuning all of the 45-second model on the most labels"):
-        _, result.finetuned, result.labelled = text.stage_two(data, out / "base", out / "text", quiet)
+    again = {
+        text.YOUNG: (out / "base", out / "text"),
+        text.UNTRAINED: (out / "untrained", out / "text-untrained"),
+    }
+    with tell.part("fine-tuning, text", "Fine-tuning all of the 45-second model, and of the untrained one"):
+        result.finetuned, result.labelled = text.stage_two(data, again, quiet)
 
     with tell.part("stage 1, pictures", "Stage 1: a small ViT learns the digits 0 to 4"):
         untrained = images.write_untrained(out / "digits-untrained")

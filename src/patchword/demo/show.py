@@ -79,10 +79,11 @@ def conclusions(result: DemoResult) -> list[str]:
     curves, pictures = result.text, result.pictures
     told = [
         words.worth_of_young(curves[text.YOUNG], curves[text.UNTRAINED], curves[text.WORDS]),
+        _of_fine_tuning(result),
         words.worth_of_pictures(*(pictures[name] for name in (images.PRETRAINED, images.UNTRAINED, images.PIXELS))),
     ]
     if text.REAL in curves:
-        told.insert(1, words.worth_of_real(curves[text.REAL], curves[text.WORDS]))
+        told.insert(0, words.worth_of_real(curves[text.REAL], curves[text.WORDS]))
     return told
 
 
@@ -161,6 +162,10 @@ def _stage_two(result: DemoResult) -> list[Any]:
             "TF-IDF with logistic regression has the words themselves."
         ),
         Paragraph(about_real if text.REAL in curves else missing),
+        Paragraph(
+            "Random weights are no empty start: words stay apart in them, so the mean of an untrained encoder is a "
+            "blurred count of words. Stage 1 has to beat that."
+        ),
         Figure.of(
             plot_labels(list(curves.values()), 1 / len(data.labels), size=_SIZE),
             f"Accuracy on the test rows; bands are 95 % intervals over {len(text.SEEDS)} draws of labelled rows.",
@@ -173,24 +178,30 @@ def _stage_two(result: DemoResult) -> list[Any]:
 
 
 def _fine_tuned(result: DemoResult) -> list[Any]:
-    k = next(iter(result.text.values())).counts.index(count := text.counts_for(result.data)[-1])
+    k = next(iter(result.text.values())).counts.index(text.counts_for(result.data)[-1])
     same = {name: curve.accuracy[k, 0] for name, curve in result.text.items()}
     beside = words.listed([f"{name} {100 * value:.0f} %" for name, value in same.items()])
     return [
         Heading("Fine-tuning all of its weights"),
         Paragraph(
-            f"The 45-second model was fine-tuned on {count} labels, with the settings that the command has by itself: "
-            f"{words.fine_tuned(result.finetuned, len(result.data.labels))} The probes and TF-IDF had on the very same "
-            f"labelled rows: {beside}. This is one run, so its spread over seeds is not known."
+            f"{_of_fine_tuning(result)} Both had {60 * text.FINETUNE_MINUTES:.0f} seconds for it. The probes and "
+            f"TF-IDF had on the very same labelled rows: {beside}. This is one run of each, so the spread over "
+            "seeds is not known."
         ),
         Code(
             [
-                f"patchword finetune {_path(result.folder / 'base')} {_path(result.labelled)} --out runs/packages",
+                f"patchword finetune {_path(result.folder / 'base')} {_path(result.labelled)} "
+                f"--validation {_path(result.data.validation)} --minutes {text.FINETUNE_MINUTES:g} --out runs/packages",
                 f"patchword evaluate {_path(result.folder / 'text')} {_path(result.data.test)}",
                 f"patchword predict {_path(result.folder / 'text')} '{EXAMPLE}'",
             ]
         ),
     ]
+
+
+def _of_fine_tuning(result: DemoResult) -> str:
+    right, count = result.finetuned, text.counts_for(result.data)[-1]
+    return words.fine_tuned(right[text.YOUNG], right[text.UNTRAINED], len(result.data.labels), count)
 
 
 def _pictures(result: DemoResult) -> list[Any]:
@@ -230,13 +241,13 @@ def _pictures(result: DemoResult) -> list[Any]:
 def _limits(result: DemoResult) -> list[Any]:
     return [
         Heading("What this does not show"),
-        Paragraph(words.scale(result.base["tokens"])),
+        Paragraph(words.scale(result.base["tokens"], result.base["parameters"])),
         Paragraph(
             "The intervals are over which rows were labelled; the test rows are one sample, and the comparisons above "
             "take that into account, too. One task of each kind says little about another. Frozen features under a "
             "linear probe are not fine-tuning: a model that is fine-tuned can be better than its probe, or worse. "
-            "Nothing was tuned on these rows: the settings are the commands' own defaults, and the probe's C is one "
-            f"number for all. Two settings were chosen, by stage 1's own loss on held back text: batches of "
+            "Nothing was tuned on these rows: the settings are the commands' own but for the time, and the probe's C "
+            "is one number for all. Two settings were chosen, by stage 1's own loss on held back text: batches of "
             f"{text.BATCH_TOKENS:,} tokens in pieces of at most {text.MAX_LENGTH}, because in 45 seconds small "
             "steps over many texts get further than a few large ones."
         ),

@@ -23,6 +23,7 @@ BATCH_TOKENS, MAX_LENGTH = 1024, 128
 """A quarter of what `pretrain` takes by itself: in 45 seconds, many small steps get further than few large ones. After
 1.0 million tokens the loss on held back text was 5.40 nats in batches of 1,024 and 5.96 in batches of 4,096; word
 frequencies alone have 5.91. Chosen by that loss, and not by anything in stage 2."""
+FINETUNE_MINUTES = 0.17
 COUNTS = (25, 50, 100, 200, 400)
 SEEDS = tuple(range(5))
 REAL, YOUNG, UNTRAINED, WORDS = "real encoder", "45-second encoder", "untrained encoder", "TF-IDF"
@@ -106,15 +107,33 @@ def counts_for(data: TextData) -> tuple[int, ...]:
     return tuple(count for count in COUNTS if count <= len(data.pool_rows))
 
 
-def stage_two(data: TextData, base: Path, out: Path, quiet: bool) -> tuple[Result, dict[str, float], Path]:
-    """`patchword finetune` on the most labels, as seed 0 of the comparison has drawn them.
+def stage_two(data: TextData, starts: dict[str, tuple[Path, Path]], quiet: bool) -> tuple[dict[str, np.ndarray], Path]:
+    """`patchword finetune` on the most labels, as seed 0 of the comparison has drawn them, for 10 seconds each.
+
+    Args:
+        data: pool, validation and test rows.
+        starts: name -> (model folder, folder to write); only the first one is told about.
+        quiet: tell nothing of that one either.
 
     Returns:
-        the run, its scores on the test rows, and the file with the labelled rows.
+        which test rows each is right in, bool `[R]`, and the file with the labelled rows.
     """
     count = counts_for(data)[-1]
     (chosen,) = draws(targets_of(data.pool_rows, data.labels), [count], SEEDS[0])
     labelled = data.train.with_name(f"train-{count}.jsonl")
     write_rows(labelled, (data.pool_rows[i] for i in chosen))
-    result = finetune(base, labelled, validation=data.validation, out=out, quiet=quiet)
-    return result, load(out).evaluate(data.test), labelled
+    right: dict[str, np.ndarray] = {}
+    for name, (start, out) in starts.items():
+        finetune(
+            start,
+            labelled,
+            validation=data.validation,
+            out=out,
+            quiet=quiet or bool(right),
+            minutes=FINETUNE_MINUTES,
+            max_length=MAX_LENGTH,
+            evaluations=3,
+        )
+        predicted = load(out).predict([row.text for row in data.test_rows])
+        right[name] = np.array([p["label"] == row.label for p, row in zip(predicted, data.test_rows, strict=True)])
+    return right, labelled

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from patchword.study.labels import Interval, LabelCurve, difference
+import numpy as np
+
+from patchword.study.labels import Interval, LabelCurve, difference, interval_over_rows
 
 PAPER_TOKENS = 128_000_000_000
 """What BERT was trained on: 128,000 tokens a batch, 1,000,000 steps (Devlin et al. 2018, appendix A.2)."""
+PAPER_PARAMETERS = 110_000_000
+"""Of BERT-base (section 3)."""
 
 
 def listed(items: Sequence[Any]) -> str:
@@ -93,25 +97,36 @@ def stage_one(report: dict[str, Any], characters: int) -> list[str]:
     return told
 
 
-def fine_tuned(found: dict[str, float], classes: int) -> str:
-    """What fine-tuning reached, and whether that is more than guessing."""
-    low, high = found["accuracy_low"], found["accuracy_high"]
+def fine_tuned(young: np.ndarray, untrained: np.ndarray, classes: int, count: int) -> str:
+    """What 45 seconds of stage 1 have bought where all weights are fine-tuned; test rows that are right, bool `[R]`."""
+    ours, theirs = interval_over_rows(young), interval_over_rows(untrained)
+    bought = interval_over_rows(young.astype(int) - untrained)
     told = (
-        f"{100 * found['accuracy']:.0f} % of the test rows are right (95 % interval over rows {100 * low:.0f} to "
-        f"{100 * high:.0f} %)."
+        f"Fine-tuned on {count} labels, the 45-second model is right in {100 * ours.mean:.0f} % of the rows, and the "
+        f"same network from random weights in {100 * theirs.mean:.0f} %: "
     )
-    if low <= 1 / classes:
-        told += " That is no better than guessing: with so little behind it, fine-tuning has not got going."
-    return told
+    if bought.above_zero:
+        told += f"here stage 1 has bought {_points(bought)}"
+    elif bought.below_zero:
+        told += f"here stage 1 has cost {_points(Interval(-bought.mean, -bought.high, -bought.low))}"
+    else:
+        told += "no difference that these rows can tell"
+    if ours.low <= 1 / classes:
+        told += f"; and it is no better than guessing ({100 / classes:.0f} %), so fine-tuning has not got going"
+    return told + "."
 
 
-def scale(tokens: int) -> str:
+def _points(found: Interval) -> str:
+    return f"{100 * found.mean:.0f} points (95 % interval over rows {100 * found.low:.0f} to {100 * found.high:.0f})"
+
+
+def scale(tokens: int, parameters: int) -> str:
     """How little that is."""
-    times = PAPER_TOKENS / max(tokens, 1)
+    times, size = PAPER_TOKENS / max(tokens, 1), PAPER_PARAMETERS / parameters
     return (
         f"This run read {large(tokens)} tokens. BERT was trained on {large(PAPER_TOKENS)} (128,000 tokens a step, a "
-        f"million steps), {float(f'{times:.1g}'):,.0f} times as many, in a model ten times as large. "
-        "What is seen here is how stage 1 works; what it is worth is not."
+        f"million steps), {float(f'{times:.1g}'):,.0f} times as many, in a model of {size:.0f} times the "
+        "size. What is seen here is how stage 1 works; what it is worth is not."
     )
 
 
@@ -121,16 +136,18 @@ def worth_of_young(young: LabelCurve, untrained: LabelCurve, words: LabelCurve) 
     under_untrained, every = wins(untrained, young), len(young.counts)
     if under_untrained:
         first = (
-            "Against the same network with random weights, 45 seconds of stage 1 have done harm so far: random weights "
-            f"win at {listed(under_untrained)} labels"
+            "Frozen, under a linear probe, 45 seconds of stage 1 have done harm so far: the same network with random "
+            f"weights wins at {listed(under_untrained)} labels"
         )
     elif over_untrained:
-        first = "Against the same network with random weights, 45 seconds of stage 1 have bought something" + (
-            "" if len(over_untrained) == every else f" (at {listed(over_untrained)} labels)"
+        first = (
+            "Frozen, under a linear probe, 45 seconds of stage 1 beat the same network with random weights at "
+            f"{listed(over_untrained)} labels"
         )
     else:
         first = (
-            "Against the same network with random weights, 45 seconds of stage 1 have bought nothing that can be seen"
+            "Frozen, under a linear probe, 45 seconds of stage 1 have bought nothing that can be seen beside the same "
+            "network with random weights"
         )
     if under_words and over_words:
         second = f"{words.name} wins at {listed(under_words)} labels and loses at {listed(over_words)}"

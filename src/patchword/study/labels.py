@@ -88,6 +88,16 @@ def interval(values: np.ndarray, more_variance: float = 0.0) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
+def interval_over_rows(values: np.ndarray) -> Interval:
+    """Mean of `[R]` values of test rows (right or not, or the difference of two such), and its 95 % interval.
+
+    The spread of the mean is normal, with the variance of the rows divided by their number.
+    """
+    mean = float(np.mean(values))
+    half = 1.96 * float(np.std(values.astype(np.float64), ddof=1)) / len(values) ** 0.5
+    return Interval(mean, mean - half, mean + half)
+
+
 def difference(a: LabelCurve, b: LabelCurve, k: int) -> Interval:
     """How much more accurate `a` is than `b` at count number k, paired by seed and by test row, with 95 %.
 
