@@ -15,6 +15,6 @@ class UserError(Exception):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`"; did you mean 'label'?"` when a known name is near, else an empty string."""
+    """The end of a sentence: `"; did you mean 'label'?"` when a known name is near, else `"."`."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    return f"; did you mean '{near[0]}'?" if near else "."

@@ -12,6 +12,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -153,15 +154,12 @@ class _Build:
             os.truncate(self.folder / name, self.state[name])
         if self.state["documents"]:
             counts = np.load(self.folder / f"counts-{self.state['documents']}.npy")
-        files = {name: open(self.folder / name, "ab") for name in self.FILES}  # noqa: SIM115 (closed below)
-        try:
+        with ExitStack() as stack:
+            files = {name: stack.enter_context(open(self.folder / name, "ab")) for name in self.FILES}
             for chunk in _chunks(islice(iter(documents), self.state["documents"], None)):
                 self._add(chunk, files, counts)
                 self._record(files, counts, self.state["documents"] + len(chunk))
                 progress(self.state["documents"])
-        finally:
-            for file in files.values():
-                file.close()
         hashes = self.folder / "hashes.tmp"
         self.state["duplicates"] = _count_duplicates(hashes)
         np.save(self.folder / "counts.npy", counts)

@@ -136,7 +136,7 @@ def _stage_one(result: DemoResult) -> list[Any]:
         Code(
             [
                 f"patchword pretrain {_path(data.pretrain)} --model bert-mini --minutes {text.MINUTES:g} "
-                f"--batch-tokens {text.BATCH_TOKENS} --max-length {text.MAX_LENGTH} --out runs/base"
+                f"--batch-tokens {text.BATCH_TOKENS} --max-length {text.MAX_LENGTH} --evaluations 5 --out runs/base"
             ]
         ),
     ]

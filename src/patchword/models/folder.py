@@ -134,8 +134,8 @@ def describe(folder: Path) -> Description:
     kind = raw.get("model_type")
     if kind not in families():
         known = ", ".join(sorted(families()))
-        near = did_you_mean(str(kind), families()).rstrip("?")
-        raise UserError(f"{where}: model_type '{kind}' is not supported{near}. Supported: {known}.")
+        near = did_you_mean(str(kind), families())
+        raise UserError(f"{where}: model_type '{kind}' is not supported{near} Supported: {known}.")
     family = families()[kind]
     for key, value in family.required.items():
         if raw.get(key, value) not in (value, None):
@@ -337,7 +337,8 @@ def _open_weights(folder: Path, stack: ExitStack) -> tuple[dict[str, str], Get]:
             handle = stack.enter_context(safe_open(folder / file, framework="pt"))
         except (SafetensorError, OSError) as error:
             raise UserError(f"{folder / file} can not be read: {error}. Is it complete?") from error
-        for name in handle.keys():  # noqa: SIM118 (not a dict)
+        names = handle.keys()
+        for name in names:
             modern = name
             for old, new in _OLD_ENDINGS.items():
                 if name.endswith(old):

@@ -179,7 +179,7 @@ def label_efficiency(
         seeds: one draw of labelled rows each.
         progress: called after each seed of each method.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     drawn = [draws(pool_targets, counts, seed) for seed in seeds]
     curves = {}

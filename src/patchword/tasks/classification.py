@@ -104,6 +104,7 @@ class Classification(Task):
         notes += train_examples.notes
         facts = {
             "fingerprint": rows.fingerprint,
+            "validation_fingerprint": validation.fingerprint,
             "columns": rows.columns,
             "rows": len(train),
             "validation_rows": len(validation),

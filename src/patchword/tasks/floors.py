@@ -36,6 +36,8 @@ def floors(
         classes: how many.
         unit: shift and scale of a regression's targets.
     """
+    from threadpoolctl import threadpool_limits
+
     inputs, targets = train
     if len(targets) > _MOST_ROWS:
         chosen = np.random.default_rng(0).permutation(len(targets))[:_MOST_ROWS]
@@ -43,7 +45,8 @@ def floors(
         targets = targets[chosen]
     truth = test[1] * unit[1] + unit[0] if problem == REGRESSION else test[1]
     name = "tf-idf" if modality == "text" else "pixels"
-    with warnings.catch_warnings():
+    # These fits are so small that two threads wait for each other longer than one computes.
+    with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of convergence: a floor is a floor
         predictions = {
             "majority": _majority(targets, len(truth), classes, problem),

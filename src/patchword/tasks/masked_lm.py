@@ -233,6 +233,8 @@ class MaskedLM(Task):
             tokens = examples.sequences.gather(np.array([i]))[0][:24].astype(np.int64)
             words = ~self.tokenizer.is_special[tokens] & ~self.tokenizer.continues_word[tokens]
             words &= np.array([self.tokenizer.token(t).isalpha() for t in tokens])
+            words[:-1] &= ~self.tokenizer.continues_word[tokens[1:]]
+            words[-1] = False  # the word may go on after the cut
             if len(tokens) < 12 or words.sum() < 4:
                 continue
             place = int(np.flatnonzero(words)[words.sum() // 2])

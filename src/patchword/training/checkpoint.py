@@ -104,7 +104,8 @@ class TrainState:
         try:
             numbers = json.loads((checkpoint / "state.json").read_text())
             with safe_open(checkpoint / "state.safetensors", framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+                names = file.keys()
+                tensors = {name: file.get_tensor(name) for name in names}
             self._load_model({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
             self._load_optimizer(tensors)
         except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:

@@ -27,10 +27,10 @@ def plot_curves(steps: list[dict[str, Any]], looks: list[dict[str, Any]]) -> Any
     axes = figure.add_subplot()
     x = [line["step"] for line in steps]
     axes.plot(x, [line["loss"] for line in steps], color="#9db7d5", linewidth=0.8, label="each step")
-    smooth, value = [], steps[0]["loss"]
-    for line in steps:
+    smooth, value = [], 0.0
+    for number, line in enumerate(steps, 1):
         value = 0.95 * value + 0.05 * line["loss"]
-        smooth.append(value)
+        smooth.append(value / (1 - 0.95**number))
     axes.plot(x, smooth, color="#1f5a96", label="smoothed")
     if looks:
         at = [line["step"] for line in looks]

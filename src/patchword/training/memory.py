@@ -12,7 +12,7 @@ def keep_freed_memory() -> None:
     """Tell glibc's allocator to hold on to what is freed; elsewhere this does nothing.
 
     A training step frees and asks for the same gigabytes again. By default large blocks go back to the kernel each
-    time, and every page of them is zeroed and mapped anew: up to half of a small model's step on a CPU.
+    time, and every page of them is zeroed and mapped anew: about a tenth of bert-mini's step on two cores.
     """
     if not sys.platform.startswith("linux"):
         return

@@ -229,8 +229,8 @@ def _execute(folder: RunFolder, run: RunConfig, again: bool, quiet: bool, stop_a
 def _check_same_data(folder: RunFolder, prepared: Prepared, again: bool) -> None:
     if not again:
         return
-    before = read_json(folder.path / CARD)["data"].get("fingerprint")
-    if before != prepared.facts.get("fingerprint"):
+    before = read_json(folder.path / CARD)["data"]
+    if any(before.get(name) != prepared.facts.get(name) for name in ("fingerprint", "validation_fingerprint")):
         raise UserError(
             f"The data have changed since the run in {folder.path} began, so it can not go on exactly. "
             "Bring them back, or begin a new run."

@@ -18,6 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from patchword.models.folder import write_file
+
 console = Console(stderr=True, highlight=False)
 
 
@@ -36,7 +38,7 @@ class Tracker:
         if folder is not None:
             path = folder / "metrics.jsonl"
             kept = [line for line in read_metrics(folder) if line["step"] <= step]
-            path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+            write_file(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
             self._file = path.open("a", buffering=1)
             self._board_folder = folder / "tensorboard"
         self._bar = Progress(

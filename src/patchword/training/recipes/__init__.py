@@ -1,6 +1,6 @@
 """Tuned defaults: `recipe(width, rows)` of `STAGE_TASK.py`, or of `STAGE.py` where a task needs nothing of its own.
 
-Each docstring says what the recipe reached, at what cost, measured how.
+Each docstring says what the recipe was seen to reach, at what cost.
 """
 
 from __future__ import annotations

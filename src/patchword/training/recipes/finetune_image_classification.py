@@ -1,4 +1,8 @@
-"""Image classification from pretrained weights (Dosovitskiy et al. 2021, appendix B.1.1, with AdamW)."""
+"""Image classification from pretrained weights (Dosovitskiy et al. 2021, appendix B.1.1, with AdamW).
+
+Seen over 3 draws, a small ViT that learnt the digits 0 to 4, on 50 labels of 5 to 9: 75 % right, 60 % from random
+weights, logistic regression on the pixels 93 %. Not tuned yet.
+"""
 
 from __future__ import annotations
 
