@@ -94,6 +94,23 @@ def test_only_the_newest_is_kept(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000009"]
 
 
+def test_best_weights_of_a_discarded_future_are_not_taken(tmp_path: Path) -> None:
+    state = learn(make_state(), 2)
+    state.best, state.best_step = (0.5,), 2
+    state.save_best(tmp_path)
+    held = state.best_weights(tmp_path).read_bytes()
+    state.save(tmp_path)
+    learn(state, 2)
+    state.best, state.best_step = (0.9,), 4
+    state.save_best(tmp_path)  # and killed here, before the next checkpoint
+
+    again = make_state(seed=1)
+    again.load(tmp_path / "step-00000002")
+    assert again.best_weights(tmp_path).read_bytes() == held
+    learn(again, 3).save(tmp_path)
+    assert [path.name for path in tmp_path.glob("best-*")] == ["best-00000002.safetensors"]
+
+
 def test_the_newest_complete_one_is_found(tmp_path: Path) -> None:
     assert latest(tmp_path) is None
     assert latest(tmp_path / "nowhere") is None

@@ -22,7 +22,7 @@ def recipe(shape: str, warmup: float = 0.1) -> Recipe:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("warmup", [0.0, 0.06, 0.1, 0.5])
+@pytest.mark.parametrize("warmup", [0.0, 0.06, 0.1, 0.5, 0.9])
 def test_the_rate_peaks_at_the_end_of_the_warm_up_and_ends_at_0(shape: str, warmup: float) -> None:
     settings = recipe(shape, warmup)
     assert rate(settings, warmup) == pytest.approx(LR)

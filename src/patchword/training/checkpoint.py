@@ -26,9 +26,6 @@ from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.folder import write_json, write_tensors
 
-BEST = "best.safetensors"
-"""Weights of the best evaluation so far, among the checkpoints."""
-
 
 @dataclass
 class TrainState:
@@ -81,6 +78,17 @@ class TrainState:
         for old in checkpoints.glob("step-*"):
             if old.name != name:
                 shutil.rmtree(old, ignore_errors=True)
+        for weights in checkpoints.glob("best-*.safetensors"):
+            if weights != self.best_weights(checkpoints):
+                weights.unlink(missing_ok=True)
+
+    def best_weights(self, checkpoints: Path) -> Path:
+        """Where the weights of the best evaluation are.
+
+        Named by their step: a run that is killed and goes back to its last checkpoint must not take what it had found
+        after it, so older ones stay until a checkpoint knows of the new ones.
+        """
+        return checkpoints / f"best-{self.best_step:08d}.safetensors"
 
     def save_best(self, checkpoints: Path) -> None:
         """Keep the weights as the best so far.
@@ -92,7 +100,7 @@ class TrainState:
             checkpoints.mkdir(parents=True, exist_ok=True)
             write_tensors(
                 {name: p.detach().cpu().contiguous() for name, p in self.model.named_parameters()},
-                checkpoints / BEST,
+                self.best_weights(checkpoints),
             )
 
     def load(self, checkpoint: Path) -> None:

@@ -21,7 +21,7 @@ def rate(recipe: Recipe, progress: float) -> float:
         case "cosine":
             return recipe.lr * 0.5 * (1.0 + math.cos(math.pi * after))
         case "wsd":
-            return recipe.lr * min(1.0, (1.0 - progress) / _DECAY)
+            return recipe.lr * min(1.0, (1.0 - progress) / min(_DECAY, 1.0 - recipe.warmup))
 
 
 def progress(recipe: Recipe, *, step: int, epoch: float, seconds: float) -> float:

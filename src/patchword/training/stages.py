@@ -21,7 +21,7 @@ from patchword.models.family import Family, Model, preset
 from patchword.models.folder import config_json, describe, find_folder, read_json, write_json, write_model
 from patchword.nn.config import TransformerConfig
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, choose_device, task_named
-from patchword.training.checkpoint import BEST, TrainState, check_space, latest, seed_everything
+from patchword.training.checkpoint import TrainState, check_space, latest, seed_everything
 from patchword.training.curves import draw_curves
 from patchword.training.loop import Interrupted, train
 from patchword.training.memory import keep_freed_memory
@@ -276,7 +276,7 @@ def _finish(
 ) -> Result:
     """The best weights into the folder, and beside them how good they are."""
     model, task = state.model, prepared.task
-    best = folder.checkpoints / BEST
+    best = state.best_weights(folder.checkpoints)
     if best.is_file():
         model.load_state_dict(load_file(best), strict=False)
     report = task.report(model, prepared, compute) | {
