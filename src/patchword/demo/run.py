@@ -7,19 +7,16 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from patchword.demo import images, text
-from patchword.demo.corpus import LABELS, OTHERS, TextData, write_text
-from patchword.demo.digits import DigitData, write_digits
+from patchword.demo.corpus import LABELS, OTHERS, write_text
+from patchword.demo.digits import write_digits
+from patchword.demo.result import DemoResult
 from patchword.errors import UserError
 from patchword.models.folder import write_json
-from patchword.study.labels import LabelCurve
 from patchword.training.tracking import console
 
 MARKER = "demo.json"
@@ -36,41 +33,6 @@ _OURS = (
     "index.html",
     MARKER,
 )
-
-
-@dataclass
-class DemoResult:
-    """What the demo made and found.
-
-    Args:
-        folder: of all of it.
-        data, digits: what was learnt from.
-        base: report of the 45 seconds of pretraining, with the model's number of parameters.
-        text: accuracy over labels by method.
-        finetuned: which test rows the fine-tuned models are right in, by start.
-        labelled: the file that they learnt from.
-        digits_base: scores of the ViT on the held back pictures of 0 to 4.
-        pictures: accuracy over labels by start.
-        maps: where the ViT looked.
-        seconds: of each part.
-    """
-
-    folder: Path
-    data: TextData
-    digits: DigitData
-    base: dict[str, Any] = field(default_factory=dict)
-    text: dict[str, LabelCurve] = field(default_factory=dict)
-    finetuned: dict[str, np.ndarray] = field(default_factory=dict)
-    labelled: Path = Path()
-    digits_base: dict[str, float] = field(default_factory=dict)
-    pictures: dict[str, LabelCurve] = field(default_factory=dict)
-    maps: images.Maps | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def page(self) -> Path:
-        """The page to open."""
-        return self.folder / "index.html"
 
 
 def claim(out: Path) -> None:

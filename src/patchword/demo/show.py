@@ -16,6 +16,7 @@ from rich.table import Table as RichTable
 import patchword
 from patchword.demo import images, text, words
 from patchword.demo.corpus import ROW_CHARACTERS
+from patchword.demo.result import DemoResult
 from patchword.report.page import Code, Figure, Heading, Page, Paragraph, Table
 from patchword.study.labels import LabelCurve, plot_labels
 from patchword.training.curves import plot_curves
@@ -23,8 +24,6 @@ from patchword.training.tracking import read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
-
-    from patchword.demo.run import DemoResult
 
 EXAMPLE = "Find the shortest path between two nodes of a graph."
 _SIZE = (5.6, 3.7)  # inches: a plot that reads at the width of a phone
