@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.race import hand_back
-from patchword.nn.attention import attention_for
+from patchword.nn.attention import Rule, attention_for
 from patchword.nn.packing import Layout
 from patchword.training.memory import keep_freed_memory
 
@@ -50,7 +50,7 @@ def ours(layout: Layout) -> Way:
 
     def attend_packed(qkv: Tensor) -> Tensor:
         query, key, value = qkv.unbind(1)
-        return attend(query, key, value, layout, False, 0.0)
+        return attend(query, key, value, layout, layout, Rule(), None)
 
     return attend_packed
 

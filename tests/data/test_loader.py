@@ -155,7 +155,8 @@ def test_evaluation_reads_every_example_once_shortest_first(lengths, budget) -> 
 def test_by_length_makes_the_fewest_runs(lengths) -> None:
     order = by_length(lengths)
     assert sorted(order.tolist()) == list(range(len(lengths)))
-    assert len(Layout([lengths[i] for i in order]).runs) == len(set(lengths))
+    layout = Layout([lengths[i] for i in order])
+    assert len(layout.runs(layout)) == len(set(lengths))
 
 
 # ------------------------------------------------------------------------------------------------ a batch in parts

@@ -10,7 +10,7 @@ import torch
 from patchword.explain.attention import attention_weights, patch_map, rollout
 from patchword.models.family import Model, preset
 from patchword.models.folder import read_model
-from patchword.nn.attention import SelfAttention
+from patchword.nn.attention import CAUSAL, SelfAttention
 from patchword.nn.packing import Layout, Packed
 
 
@@ -91,7 +91,7 @@ def test_several_inputs_at_once_are_refused(vit):
 
 def test_causal_weights_never_look_ahead():
     torch.manual_seed(0)
-    layer = SelfAttention(16, 2, causal=True)
+    layer = SelfAttention(16, 2, mask=CAUSAL)
     hidden_states = torch.randn(6, 16)
     (weights,) = attention_weights(layer, hidden_states, Layout([6]))
     assert torch.equal(weights.triu(1), torch.zeros(2, 6, 6))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -10,31 +11,59 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from patchword.nn.attention import SelfAttention, attend_by_runs, attend_on_cpu
+from patchword.nn.attention import Mask, Rule, SelfAttention, attend_by_runs, attend_on_cpu
 from patchword.nn.block import Block, Order, post_norm, pre_norm
 from patchword.nn.feedforward import FeedForward
+from patchword.nn.norm import RMSNorm
 from patchword.nn.packing import Layout, Packed
+from patchword.nn.positions import RelativeBias, Rotary
 from patchword.nn.transformer import Transformer
 
 WIDTH, HEADS = 32, 4
 SEEDS = st.integers(0, 2**31)
 LENGTHS = st.lists(st.integers(1, 7), min_size=2, max_size=6)
-KINDS = [(order, causal) for order in (pre_norm, post_norm) for causal in (False, True)]
+MASKS = {"both ways": Mask(), "causal": Mask(True), "window": Mask(False, 2), "causal window": Mask(True, 2)}
+
+
+def variants(mask: Mask) -> dict[str, dict[str, Any]]:
+    """The kinds of attention that published models have."""
+    return {
+        "plain": {},
+        "rotary, shared keys, norms": {"positions": Rotary(8), "kv_heads": 2, "norm": partial(RMSNorm, eps=1e-6)},
+        "relative": {
+            "relative": RelativeBias(HEADS, buckets=8, furthest=6, both_ways=not mask.causal),
+            "head_width": 6,
+            "scale": 1.0,
+        },
+    }
+
+
+KINDS = [
+    (order, mask, variant)
+    for order in (pre_norm, post_norm)
+    for mask in MASKS.values()
+    for variant in variants(mask)
+    if order is pre_norm or (variant == "plain" and mask.window is None)
+]
 every_kind = pytest.mark.parametrize(
-    ("order", "causal"),
+    ("order", "mask", "variant"),
     KINDS,
-    ids=[f"{order.__name__}-{'causal' if causal else 'both ways'}" for order, causal in KINDS],
+    ids=[
+        f"{order.__name__}-{next(name for name in MASKS if MASKS[name] == mask)}-{variant}"
+        for order, mask, variant in KINDS
+    ],
 )
 
 
-def transformer(order: Order, causal: bool, seed: int = 0) -> Transformer:
+def transformer(order: Order, mask: Mask, variant: str = "plain", seed: int = 0) -> Transformer:
     """Two layers with weights large enough that attention is far from uniform."""
     torch.manual_seed(seed)
     norm = partial(nn.LayerNorm, WIDTH)
+    parts = variants(mask)[variant]
     model = Transformer(
         2,
-        lambda: Block(
-            attention=SelfAttention(WIDTH, HEADS, causal=causal),
+        lambda layer: Block(
+            attention=SelfAttention(WIDTH, HEADS, mask=mask, **parts),
             feedforward=FeedForward(WIDTH, 2 * WIDTH),
             norm=norm,
             order=order,
@@ -66,7 +95,7 @@ def naive(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
 def test_attention_is_the_formula_within_each_sequence(attend, lengths, causal, seed) -> None:
     torch.manual_seed(seed)
     query, key, value = 2 * torch.randn(3, sum(lengths), HEADS, 8)
-    output = attend(query, key, value, Layout(lengths), causal, 0.0)
+    output = attend(query, key, value, Layout(lengths), Layout(lengths), Rule(Mask(causal)), None)
     parts = zip(*(x.split(lengths) for x in (query, key, value)), strict=True)
     expected = torch.cat([naive(q, k, v, causal) for q, k, v in parts])
     assert (output - expected).abs().max() <= 1e-5
@@ -74,8 +103,8 @@ def test_attention_is_the_formula_within_each_sequence(attend, lengths, causal, 
 
 @every_kind
 @given(lengths=LENGTHS, changed=st.integers(0, 5), seed=SEEDS)
-def test_a_change_to_one_document_leaves_the_others_bit_identical(order, causal, lengths, changed, seed) -> None:
-    model = transformer(order, causal)
+def test_a_change_to_one_document_leaves_the_others_bit_identical(order, mask, variant, lengths, changed, seed) -> None:
+    model = transformer(order, mask, variant)
     torch.manual_seed(seed)
     changed %= len(lengths)
     documents = [torch.randn(length, WIDTH) for length in lengths]
@@ -89,8 +118,8 @@ def test_a_change_to_one_document_leaves_the_others_bit_identical(order, causal,
 
 @every_kind
 @given(lengths=LENGTHS, seed=SEEDS)
-def test_a_pack_gives_what_each_document_gives_alone(order, causal, lengths, seed) -> None:
-    model = transformer(order, causal)
+def test_a_pack_gives_what_each_document_gives_alone(order, mask, variant, lengths, seed) -> None:
+    model = transformer(order, mask, variant)
     torch.manual_seed(seed)
     documents = [torch.randn(length, WIDTH) for length in lengths]
     packed = model(Packed.from_sequences(documents)).sequences()
@@ -101,9 +130,9 @@ def test_a_pack_gives_what_each_document_gives_alone(order, causal, lengths, see
 
 @every_kind
 @given(lengths=LENGTHS, asked=st.integers(0, 5), seed=SEEDS)
-def test_the_gradient_of_one_document_stays_in_it(order, causal, lengths, asked, seed) -> None:
+def test_the_gradient_of_one_document_stays_in_it(order, mask, variant, lengths, asked, seed) -> None:
     """Exactly 0 in all others, and bit for bit the same whatever stands in them."""
-    model = transformer(order, causal)
+    model = transformer(order, mask, variant)
     torch.manual_seed(seed)
     asked %= len(lengths)
     weights = torch.randn(lengths[asked], WIDTH)
@@ -126,8 +155,8 @@ def test_the_gradient_of_one_document_stays_in_it(order, causal, lengths, asked,
 
 
 @every_kind
-def test_weights_learn_from_a_pack_what_they_learn_from_its_documents(order, causal) -> None:
-    model = transformer(order, causal)
+def test_weights_learn_from_a_pack_what_they_learn_from_its_documents(order, mask, variant) -> None:
+    model = transformer(order, mask, variant)
     lengths = [3, 5, 5, 1, 7]
     documents = [torch.randn(length, WIDTH) for length in lengths]
     aims = [torch.randn(length, WIDTH) for length in lengths]
@@ -147,7 +176,7 @@ def test_weights_learn_from_a_pack_what_they_learn_from_its_documents(order, cau
 @pytest.mark.parametrize("order", [pre_norm, post_norm])
 @given(length=st.integers(2, 9), seed=SEEDS)
 def test_later_tokens_do_not_change_earlier_ones_when_causal(order, length, seed) -> None:
-    model = transformer(order, causal=True)
+    model = transformer(order, Mask(True))
     torch.manual_seed(seed)
     other = torch.randn(3, WIDTH)
     document = torch.randn(length, WIDTH)
@@ -164,7 +193,7 @@ def test_later_tokens_do_not_change_earlier_ones_when_causal(order, length, seed
 
 @pytest.mark.parametrize("order", [pre_norm, post_norm])
 def test_earlier_and_later_tokens_both_count_when_not_causal(order) -> None:
-    model = transformer(order, causal=False)
+    model = transformer(order, Mask())
     document = torch.randn(6, WIDTH)
     before = model(Packed.from_sequences([document])).values
     for place in (0, 5):
@@ -190,9 +219,9 @@ def test_the_order_of_the_norms_is_that_of_the_papers() -> None:
 
 
 @every_kind
-def test_half_precision_is_near_full_precision(order, causal) -> None:
+def test_half_precision_is_near_full_precision(order, mask, variant) -> None:
     """bf16 keeps 8 bits: 0.4 % a product, a few of which follow one another."""
-    model = transformer(order, causal)
+    model = transformer(order, mask, variant)
     packed = Packed.from_sequences([torch.randn(length, WIDTH) for length in (4, 4, 7, 1)])
     full = model(packed).values
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -203,7 +232,8 @@ def test_half_precision_is_near_full_precision(order, causal) -> None:
 
 def test_the_kernel_of_the_cpu_keeps_the_type_of_its_input() -> None:
     query, key, value = torch.randn(3, 6, HEADS, 8).bfloat16()
-    output = attend_on_cpu(query, key, value, Layout([2, 4]), False, 0.0)
+    layout = Layout([2, 4])
+    output = attend_on_cpu(query, key, value, layout, layout, Rule(), None)
     assert output.dtype == torch.bfloat16
     expected = torch.cat([naive(*(x.split([2, 4])[n] for x in (query, key, value)), False) for n in (0, 1)])
     assert (output - expected).abs().max() <= 2**-8 * expected.abs().max()

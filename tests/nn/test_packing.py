@@ -33,9 +33,26 @@ def test_cu_seqlens_are_the_bounds_that_variable_length_kernels_take(lengths: li
 
 @given(lengths)
 def test_runs_are_the_fewest_dense_blocks(lengths: list[int]) -> None:
-    runs = Layout(lengths).runs
-    assert [length for count, length in runs for _ in range(count)] == lengths
-    assert all(left[1] != right[1] for left, right in pairwise(runs))
+    layout, keys = Layout(lengths), Layout(lengths[::-1])
+    for runs, other in ((layout.runs(layout), lengths), (layout.runs(keys), lengths[::-1])):
+        assert [length for count, length, _ in runs for _ in range(count)] == lengths
+        assert [seen for count, _, seen in runs for _ in range(count)] == other
+        assert all(left[1:] != right[1:] for left, right in pairwise(runs))
+
+
+@given(lengths)
+def test_tokens_that_go_on_stand_after_those_before(lengths: list[int]) -> None:
+    before = [3 * n for n in range(len(lengths))]
+    layout = Layout(lengths, before=before)
+    expected = [b + i for b, length in zip(before, lengths, strict=True) for i in range(length)]
+    assert layout.positions.tolist() == expected
+    assert layout.reach == max(expected) + 1
+
+
+def test_what_depends_on_the_layout_alone_is_made_once() -> None:
+    layout, calls = Layout([2]), []
+    assert [layout.once("a", lambda: len(calls) or calls.append(0)) for _ in range(3)] == [None] * 3
+    assert layout.once("b", lambda: 5) == 5
 
 
 @given(lengths)
@@ -46,6 +63,7 @@ def test_sequences_come_back_as_they_went_in(lengths: list[int]) -> None:
     assert packed.layout.lengths == tuple(lengths)
     assert all(torch.equal(a, b) for a, b in zip(packed.sequences(), sequences, strict=True))
     assert torch.equal(packed.first(), torch.stack([sequence[0] for sequence in sequences]))
+    assert torch.equal(packed.last(), torch.stack([sequence[-1] for sequence in sequences]))
 
 
 @pytest.mark.parametrize("lengths", [[], [3, 0], [2, -1]])

@@ -1,13 +1,15 @@
-"""Learned positions against a plain look-up; resized ones against transformers' own ViT."""
+"""Positions against plain look-ups and against transformers."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from transformers import ViTConfig, ViTModel
+from transformers import LlamaConfig, T5Config, ViTConfig, ViTModel
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
+from transformers.models.t5.modeling_t5 import T5Attention
 
 from patchword.nn.packing import Layout
-from patchword.nn.positions import LearnedPositions, resize_grid_positions
+from patchword.nn.positions import LearnedPositions, RelativeBias, Rotary, Scaling, resize_grid_positions
 
 
 def test_every_sequence_begins_at_position_0() -> None:
@@ -50,3 +52,58 @@ def test_the_class_token_keeps_its_position() -> None:
 def test_patches_that_form_no_square_are_refused() -> None:
     with pytest.raises(ValueError, match="8 patch positions"):
         resize_grid_positions(torch.randn(1 + 8, 4), (3, 3))
+
+
+ROPES = {
+    "plain": (None, {"rope_type": "default", "rope_theta": 5000.0}),
+    "linear": (Scaling(4.0), {"rope_type": "linear", "factor": 4.0, "rope_theta": 5000.0}),
+    "llama3": (
+        Scaling(8.0, 32, 1.0, 4.0),
+        {
+            "rope_type": "llama3",
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 32,
+            "rope_theta": 5000.0,
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ROPES)
+def test_rotations_are_those_of_transformers(kind: str) -> None:
+    scaling, theirs = ROPES[kind]
+    config = LlamaConfig(hidden_size=64, num_attention_heads=4, max_position_embeddings=256, rope_parameters=theirs)
+    query = torch.randn(1, 4, 200, 16)
+    cos, sin = LlamaRotaryEmbedding(config)(query, torch.arange(200)[None])
+    expected, _ = apply_rotary_pos_emb(query, query, cos, sin)
+    ours = Rotary(16, 5000.0, scaling)(query[0].transpose(0, 1), Layout([200]))
+    # An angle of 200 radians has an error of 200 x 2^-24 in fp32 however it is computed.
+    assert (ours.transpose(0, 1) - expected[0]).abs().max() <= 1e-4
+
+
+def test_products_of_turned_vectors_depend_on_the_distance_alone() -> None:
+    turn = Rotary(16)
+    one, other = torch.randn(2, 1, 1, 16)
+    products = [
+        (turn(one, Layout([1], before=[at])) * turn(other, Layout([1], before=[at + 5]))).sum() for at in (0, 7, 50)
+    ]
+    assert max(products) - min(products) <= 1e-4
+
+
+@pytest.mark.parametrize("both_ways", [True, False])
+def test_relative_biases_are_those_of_transformers(both_ways: bool) -> None:
+    theirs = T5Attention(T5Config(num_heads=3, d_model=12, is_decoder=not both_ways), True, 0)
+    ours = RelativeBias(3, both_ways=both_ways)
+    ours.table.weight.data.copy_(theirs.relative_attention_bias.weight)
+    expected = theirs.compute_bias(300, 300)[0]
+    assert torch.equal(ours(Layout([300, 7])), expected)
+    # The rows of single new tokens are rows of the whole.
+    rows = ours.rows(Layout([1, 1, 1], before=[0, 150, 299]), 300)
+    assert torch.equal(rows, expected[:, [0, 150, 299]].transpose(0, 1))
+
+
+def test_an_odd_head_has_no_pairs_to_turn() -> None:
+    with pytest.raises(ValueError, match="must be even"):
+        Rotary(7)

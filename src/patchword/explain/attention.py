@@ -20,10 +20,10 @@ from patchword.nn.packing import Layout
 
 
 def attention_weights(model: nn.Module, *inputs: Any) -> list[Tensor]:
-    """How much each token of one input looks at each other: softmax(q k^T / sqrt(D)) of every layer.
+    """How much each token of one input looks at each other: the softmax of every layer.
 
-    The fast kernels never hold these weights, so they are computed again from what the layers' first product gives,
-    which hooks pick up while the model runs.
+    The fast kernels never hold these weights, so they are computed again from what goes into each layer, which hooks
+    pick up while the model runs.
 
     Args:
         model: with `SelfAttention` layers; used as it would predict (no dropout), its mode is left as it was.
@@ -37,39 +37,40 @@ def attention_weights(model: nn.Module, *inputs: Any) -> list[Tensor]:
     """
     layers = [module for module in model.modules() if isinstance(module, SelfAttention)]
     weights: dict[SelfAttention, Tensor] = {}
-    layouts: dict[SelfAttention, Layout] = {}
 
-    def keep_layout(layer: nn.Module, given: tuple[Any, ...]) -> None:
+    def keep(layer: nn.Module, given: tuple[Any, ...]) -> None:
         assert isinstance(layer, SelfAttention)
-        layouts[layer] = given[1]
+        weights[layer] = _weights(layer, given[0], given[1])
 
     was_training = model.training
     model.eval()
     try:
         with ExitStack() as stack, torch.no_grad():
             for layer in layers:
-                stack.callback(layer.register_forward_pre_hook(keep_layout).remove)
-
-                def keep_weights(linear: nn.Module, given: Any, qkv: Tensor, layer: SelfAttention = layer) -> None:
-                    weights[layer] = _weights(layer, qkv, layouts[layer])
-
-                stack.callback(layer.qkv.register_forward_hook(keep_weights).remove)
+                stack.callback(layer.register_forward_pre_hook(keep).remove)
             model(*inputs)
     finally:
         model.train(was_training)
     return [weights[layer] for layer in layers]
 
 
-def _weights(layer: SelfAttention, qkv: Tensor, layout: Layout) -> Tensor:
-    """`[T, 3 x width]` -> `[H, T, T]`."""
+def _weights(layer: SelfAttention, hidden_states: Tensor, layout: Layout) -> Tensor:
+    """`[T, width]` -> `[H, T, T]`."""
     if len(layout) != 1:
         raise ValueError(f"attention weights are shown for one input at a time, not for {len(layout)}")
-    query, key, _ = qkv.float().view(len(qkv), 3, layer.heads, layer.head_width).permute(1, 2, 0, 3)
-    scores = query @ key.transpose(1, 2) / math.sqrt(layer.head_width)
-    if layer.causal:
-        later = torch.ones(scores.shape[1:], dtype=torch.bool, device=scores.device).triu(1)
-        scores = scores.masked_fill(later, -math.inf)
-    return scores.softmax(-1)
+    query, key, _ = layer.project(hidden_states, layout)
+    key = key.repeat_interleave(layer.heads // layer.kv_heads, dim=1)
+    scale = layer.rule.scale or 1 / math.sqrt(layer.head_width)
+    scores = scale * query.float().transpose(0, 1) @ key.float().permute(1, 2, 0)
+    if layer.relative is not None:
+        scores = scores + layer.relative(layout)
+    place = torch.arange(layout.tokens, device=scores.device)
+    back = place[:, None] - place
+    mask = layer.rule.mask
+    hidden = (back < 0) & mask.causal
+    if mask.window is not None:
+        hidden = hidden | (back.abs() > mask.window)
+    return scores.masked_fill(hidden, -math.inf).softmax(-1)
 
 
 def rollout(weights: Sequence[Tensor]) -> Tensor:

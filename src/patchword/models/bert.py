@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from patchword.models.config import TextConfig
 from patchword.models.family import Family, WayOut
 from patchword.models.heads import ClassHead, MaskedTokenHead, Pooler
-from patchword.models.stems import WordEmbedding
+from patchword.models.stems import SegmentedEmbedding
 from patchword.models.weights import Rows
 from patchword.nn.attention import SelfAttention
 from patchword.nn.block import Block, post_norm
@@ -37,17 +37,16 @@ class Bert(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         norm = partial(nn.LayerNorm, config.width, eps=config.norm_eps)
-        self.embed = WordEmbedding(
-            config.vocab_size,
-            config.width,
-            positions=LearnedPositions(config.max_length, config.width),
+        self.embed = SegmentedEmbedding(
+            nn.Embedding(config.vocab_size, config.width),
             segments=config.segments,
-            norm=norm,
+            positions=LearnedPositions(config.max_length, config.width),
+            norm=norm(),
             dropout=config.dropout,
         )
         self.encoder = Transformer(
             config.depth,
-            lambda: Block(
+            lambda layer: Block(
                 attention=SelfAttention(config.width, config.heads, dropout=config.attention_dropout),
                 feedforward=FeedForward(config.width, config.hidden, activation=config.activation),
                 norm=norm,
@@ -63,7 +62,9 @@ class Bert(nn.Module):
 
 
 def _masked_token(config: BertConfig, trunk: Bert, classes: int) -> MaskedTokenHead:
-    return MaskedTokenHead(trunk.embed.words, activation=config.activation, norm_eps=config.norm_eps)
+    return MaskedTokenHead(
+        trunk.embed.words, activation=config.activation, norm=nn.LayerNorm(config.width, eps=config.norm_eps)
+    )
 
 
 def _class(config: BertConfig, trunk: Bert, classes: int) -> ClassHead:
@@ -155,6 +156,8 @@ FAMILY = Family(
             },
         ),
     },
+    # Buffers that old versions of transformers wrote among the weights.
+    ignored=("embeddings.position_ids", "embeddings.token_type_ids"),
     presets={
         "bert-tiny": _sizes(2, 128),
         "bert-mini": _sizes(4, 256),

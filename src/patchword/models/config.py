@@ -13,8 +13,29 @@ class TextConfig(TransformerConfig):
     vocab_size: Positive
     max_length: Positive = 512
     """Tokens of the longest sequence."""
-    pad_token_id: int = Field(0, ge=0)
+    pad_token_id: int | None = Field(0, ge=0)
     """Padding never enters the core; kept for those that pad."""
+
+
+class GenerativeConfig(TextConfig):
+    """Sizes of a model that writes tokens."""
+
+    pad_token_id: int | None = None
+    bos_token_id: int | None = None
+    """Begins a text."""
+    eos_token_id: int | tuple[int, ...] | None = None
+    """Ends a text; there can be several."""
+    tied: bool = True
+    """Whether the scores of the words are products with the word table itself."""
+
+
+class EncoderDecoderConfig(GenerativeConfig):
+    """Sizes of a model that reads one text and writes another; the fields of a stack are the encoder's."""
+
+    decoder_depth: Positive
+    """Layers of the decoder."""
+    decoder_start_token_id: int = 0
+    """Every written text begins with it."""
 
 
 class ImageConfig(TransformerConfig):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import patchword.models
 from patchword.errors import UserError, did_you_mean
 from patchword.models.heads import Head
-from patchword.models.weights import Names, Rule, expand
+from patchword.models.weights import Names, Rule, rule_for
 from patchword.nn.config import TransformerConfig
 from patchword.nn.packing import Packed
 from patchword.nn.transformer import initialise
@@ -27,11 +27,15 @@ Modality = Literal["text", "image"]
 
 @dataclass(frozen=True)
 class Key:
-    """A field of `config.json` whose value is written differently: its name, and both directions."""
+    """A field that `config.json` writes differently.
 
-    name: str
-    read: Callable[[Any], Any]
-    write: Callable[[Any], Any]
+    Args:
+        read: the whole of `config.json` -> our value; None where it says nothing.
+        write: our value -> keys of `config.json`.
+    """
+
+    read: Callable[[Mapping[str, Any]], Any]
+    write: Callable[[Any], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,14 @@ class WayOut:
         build: (config, trunk, number of classes) -> the head.
         names: the head's weights in files; a name that begins with "/" stands outside the trunk's prefix.
         bare: whether the trunk's weights have no prefix in such a file.
+        trunk: config -> the trunk, where such a model has another (an encoder without its decoder).
     """
 
     architecture: str
     build: Callable[[Any, Any, int], Head]
     names: Names = field(default_factory=dict)
     bare: bool = False
+    trunk: Callable[[Any], nn.Module] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,11 @@ class Family:
         config_names: our fields -> keys of `config.json`.
         required: keys of `config.json` that must have this value where they are present, because we build no other.
         weight_names: the trunk's weights in files.
-        ways_out: the heads, by what a task asks for: "features", "class", "masked_token".
+        ways_out: the heads, by what a task asks for: "features", "masked_token", "next_token", "class", "token_class",
+            "span".
         presets: configs by name.
+        begin: (model, config): puts random weights in.
+        ignored: endings of names of tensors in files in which nothing is learnt.
     """
 
     model_type: str
@@ -78,6 +87,8 @@ class Family:
     weight_names: Names
     ways_out: Mapping[str, WayOut]
     presets: Mapping[str, TransformerConfig]
+    begin: Callable[[nn.Module, Any], None] = lambda model, config: initialise(model, config.init_std)
+    ignored: tuple[str, ...] = ()
 
     def way_out(self, name: str) -> WayOut:
         """The head that a task asks for.
@@ -91,11 +102,10 @@ class Family:
             )
         return self.ways_out[name]
 
-    def table(self, config: TransformerConfig, way_out: str, prefix: str) -> dict[str, Rule]:
-        """Every parameter of `Model(self, config, way_out)` and where it stands in a file with that prefix."""
-        return expand(self.weight_names, config.depth, "trunk.", prefix) | expand(
-            self.way_out(way_out).names, config.depth, "head.", prefix
-        )
+    def rule(self, parameter: str, way_out: str, prefix: str) -> Rule:
+        """Where a parameter of `Model(self, config, way_out)` stands in a file in which the trunk has that prefix."""
+        part, name = parameter.split(".", 1)
+        return rule_for(self.weight_names if part == "trunk" else self.way_out(way_out).names, name, prefix)
 
 
 class Model(nn.Module):
@@ -124,9 +134,10 @@ class Model(nn.Module):
         self.way_out = way_out
         self.labels = labels
         self.problem = problem
-        self.trunk = family.trunk(config)
-        self.head = family.way_out(way_out).build(config, self.trunk, len(labels))
-        initialise(self, config.init_std)
+        way = family.way_out(way_out)
+        self.trunk = (way.trunk or family.trunk)(config)
+        self.head = way.build(config, self.trunk, len(labels))
+        family.begin(self, config)
 
     def forward(self, *inputs: Any) -> Tensor:
         """Inputs as the trunk takes them -> what the head gives."""
@@ -137,6 +148,11 @@ class Model(nn.Module):
         """Inputs as the trunk takes them -> contextual vectors, `[T, width]`."""
         features: Packed = self.trunk(*inputs)
         return features
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that is learnt, and what is counted meanwhile (the statistics of a batch norm); shared ones once."""
+        kept = {name for name in self.state_dict() if name not in dict(self.named_parameters(remove_duplicate=False))}
+        return dict(self.named_parameters()) | {name: b for name, b in self.named_buffers() if name in kept}
 
     @property
     def num_parameters(self) -> int:

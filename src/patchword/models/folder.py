@@ -26,8 +26,6 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
 
-# Buffers that old versions of transformers wrote among the weights; nothing is learnt in them.
-_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
 # What LayerNorm's weight and bias are called in files converted from TensorFlow checkpoints.
 _OLD_ENDINGS = {".gamma": ".weight", ".beta": ".bias"}
 
@@ -142,9 +140,9 @@ def describe(folder: Path) -> Description:
             raise UserError(f"{where}: {key} is {raw[key]!r}; only {value!r} is supported for {kind} models.")
     fields = {}
     for ours, theirs in family.config_names.items():
-        name = theirs.name if isinstance(theirs, Key) else theirs
-        if raw.get(name) is not None:
-            fields[ours] = theirs.read(raw[name]) if isinstance(theirs, Key) else raw[name]
+        value = theirs.read(raw) if isinstance(theirs, Key) else raw.get(theirs)
+        if value is not None:
+            fields[ours] = value
     config = make_config(family.config, fields, str(where))
     architectures = raw.get("architectures") or []
     by_architecture = {way.architecture: name for name, way in family.ways_out.items()}
@@ -185,11 +183,12 @@ def config_json(model: Model) -> dict[str, Any]:
         "architectures": [family.way_out(model.way_out).architecture],
         "model_type": family.model_type,
         "torch_dtype": "float32",
+        **family.required,
     }
     for ours, theirs in family.config_names.items():
         value = getattr(model.config, ours)
         if isinstance(theirs, Key):
-            fields[theirs.name] = theirs.write(value)
+            fields |= theirs.write(value)
         else:
             fields[theirs] = value
     if model.labels:
@@ -206,11 +205,10 @@ def config_json(model: Model) -> dict[str, Any]:
 def tensors_of(model: Model) -> dict[str, Tensor]:
     """Every learnt tensor under its Hugging Face name, on the CPU; shared ones once."""
     family = model.family
-    bare = family.way_out(model.way_out).bare
-    table = family.table(model.config, model.way_out, "" if bare else family.prefix)
+    prefix = "" if family.way_out(model.way_out).bare else family.prefix
     tensors: dict[str, Tensor] = {}
-    for name, parameter in model.named_parameters():
-        tensors |= table[name].write(parameter.detach().cpu())
+    for name, tensor in model.tensors().items():
+        tensors |= family.rule(name, model.way_out, prefix).write(tensor.detach().cpu(), model.config)
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
@@ -274,27 +272,26 @@ def read_model(
         )
     with ExitStack() as stack:
         names, get = _open_weights(folder, stack)
-        prefixed = any(name.startswith(family.prefix) for name in names)
-        table = family.table(config, model.way_out, family.prefix if prefixed else "")
+        prefix = family.prefix if any(name.startswith(family.prefix) for name in names) else ""
         replaced = model.head.per_label if labels is not None and labels != description.labels else ()
         taken, new, read = [], [], set[str]()
-        for name, parameter in model.named_parameters():
-            rule = table[name]
+        for name, tensor in model.tensors().items():
+            rule = family.rule(name, model.way_out, prefix)
             if name.startswith("head."):
-                absent = not names.keys() >= set(rule.names())
+                absent = not names.keys() >= set(rule.names(description.config))
                 may_be_new = way_out not in (None, description.way_out) or model.way_out == "features"
                 if name.removeprefix("head.") in replaced or (absent and may_be_new):
                     new.append(name)
                     continue
-            _fill(parameter, rule, names, get, folder, description.config, config)
+            _fill(tensor, rule, names, get, folder, description.config, config)
             taken.append(name)
-            read.update(rule.names())
-    unused = sorted(name for name in names if name not in read and not name.endswith(_BUFFERS))
+            read.update(rule.names(description.config))
+    unused = sorted(name for name in names if name not in read and not name.endswith(family.ignored))
     return Loaded(model, tuple(taken), tuple(new), tuple(unused))
 
 
 def _fill(
-    parameter: Tensor,
+    ours: Tensor,
     rule: Rule,
     names: Mapping[str, str],
     get: Get,
@@ -302,20 +299,20 @@ def _fill(
     was: TransformerConfig,
     now: TransformerConfig,
 ) -> None:
-    missing = [name for name in rule.names() if name not in names]
+    theirs = rule.names(was)
+    missing = [name for name in theirs if name not in names]
     if missing:
         raise UserError(f"{folder}: the weights hold no tensor '{missing[0]}', which the model needs.")
     try:
         tensor = rule.read(get, was, now)
-    except ValueError as error:
-        raise UserError(f"{folder}: '{rule.names()[0]}' can not be used: {error}.") from error
-    if tensor.shape != parameter.shape:
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"{folder}: '{theirs[0]}' can not be used: {error}.") from error
+    if tensor.shape != ours.shape:
         raise UserError(
-            f"{folder}: '{rule.names()[0]}' is {list(tensor.shape)} in the weights, but {CONFIG} asks for "
-            f"{list(parameter.shape)}."
+            f"{folder}: '{theirs[0]}' is {list(tensor.shape)} in the weights, but {CONFIG} asks for {list(ours.shape)}."
         )
     with torch.no_grad():
-        parameter.copy_(tensor)
+        ours.copy_(tensor)
 
 
 def _open_weights(folder: Path, stack: ExitStack) -> tuple[dict[str, str], Get]:

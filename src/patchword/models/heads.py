@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -16,40 +17,12 @@ class Head(nn.Module):
     """Names of the parameters that belong to one class each; new classes need new ones."""
 
 
-class Pooler(Head):
-    """tanh(W x + b) of each sequence's first token (Devlin et al. 2018, their code)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.dense = nn.Linear(width, width)
+class Features(Head):
+    """No way out of its own: the core's vectors."""
 
     def forward(self, hidden: Packed) -> Tensor:
-        """`[T, width]` -> one vector a sequence, `[N, width]`."""
-        return F.tanh(self.dense(hidden.first()))
-
-
-class ClassHead(Head):
-    """Scores of classes from each sequence's first token, or from what a pooler makes of it.
-
-    Args:
-        width: numbers per token.
-        classes: how many scores.
-        pool: from packed tokens to one vector a sequence; the first token where not given.
-        dropout: before the scores, while training.
-    """
-
-    per_label = ("scores.weight", "scores.bias")
-
-    def __init__(self, width: int, classes: int, *, pool: nn.Module | None = None, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.pool = pool or FirstToken()
-        self.dropout = nn.Dropout(dropout)
-        self.scores = nn.Linear(width, classes)
-
-    def forward(self, hidden: Packed) -> Tensor:
-        """`[T, width]` -> logits `[N, classes]`."""
-        logits: Tensor = self.scores(self.dropout(self.pool(hidden)))
-        return logits
+        """`[T, width]` -> the same."""
+        return hidden.values
 
 
 class FirstToken(nn.Module):
@@ -60,7 +33,183 @@ class FirstToken(nn.Module):
         return hidden.first()
 
 
-class MaskedTokenHead(Head):
+class LastToken(nn.Module):
+    """Each sequence's last token: the one that has seen all others, where each sees the earlier ones."""
+
+    def forward(self, hidden: Packed) -> Tensor:
+        """`[T, width]` -> `[N, width]`."""
+        return hidden.last()
+
+
+class MeanToken(nn.Module):
+    """The mean of each sequence's tokens."""
+
+    def forward(self, hidden: Packed) -> Tensor:
+        """`[T, width]` -> `[N, width]`."""
+        return torch.stack([sequence.mean(0) for sequence in hidden.sequences()])
+
+
+class Pooler(Head):
+    """f(W x + b) of one token of each sequence; tanh of the first (Devlin et al. 2018, their code).
+
+    Args:
+        width: numbers per token.
+        token: from packed tokens to one vector a sequence; the first token where not given.
+        activation: a name in `ACTIVATIONS`.
+        dropout: on the token, while training.
+    """
+
+    def __init__(
+        self, width: int, *, token: nn.Module | None = None, activation: str = "tanh", dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.token = token or FirstToken()
+        self.dropout = nn.Dropout(dropout)
+        self.dense = nn.Linear(width, width)
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(self, hidden: Packed) -> Tensor:
+        """`[T, width]` -> one vector a sequence, `[N, width]`."""
+        return self.activation(self.dense(self.dropout(self.token(hidden))))
+
+
+class ClassHead(Head):
+    """Scores of classes from one vector of each sequence.
+
+    Args:
+        width: numbers per token.
+        classes: how many scores.
+        pool: from packed tokens to one vector a sequence; the first token where not given.
+        dropout: before the scores, while training.
+        bias: whether a number is added to each score.
+    """
+
+    def __init__(
+        self, width: int, classes: int, *, pool: nn.Module | None = None, dropout: float = 0.0, bias: bool = True
+    ) -> None:
+        super().__init__()
+        self.pool = pool or FirstToken()
+        self.dropout = nn.Dropout(dropout)
+        self.scores = nn.Linear(width, classes, bias=bias)
+        self.per_label = ("scores.weight", "scores.bias")[: 1 + bias]
+
+    def forward(self, hidden: Packed) -> Tensor:
+        """`[T, width]` -> logits `[N, classes]`."""
+        logits: Tensor = self.scores(self.dropout(self.pool(hidden)))
+        return logits
+
+
+class TokenClassHead(Head):
+    """Scores of classes for each token (Devlin et al. 2018, section 5.3).
+
+    Args:
+        width: numbers per token.
+        classes: how many scores.
+        dropout: before the scores, while training.
+        before: what each token goes through first, `[T, width]` -> `[T, width]`.
+    """
+
+    per_label = ("scores.weight", "scores.bias")
+
+    def __init__(self, width: int, classes: int, *, dropout: float = 0.0, before: nn.Module | None = None) -> None:
+        super().__init__()
+        self.before = before or nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+        self.scores = nn.Linear(width, classes)
+
+    def forward(self, hidden: Packed) -> Tensor:
+        """`[T, width]` -> logits `[T, classes]`."""
+        logits: Tensor = self.scores(self.dropout(self.before(hidden.values)))
+        return logits
+
+
+class SpanHead(Head):
+    """Two scores for each token: that an answer begins there, that it ends there (Devlin et al. 2018, section 4.2).
+
+    Args:
+        width: numbers per token.
+        dropout, before: as in `TokenClassHead`.
+    """
+
+    def __init__(self, width: int, *, dropout: float = 0.0, before: nn.Module | None = None) -> None:
+        super().__init__()
+        self.before = before or nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+        self.scores = nn.Linear(width, 2)
+
+    def forward(self, hidden: Packed) -> Tensor:
+        """`[T, width]` -> logits of beginning and end `[T, 2]`."""
+        logits: Tensor = self.scores(self.dropout(self.before(hidden.values)))
+        return logits
+
+
+class VocabularyHead(Head):
+    """Scores of all words for a token. It can be given only the tokens that have a target.
+
+    Args:
+        width: numbers per token.
+        vocab_size: how many words.
+        words: the word table `[vocab_size, width]` of a way in, shared; a matrix of its own where None.
+        bias: whether a number is added to each score.
+    """
+
+    def __init__(self, width: int, vocab_size: int, *, words: nn.Embedding | None, bias: bool) -> None:
+        super().__init__()
+        self.scores = nn.Linear(width, vocab_size, bias=bias)
+        if words is not None:
+            self.scores.weight = words.weight
+
+    def transform(self, tokens: Tensor) -> Tensor:
+        """`[n, width]` -> `[n, width]`: what is compared with the words."""
+        return tokens
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        """`[n, width]` -> `[n, vocab_size]`."""
+        logits: Tensor = self.scores(self.transform(tokens))
+        return logits
+
+    def forward(self, hidden: Packed) -> Tensor:
+        """Logits of every token, `[T, vocab_size]`."""
+        return self.logits(hidden.values)
+
+    def loss(self, tokens: Tensor, targets: Tensor, z_loss: float = 0.0) -> Tensor:
+        """Summed cross-entropy in nats of tokens `[n, width]` against word ids `[n]`.
+
+        Args:
+            tokens, targets: what is compared.
+            z_loss: weight of log(Z)^2, which keeps the scores near 0 (Chowdhery et al. 2022, section 5).
+        """
+        logits = self.logits(tokens).float()
+        loss = F.cross_entropy(logits, targets, reduction="sum")
+        return loss + z_loss * logits.logsumexp(-1).square().sum() if z_loss else loss
+
+
+class NextTokenHead(VocabularyHead):
+    """Scores of the next word: x E^T with the word table E, or a matrix of its own (Radford et al. 2018, equation 2).
+
+    Args:
+        width, vocab_size, words, bias: as in `VocabularyHead`.
+        scale: of the vectors before the product (T5: 1 / sqrt(width) where the table is shared).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        vocab_size: int,
+        *,
+        words: nn.Embedding | None = None,
+        bias: bool = False,
+        scale: float = 1.0,
+    ) -> None:
+        super().__init__(width, vocab_size, words=words, bias=bias)
+        self.scale = scale
+
+    def transform(self, tokens: Tensor) -> Tensor:
+        """`[n, width]` -> `[n, width]`."""
+        return tokens * self.scale
+
+
+class MaskedTokenHead(VocabularyHead):
     """Scores of the words under a mask: dense, activation, norm, then the word table itself (tied) and a bias.
 
     Devlin et al. 2018, section 3.1 and their code. It is given the masked tokens only: at 15 % masking that is
@@ -69,28 +218,18 @@ class MaskedTokenHead(Head):
     Args:
         words: the word table `[vocab_size, width]` that the way in uses; shared, not copied.
         activation: a name in `ACTIVATIONS`.
-        norm_eps: of the norm.
+        norm: of what is compared with the words.
+        bias: whether the dense layer adds one.
     """
 
-    def __init__(self, words: nn.Embedding, *, activation: str, norm_eps: float) -> None:
-        super().__init__()
+    def __init__(self, words: nn.Embedding, *, activation: str, norm: nn.Module, bias: bool = True) -> None:
         vocab_size, width = words.weight.shape
-        self.dense = nn.Linear(width, width)
+        super().__init__(width, vocab_size, words=words, bias=True)
+        self.dense = nn.Linear(width, width, bias=bias)
         self.activation = ACTIVATIONS[activation]
-        self.norm = nn.LayerNorm(width, eps=norm_eps)
-        self.scores = nn.Linear(width, vocab_size)
-        self.scores.weight = words.weight
+        self.norm = norm
 
     def transform(self, tokens: Tensor) -> Tensor:
         """`[n, width]` -> `[n, width]`: what is compared with the word table."""
         output: Tensor = self.norm(self.activation(self.dense(tokens)))
         return output
-
-    def forward(self, hidden: Packed) -> Tensor:
-        """Logits of every token, `[T, vocab_size]`."""
-        logits: Tensor = self.scores(self.transform(hidden.values))
-        return logits
-
-    def loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
-        """Summed cross-entropy in nats of tokens `[n, width]` against word ids `[n]`."""
-        return F.cross_entropy(self.scores(self.transform(tokens)).float(), targets, reduction="sum")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -12,39 +10,57 @@ from patchword.nn.positions import LearnedPositions
 
 
 class WordEmbedding(nn.Module):
-    """word + position + segment, then a norm (Devlin et al. 2018, figure 2).
+    """word + position, then a norm (Vaswani et al. 2017, sections 3.4 and 3.5).
 
     Args:
-        vocab_size: rows of the word table.
-        width: numbers per token.
-        positions: called with the layout, gives what to add.
-        segments: how many kinds of segment there are (sentence A, sentence B).
-        norm: makes the norm.
+        words: the word table `[vocab_size, width]`; two ways in can share one.
+        positions: called with the layout, gives what to add; nothing where positions come in later (rotary, relative).
+        norm: of the sum; none where None.
         dropout: on the result, while training.
     """
 
     def __init__(
         self,
-        vocab_size: int,
-        width: int,
+        words: nn.Embedding,
         *,
-        positions: nn.Module,
-        segments: int,
-        norm: Callable[[], nn.Module],
+        positions: nn.Module | None = None,
+        norm: nn.Module | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.words = nn.Embedding(vocab_size, width)
+        self.words = words
         self.positions = positions
-        self.segments = nn.Embedding(segments, width)
-        self.norm = norm()
+        self.norm = norm or nn.Identity()
         self.dropout = nn.Dropout(dropout)
+
+    def summed(self, tokens: Packed) -> Tensor:
+        """Token ids `[T]` -> `[T, width]`: what each word is, and where it stands."""
+        words: Tensor = self.words(tokens.values)
+        return words if self.positions is None else words + self.positions(tokens.layout)
+
+    def forward(self, tokens: Packed) -> Packed:
+        """Token ids `[T]` -> `[T, width]`."""
+        return Packed(self.dropout(self.norm(self.summed(tokens))), tokens.layout)
+
+
+class SegmentedEmbedding(WordEmbedding):
+    """word + position + segment, then a norm (Devlin et al. 2018, figure 2).
+
+    Args:
+        segments: how many kinds of segment there are (sentence A, sentence B).
+        The rest is `WordEmbedding`'s.
+    """
+
+    def __init__(
+        self, words: nn.Embedding, *, segments: int, positions: nn.Module, norm: nn.Module, dropout: float = 0.0
+    ) -> None:
+        super().__init__(words, positions=positions, norm=norm, dropout=dropout)
+        self.segments = nn.Embedding(segments, words.embedding_dim)
 
     def forward(self, tokens: Packed, segments: Tensor | None = None) -> Packed:
         """Token ids `[T]` (and segment ids `[T]`; all 0 where not given) -> `[T, width]`."""
         segment = self.segments.weight[0] if segments is None else self.segments(segments)
-        summed = self.words(tokens.values) + self.positions(tokens.layout) + segment
-        return Packed(self.dropout(self.norm(summed)), tokens.layout)
+        return Packed(self.dropout(self.norm(self.summed(tokens) + segment)), tokens.layout)
 
 
 class PatchEmbedding(nn.Module):

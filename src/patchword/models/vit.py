@@ -6,6 +6,7 @@ is read from the class token.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -42,7 +43,7 @@ class ViT(nn.Module):
         )
         self.encoder = Transformer(
             config.depth,
-            lambda: Block(
+            lambda layer: Block(
                 attention=SelfAttention(config.width, config.heads, dropout=config.attention_dropout),
                 feedforward=FeedForward(config.width, config.hidden, activation=config.activation),
                 norm=norm,
@@ -58,8 +59,9 @@ class ViT(nn.Module):
         return hidden
 
 
-def _image_size(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
+def _image_size(raw: Mapping[str, Any]) -> tuple[int, int] | None:
+    size = raw.get("image_size")
+    return (size, size) if isinstance(size, int) else size and (int(size[0]), int(size[1]))
 
 
 def _sizes(depth: int, width: int, heads: int, patch: int, hidden: int | None = None) -> ViTConfig:
@@ -84,13 +86,13 @@ FAMILY = Family(
         "dropout": "hidden_dropout_prob",
         "attention_dropout": "attention_probs_dropout_prob",
         "init_std": "initializer_range",
-        "image_size": Key("image_size", _image_size, lambda size: size[0] if size[0] == size[1] else list(size)),
+        "image_size": Key(_image_size, lambda size: {"image_size": size[0] if size[0] == size[1] else list(size)}),
         "patch_size": "patch_size",
         "channels": "num_channels",
     },
     required={"qkv_bias": True, "pooler_act": "tanh"},
     weight_names={
-        "embed.class_token": Batched("embeddings.cls_token", 2),
+        "embed.class_token": Batched("embeddings.cls_token", axes=2),
         "embed.positions.weight": GridPositions("embeddings.position_embeddings", grid=lambda config: config.grid),
         "embed.project.weight": "embeddings.patch_embeddings.projection.weight",
         "embed.project.bias": "embeddings.patch_embeddings.projection.bias",

@@ -1,24 +1,50 @@
 """How a family's weights are called in Hugging Face files: tables, read in both directions.
 
-`read` is given how to get a tensor of the file, the config that the file was written for, and the one that is built.
-
-A table maps each of our parameter names to a rule. `{i}` in a name stands for the number of a layer. A plain string
-is the rule "the same tensor under that name".
+A table maps each of our parameter names to a rule. `{i}`, `{j}` in a name stand for numbers (of a layer, of a stage),
+the same on both sides. A plain string is the rule "the same tensor under that name"; one that begins with "/" stands
+outside the trunk's prefix.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from patchword.nn.config import TransformerConfig
 from patchword.nn.positions import resize_grid_positions
 
 Get = Callable[[str], Tensor]
+Rename = Callable[[str], str]
+
+
+class Rule(Protocol):
+    """How one of our tensors stands in a file."""
+
+    def names(self, config: Any) -> tuple[str, ...]:
+        """The names in the file."""
+
+    def read(self, get: Get, was: Any, now: Any) -> Tensor:
+        """Theirs as our one.
+
+        Args:
+            get: a tensor of the file.
+            was: the config that the file was written for.
+            now: the one that is built.
+        """
+
+    def write(self, tensor: Tensor, config: Any) -> dict[str, Tensor]:
+        """Our one as theirs."""
+
+    def renamed(self, rename: Rename) -> Rule:
+        """The same for other names."""
+
+
+Names = Mapping[str, "str | Rule"]
 
 
 @dataclass(frozen=True)
@@ -27,60 +53,45 @@ class Same:
 
     name: str
 
-    def names(self) -> tuple[str, ...]:
-        """The names in the file."""
+    def names(self, config: Any) -> tuple[str, ...]:
         return (self.name,)
 
-    def read(self, get: Get, was: TransformerConfig, now: TransformerConfig) -> Tensor:
-        """Their tensor."""
+    def read(self, get: Get, was: Any, now: Any) -> Tensor:
         return get(self.name)
 
-    def write(self, tensor: Tensor) -> dict[str, Tensor]:
-        """Our tensor under their names."""
+    def write(self, tensor: Tensor, config: Any) -> dict[str, Tensor]:
         return {self.name: tensor}
 
-
-@dataclass(frozen=True)
-class Rows:
-    """Several of their matrices (or biases) are one of ours, one below the other (query, key and value)."""
-
-    parts: tuple[str, ...]
-
-    def names(self) -> tuple[str, ...]:
-        """The names in the file."""
-        return self.parts
-
-    def read(self, get: Get, was: TransformerConfig, now: TransformerConfig) -> Tensor:
-        """Their tensors as our one."""
-        return torch.cat([get(name) for name in self.parts])
-
-    def write(self, tensor: Tensor) -> dict[str, Tensor]:
-        """Our one as their tensors."""
-        return dict(zip(self.parts, tensor.chunk(len(self.parts)), strict=True))
+    def renamed(self, rename: Rename) -> Rule:
+        return replace(self, name=rename(self.name))
 
 
 @dataclass(frozen=True)
-class Batched:
+class Transposed(Same):
+    """They keep a matrix with its inputs as rows (GPT-2's Conv1D)."""
+
+    def read(self, get: Get, was: Any, now: Any) -> Tensor:
+        return get(self.name).t()
+
+    def write(self, tensor: Tensor, config: Any) -> dict[str, Tensor]:
+        return {self.name: tensor.t()}
+
+
+@dataclass(frozen=True)
+class Batched(Same):
     """They keep axes of length one in front (a batch of one) that we do without."""
 
-    name: str
-    axes: int
+    axes: int = 1
 
-    def names(self) -> tuple[str, ...]:
-        """The names in the file."""
-        return (self.name,)
-
-    def read(self, get: Get, was: TransformerConfig, now: TransformerConfig) -> Tensor:
-        """Their tensor without the leading axes."""
+    def read(self, get: Get, was: Any, now: Any) -> Tensor:
         return get(self.name).flatten(0, self.axes)
 
-    def write(self, tensor: Tensor) -> dict[str, Tensor]:
-        """Our tensor with the leading axes."""
+    def write(self, tensor: Tensor, config: Any) -> dict[str, Tensor]:
         return {self.name: tensor[(None,) * self.axes]}
 
 
 @dataclass(frozen=True)
-class GridPositions:
+class GridPositions(Same):
     """Positions of a grid of patches, stored as a batch of one, resized where our grid is another.
 
     Args:
@@ -89,54 +100,103 @@ class GridPositions:
         extra: leading positions that belong to no patch.
     """
 
-    name: str
     grid: Callable[[Any], tuple[int, int]]
     extra: int = 1
 
-    def names(self) -> tuple[str, ...]:
-        """The names in the file."""
-        return (self.name,)
-
-    def read(self, get: Get, was: TransformerConfig, now: TransformerConfig) -> Tensor:
-        """Their positions, for our grid."""
+    def read(self, get: Get, was: Any, now: Any) -> Tensor:
         positions = get(self.name).squeeze(0)
         if self.grid(was) == self.grid(now):
             return positions
         return resize_grid_positions(positions, self.grid(now), self.extra)
 
-    def write(self, tensor: Tensor) -> dict[str, Tensor]:
-        """Our positions as a batch of one."""
+    def write(self, tensor: Tensor, config: Any) -> dict[str, Tensor]:
         return {self.name: tensor[None]}
 
 
-Rule = Same | Rows | Batched | GridPositions
-Names = Mapping[str, str | Rule]
+@dataclass(frozen=True)
+class Rows:
+    """Several of their matrices (or biases) are one of ours, one below the other (query, key and value).
+
+    Args:
+        parts: their names.
+        sizes: rows of each by the config; equal where None.
+    """
+
+    parts: tuple[str, ...]
+    sizes: Callable[[Any], tuple[int, ...]] | None = None
+
+    def names(self, config: Any) -> tuple[str, ...]:
+        return self.parts
+
+    def read(self, get: Get, was: Any, now: Any) -> Tensor:
+        return torch.cat([get(name) for name in self.parts])
+
+    def write(self, tensor: Tensor, config: Any) -> dict[str, Tensor]:
+        sizes = self.sizes(config) if self.sizes else (len(tensor) // len(self.parts),) * len(self.parts)
+        return dict(zip(self.parts, torch.split(tensor, list(sizes)), strict=True))
+
+    def renamed(self, rename: Rename) -> Rule:
+        return replace(self, parts=tuple(rename(part) for part in self.parts))
 
 
-def expand(names: Names, depth: int, ours: str, theirs: str) -> dict[str, Rule]:
-    """The table with every layer written out, our names and theirs with a prefix each."""
-    table: dict[str, Rule] = {}
-    for name, rule in names.items():
-        layers = range(depth) if "{i}" in name else (0,)
-        for i in layers:
-            table[ours + name.replace("{i}", str(i))] = _at(rule, i, theirs)
-    return table
+@dataclass(frozen=True)
+class Stacked:
+    """Matrices of their numbered experts are one tensor of ours `[experts, rows, columns]`.
+
+    Args:
+        parts: their names with `{e}` for the number; several stand one below the other in each expert.
+        count: experts by the config.
+    """
+
+    parts: tuple[str, ...]
+    count: Callable[[Any], int]
+
+    def names(self, config: Any) -> tuple[str, ...]:
+        return tuple(part.replace("{e}", str(e)) for e in range(self.count(config)) for part in self.parts)
+
+    def read(self, get: Get, was: Any, now: Any) -> Tensor:
+        return torch.stack([Rows(names).read(get, was, now) for names in self._by_expert(was)])
+
+    def write(self, tensor: Tensor, config: Any) -> dict[str, Tensor]:
+        written: dict[str, Tensor] = {}
+        for names, expert in zip(self._by_expert(config), tensor, strict=True):
+            written |= Rows(names).write(expert, config)
+        return written
+
+    def _by_expert(self, config: Any) -> list[tuple[str, ...]]:
+        return [tuple(part.replace("{e}", str(e)) for part in self.parts) for e in range(self.count(config))]
+
+    def renamed(self, rename: Rename) -> Rule:
+        return replace(self, parts=tuple(rename(part) for part in self.parts))
 
 
-def _at(rule: str | Rule, layer: int, prefix: str) -> Rule:
-    def full(name: str) -> str:
-        # "/" at the front: a name that stands outside the trunk's own prefix.
-        name = name[1:] if name.startswith("/") else prefix + name
-        return name.replace("{i}", str(layer))
+def heads_rows(config: Any) -> tuple[int, int, int]:
+    """Rows of queries, keys and values (`Rows.sizes`)."""
+    shared = (config.kv_heads or config.heads) * config.head_width
+    return config.heads * config.head_width, shared, shared
 
-    match rule:
-        case str():
-            return Same(full(rule))
-        case Rows(parts):
-            return Rows(tuple(full(part) for part in parts))
-        case Batched(name, axes):
-            return Batched(full(name), axes)
-        case GridPositions(name, grid, extra):
-            return GridPositions(full(name), grid, extra)
-        case Same(name):
-            return Same(full(name))
+
+def rule_for(names: Names, parameter: str, prefix: str) -> Rule:
+    """The rule of one parameter, with its numbers put in, for a file in which the trunk has that prefix.
+
+    Raises:
+        KeyError: the table has none.
+    """
+    for ours, theirs in names.items():
+        if found := _pattern(ours).fullmatch(parameter):
+            numbers = found.groupdict()
+
+            def full(name: str, numbers: dict[str, str] = numbers) -> str:
+                name = name[1:] if name.startswith("/") else prefix + name
+                for letter, number in numbers.items():
+                    name = name.replace(f"{{{letter}}}", number)
+                return name
+
+            return Same(full(theirs)) if isinstance(theirs, str) else theirs.renamed(full)
+    raise KeyError(parameter)
+
+
+@cache
+def _pattern(ours: str) -> re.Pattern[str]:
+    """A name in which `{i}` stands for any number."""
+    return re.compile(re.sub(r"\\\{([a-z])\\\}", r"(?P<\1>\\d+)", re.escape(ours)))

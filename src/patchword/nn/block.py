@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from patchword.nn.packing import Layout
+from patchword.nn.cache import LayerCache
+from patchword.nn.packing import Layout, Packed
 
 SubLayer = Callable[[Tensor], Tensor]
 Order = Callable[[Tensor, nn.Module, SubLayer], Tensor]
@@ -27,11 +28,12 @@ class Block(nn.Module):
     """A Transformer layer from its parts.
 
     Args:
-        attention: called with `(hidden_states, layout)`.
+        attention: called with `(hidden_states, layout, cache)`.
         feedforward: called with `hidden_states`.
         norm: makes one norm; called for each sub-layer.
         order: `pre_norm` or `post_norm`.
         dropout: on what each sub-layer adds, while training.
+        first_norm: the norm of the attention, where it is another one.
     """
 
     def __init__(
@@ -42,18 +44,58 @@ class Block(nn.Module):
         norm: Callable[[], nn.Module],
         order: Order,
         dropout: float = 0.0,
+        first_norm: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.attention = attention
-        self.attention_norm = norm()
+        self.attention_norm = first_norm or norm()
         self.feedforward = feedforward
         self.feedforward_norm = norm()
         self.order = order
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, hidden_states: Tensor, layout: Layout) -> Tensor:
-        """`[T, width]` -> `[T, width]`."""
+    def forward(
+        self, hidden_states: Tensor, layout: Layout, memory: Packed | None = None, cache: LayerCache | None = None
+    ) -> Tensor:
+        """`[T, width]` -> `[T, width]`. It has no use for a memory."""
+        own = cache.own if cache else None
         hidden_states = self.order(
-            hidden_states, self.attention_norm, lambda x: self.dropout(self.attention(x, layout))
+            hidden_states, self.attention_norm, lambda x: self.dropout(self.attention(x, layout, own))
+        )
+        return self.order(hidden_states, self.feedforward_norm, lambda x: self.dropout(self.feedforward(x)))
+
+
+class DecoderBlock(Block):
+    """A layer that looks at other sequences as well, between its own attention and the feed-forward part.
+
+    Args:
+        cross: called with `(hidden_states, layout, memory, cache)`.
+        The rest is `Block`'s.
+    """
+
+    def __init__(
+        self,
+        *,
+        attention: nn.Module,
+        cross: nn.Module,
+        feedforward: nn.Module,
+        norm: Callable[[], nn.Module],
+        order: Order,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(attention=attention, feedforward=feedforward, norm=norm, order=order, dropout=dropout)
+        self.cross = cross
+        self.cross_norm = norm()
+
+    def forward(
+        self, hidden_states: Tensor, layout: Layout, memory: Packed | None = None, cache: LayerCache | None = None
+    ) -> Tensor:
+        """`[T, width]` and the sequences that are looked at -> `[T, width]`."""
+        own, other = (cache.own, cache.other) if cache else (None, None)
+        hidden_states = self.order(
+            hidden_states, self.attention_norm, lambda x: self.dropout(self.attention(x, layout, own))
+        )
+        hidden_states = self.order(
+            hidden_states, self.cross_norm, lambda x: self.dropout(self.cross(x, layout, memory, other))
         )
         return self.order(hidden_states, self.feedforward_norm, lambda x: self.dropout(self.feedforward(x)))

@@ -25,6 +25,10 @@ class TransformerConfig(BaseModel):
     depth: Positive
     """Layers."""
     heads: Positive
+    kv_heads: Positive | None = None
+    """Heads that keys and values have, each shared by `heads / kv_heads` heads; as many as `heads` where None."""
+    head_size: Positive | None = None
+    """Numbers per head, where that is not `width / heads`."""
     hidden: Positive
     """Inner width of the feed-forward part, usually 4 x width."""
     activation: str = "gelu"
@@ -37,9 +41,11 @@ class TransformerConfig(BaseModel):
     """Standard deviation of new weights (a normal cut at two deviations)."""
 
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> TransformerConfig:
-        if self.width % self.heads:
+    def _heads_can_be_shared(self) -> TransformerConfig:
+        if self.head_size is None and self.width % self.heads:
             raise ValueError(f"width {self.width} can not be shared equally among {self.heads} heads")
+        if self.kv_heads is not None and self.heads % self.kv_heads:
+            raise ValueError(f"{self.heads} heads can not share {self.kv_heads} heads of keys and values equally")
         return self
 
     @field_validator("activation")
@@ -52,4 +58,4 @@ class TransformerConfig(BaseModel):
     @property
     def head_width(self) -> int:
         """Numbers per head."""
-        return self.width // self.heads
+        return self.head_size or self.width // self.heads

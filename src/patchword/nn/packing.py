@@ -5,13 +5,16 @@ Shapes: N sequences of l_1 .. l_N tokens, T = l_1 + .. + l_N tokens in all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+Made = TypeVar("Made")
 
 
 class Layout:
@@ -23,13 +26,18 @@ class Layout:
     Args:
         lengths: tokens of each sequence, each at least 1.
         device: where the tensors that go with it live.
+        before: tokens of each sequence that were read earlier, and are in a cache; none where not given.
     """
 
-    def __init__(self, lengths: Sequence[int], device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, lengths: Sequence[int], device: torch.device | str = "cpu", before: Sequence[int] | None = None
+    ) -> None:
         if not lengths or min(lengths) < 1:
             raise ValueError(f"a packed batch needs sequences of at least one token, got lengths {list(lengths)}")
         self.lengths: tuple[int, ...] = tuple(int(length) for length in lengths)
         self.device = torch.device(device)
+        self.before = tuple(before) if before else (0,) * len(self.lengths)
+        self._made: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
         """Number of sequences, N."""
@@ -44,6 +52,11 @@ class Layout:
     def longest(self) -> int:
         """Tokens of the longest sequence."""
         return max(self.lengths)
+
+    @cached_property
+    def reach(self) -> int:
+        """The last position of all, plus one."""
+        return max(before + length for before, length in zip(self.before, self.lengths, strict=True))
 
     @cached_property
     def cu_seqlens(self) -> Tensor:
@@ -64,19 +77,31 @@ class Layout:
     @cached_property
     def positions(self) -> Tensor:
         """`[T]`: each token's index within its own sequence."""
-        return torch.arange(self.tokens, device=self.device) - self.starts[self.sequence_ids]
+        first = torch.tensor(self.before, device=self.device) - self.starts
+        return torch.arange(self.tokens, device=self.device) + first[self.sequence_ids]
 
-    @cached_property
-    def runs(self) -> tuple[tuple[int, int], ...]:
-        """Neighbours of one length, as (number of sequences, length): each run is a dense block without padding.
+    def runs(self, keys: Layout) -> tuple[tuple[int, int, int], ...]:
+        """Neighbours whose own length and whose keys' length are equal: (number of sequences, length, keys' length).
 
-        A batch of images is one run. A loader that sorts a batch by length makes the runs long.
+        Each run is a dense block without padding. A batch of images is one run. A loader that sorts a batch by length
+        makes the runs long.
+
+        Args:
+            keys: where the tokens that are looked at stand; this layout itself in self-attention.
         """
-        return tuple((len(list(group)), length) for length, group in groupby(self.lengths))
+        pairs = zip(self.lengths, keys.lengths, strict=True)
+        return self.once((Layout.runs, keys), lambda: tuple((len(list(g)), *pair) for pair, g in groupby(pairs)))
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What depends on the layout alone, and every layer reads: made by the first that asks."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: Made = self._made[key]
+        return made
 
     def to(self, device: torch.device | str) -> Layout:
         """The same layout for tensors on another device."""
-        return self if torch.device(device) == self.device else Layout(self.lengths, device)
+        return self if torch.device(device) == self.device else Layout(self.lengths, device, self.before)
 
 
 @dataclass(frozen=True)
@@ -98,6 +123,10 @@ class Packed:
     def first(self) -> Tensor:
         """`[N, ...]`: the first token of each sequence (the class token, where there is one)."""
         return self.values[self.layout.starts]
+
+    def last(self) -> Tensor:
+        """`[N, ...]`: the last token of each sequence."""
+        return self.values[self.layout.cu_seqlens[1:].long() - 1]
 
     def to(self, device: torch.device | str) -> Packed:
         """The same batch on another device; copies from pinned memory do not wait."""

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from patchword.nn.cache import Cache
+from patchword.nn.experts import MixtureOfExperts
 from patchword.nn.packing import Packed
 from patchword.nn.positions import LearnedPositions
 
@@ -15,21 +17,36 @@ class Transformer(nn.Module):
 
     Args:
         depth: how many.
-        block: makes one layer; called `depth` times.
+        block: makes the layer of a number, from 0; called `depth` times.
         norm: makes the norm after the last layer; none where the layers end with one (post-norm).
+        dropout: on the result, while training.
     """
 
-    def __init__(self, depth: int, block: Callable[[], nn.Module], norm: Callable[[], nn.Module] = nn.Identity) -> None:
+    def __init__(
+        self,
+        depth: int,
+        block: Callable[[int], nn.Module],
+        norm: Callable[[], nn.Module] = nn.Identity,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(block() for _ in range(depth))
+        self.layers = nn.ModuleList(block(number) for number in range(depth))
         self.norm = norm()
+        self.dropout = nn.Dropout(dropout)
 
-    def forward(self, sequences: Packed) -> Packed:
-        """`[T, width]` -> `[T, width]`, same layout."""
+    def forward(self, sequences: Packed, memory: Packed | None = None, cache: Cache | None = None) -> Packed:
+        """`[T, width]` -> `[T, width]`, same layout.
+
+        Args:
+            sequences: what is read.
+            memory: other sequences, for layers that look at them.
+            cache: of what was read before; what is read now is added.
+        """
         hidden_states: Tensor = sequences.values
-        for layer in self.layers:
-            hidden_states = layer(hidden_states, sequences.layout)
-        return Packed(self.norm(hidden_states), sequences.layout)
+        kept = cache.layers if cache else [None] * len(self.layers)
+        for layer, of_layer in zip(self.layers, kept, strict=True):
+            hidden_states = layer(hidden_states, sequences.layout, memory, of_layer)
+        return Packed(self.dropout(self.norm(hidden_states)), sequences.layout)
 
 
 def initialise(module: nn.Module, std: float) -> None:
@@ -45,5 +62,8 @@ def initialise(module: nn.Module, std: float) -> None:
                     nn.init.zeros_(part.bias)
             case nn.Embedding() | LearnedPositions():
                 nn.init.trunc_normal_(part.weight, std=std, a=-2 * std, b=2 * std)
-            case nn.LayerNorm():
+            case MixtureOfExperts():
+                nn.init.trunc_normal_(part.up, std=std, a=-2 * std, b=2 * std)
+                nn.init.trunc_normal_(part.down, std=std, a=-2 * std, b=2 * std)
+            case nn.LayerNorm() | nn.RMSNorm() | nn.GroupNorm() | nn.BatchNorm2d():
                 part.reset_parameters()

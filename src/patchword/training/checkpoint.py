@@ -99,7 +99,7 @@ class TrainState:
         with _told(checkpoints, f"The weights of step {self.step}"):
             checkpoints.mkdir(parents=True, exist_ok=True)
             write_tensors(
-                {name: p.detach().cpu().contiguous() for name, p in self.model.named_parameters()},
+                {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.tensors().items()},
                 self.best_weights(checkpoints),
             )
 
@@ -128,7 +128,7 @@ class TrainState:
             torch.cuda.set_rng_state(tensors["rng.cuda"])
 
     def _tensors(self) -> dict[str, Tensor]:
-        tensors = {f"model.{name}": p.detach().cpu().contiguous() for name, p in self.model.named_parameters()}
+        tensors = {f"model.{name}": tensor.detach().cpu().contiguous() for name, tensor in self.model.tensors().items()}
         names = {id(p): name for name, p in self.model.named_parameters()}
         for parameter, values in self.optimizer.state.items():
             for key, value in values.items():
@@ -139,15 +139,15 @@ class TrainState:
         return tensors
 
     def _load_model(self, tensors: Mapping[str, Tensor]) -> None:
-        parameters = dict(self.model.named_parameters())
-        if parameters.keys() != tensors.keys():
-            other = sorted(parameters.keys() ^ tensors.keys())[0]
+        ours = self.model.tensors()
+        if ours.keys() != tensors.keys():
+            other = sorted(ours.keys() ^ tensors.keys())[0]
             raise ValueError(f"it belongs to another model; '{other}' is in only one of the two")
         with torch.no_grad():
-            for name, parameter in parameters.items():
-                if parameter.shape != tensors[name].shape:
+            for name, tensor in ours.items():
+                if tensor.shape != tensors[name].shape:
                     raise ValueError(f"it belongs to another model; '{name}' has another shape")
-                parameter.copy_(tensors[name])
+                tensor.copy_(tensors[name])
 
     def _load_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
         parameters = dict(self.model.named_parameters())

@@ -1,4 +1,4 @@
-"""A model folder is a Hugging Face folder: the same tensors and the same outputs as transformers, both ways."""
+"""What else a folder of transformers can be: old, in shards, in half precision, wrong; or given another head."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from transformers import (
 
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
-from patchword.models.family import Model, families
+from patchword.models.family import Model
 from patchword.models.folder import describe, read_model, write_model
 from patchword.nn.packing import Layout, Packed
 
@@ -74,7 +74,6 @@ CASES = [
     Case("ViTForImageClassification", "vit", "class", AutoModelForImageClassification),
 ]
 BERT_MODEL, BERT_MASKED, BERT_CLASS, VIT_MODEL, VIT_CLASS = CASES
-every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.theirs)
 bert_cases = pytest.mark.parametrize("case", CASES[:3], ids=lambda case: case.theirs)
 
 
@@ -127,12 +126,6 @@ def assert_equal_outputs(case: Case, ours: Model, theirs: nn.Module) -> None:
         assert (mine - other).abs().max() <= 1e-5
 
 
-def assert_equal_tensors(*folders: Path) -> None:
-    one, other = (load_file(folder / "model.safetensors") for folder in folders)
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
-
-
 def edit(folder: Path, **changes: Any) -> None:
     """Change keys of `config.json`; None removes one."""
     config = json.loads((folder / "config.json").read_text()) | changes
@@ -153,45 +146,6 @@ def message(call: Callable[[], Any]) -> str:
 
 
 # ------------------------------------------------------------------------------------------------ both directions
-
-
-@every_case
-def test_what_transformers_writes_we_open(case: Case, tmp_path: Path) -> None:
-    theirs = case.model()
-    theirs.save_pretrained(tmp_path)
-    loaded = read_model(tmp_path)
-    assert (loaded.model.way_out, loaded.model.labels) == (case.way_out, case.labels())
-    assert loaded.new == loaded.unused == ()
-    assert set(loaded.taken) == {name for name, _ in loaded.model.named_parameters()}
-    assert loaded.model.num_parameters == sum(p.numel() for p in theirs.parameters())
-    assert_equal_outputs(case, loaded.model, theirs)
-
-
-@every_case
-def test_what_we_write_transformers_opens(case: Case, tmp_path: Path) -> None:
-    sizes = {"width": 32, "depth": 2, "heads": 4, "hidden": 48}
-    family = families()[case.family]
-    if case.family == "bert":
-        config = family.config(**sizes, vocab_size=67, max_length=20, norm_eps=1e-5, activation="gelu_new")
-    else:
-        config = family.config(**sizes, image_size=(16, 24), patch_size=4, norm_eps=1e-5, activation="relu")
-    ours = scrambled(Model(family, config, case.way_out, case.labels(), None))
-    write_model(ours, tmp_path)
-    theirs, info = case.auto.from_pretrained(tmp_path, output_loading_info=True)
-    assert type(theirs).__name__ == case.theirs
-    assert not any(info.values()), info
-    assert case.way_out != "class" or theirs.config.id2label == dict(enumerate(LABELS))
-    assert_equal_outputs(case, ours, theirs.eval())
-    # Inside it may name them otherwise; what it writes has the names of files again.
-    theirs.save_pretrained(tmp_path / "again")
-    assert_equal_tensors(tmp_path, tmp_path / "again")
-
-
-@every_case
-def test_a_round_trip_changes_no_tensor(case: Case, tmp_path: Path) -> None:
-    case.model().save_pretrained(tmp_path / "theirs")
-    write_model(read_model(tmp_path / "theirs").model, tmp_path / "ours")
-    assert_equal_tensors(tmp_path / "theirs", tmp_path / "ours")
 
 
 @pytest.mark.parametrize("problem", ["single_label_classification", "multi_label_classification", "regression"])
@@ -349,7 +303,7 @@ def test_a_tensor_of_another_shape_is_told_with_both(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"model_type": "roberta"}, ["'roberta'", "bert, vit"]),
+        ({"model_type": "gpt_neox"}, ["'gpt_neox'", "bert, "]),
         ({"model_type": "bort"}, ["'bort'", "did you mean 'bert'"]),
         ({"num_attention_heads": 5}, ["32", "5"]),
         ({"position_embedding_type": "relative_key"}, ["position_embedding_type", "'relative_key'", "'absolute'"]),

@@ -1,0 +1,165 @@
+"""GPT-2: words from left to right (Radford et al. 2019, section 2.3 and table 2).
+
+Pre-norm layers with biases and GELU (its tanh form); learned positions; a norm at the end; the word table is also the
+scores of the next word. Weights of what is added to the residual stream begin smaller, by 1 / sqrt(2 x depth).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+from torch import nn
+
+from patchword.models.config import GenerativeConfig
+from patchword.models.family import Family, Key, WayOut
+from patchword.models.heads import ClassHead, Features, LastToken, NextTokenHead, SpanHead, TokenClassHead
+from patchword.models.stems import WordEmbedding
+from patchword.models.trunks import Decoder
+from patchword.models.weights import Transposed
+from patchword.nn.attention import CAUSAL, SelfAttention
+from patchword.nn.block import Block, pre_norm
+from patchword.nn.config import Positive
+from patchword.nn.feedforward import FeedForward
+from patchword.nn.positions import LearnedPositions
+from patchword.nn.transformer import Transformer, initialise
+
+
+class GPT2Config(GenerativeConfig):
+    """Sizes of a GPT-2."""
+
+    vocab_size: Positive = 50257
+    max_length: Positive = 1024
+    activation: str = "gelu_new"
+    norm_eps: float = 1e-5
+    bos_token_id: int | None = 50256
+    eos_token_id: int | tuple[int, ...] | None = 50256
+
+
+class GPT2(Decoder):
+    """Words from left to right, norm before each sub-layer."""
+
+    def __init__(self, config: GPT2Config) -> None:
+        norm = partial(nn.LayerNorm, config.width, eps=config.norm_eps)
+        super().__init__(
+            WordEmbedding(
+                nn.Embedding(config.vocab_size, config.width),
+                positions=LearnedPositions(config.max_length, config.width),
+                dropout=config.dropout,
+            ),
+            Transformer(
+                config.depth,
+                lambda layer: Block(
+                    attention=SelfAttention(config.width, config.heads, mask=CAUSAL, dropout=config.attention_dropout),
+                    feedforward=FeedForward(config.width, config.hidden, activation=config.activation),
+                    norm=norm,
+                    order=pre_norm,
+                    dropout=config.dropout,
+                ),
+                norm,
+            ),
+            config.max_length,
+        )
+
+
+def begin(model: nn.Module, config: GPT2Config) -> None:
+    """A normal with deviation 0.02, and 0.02 / sqrt(2 x depth) for what is added to the residual stream."""
+    initialise(model, config.init_std)
+    for name, parameter in model.named_parameters():
+        if name.endswith(("attention.out.weight", "feedforward.down.weight")):
+            nn.init.normal_(parameter, std=config.init_std / math.sqrt(2 * config.depth))
+
+
+def _sizes(depth: int, width: int, heads: int) -> GPT2Config:
+    return GPT2Config(depth=depth, width=width, heads=heads, hidden=4 * width)
+
+
+FAMILY = Family(
+    model_type="gpt2",
+    modality="text",
+    config=GPT2Config,
+    trunk=GPT2,
+    prefix="transformer.",
+    config_names={
+        "width": "n_embd",
+        "depth": "n_layer",
+        "heads": "n_head",
+        "hidden": Key(lambda raw: raw.get("n_inner") or 4 * raw["n_embd"], lambda hidden: {"n_inner": hidden}),
+        "activation": "activation_function",
+        "norm_eps": "layer_norm_epsilon",
+        "dropout": Key(lambda raw: raw.get("resid_pdrop"), lambda rate: {"resid_pdrop": rate, "embd_pdrop": rate}),
+        "attention_dropout": "attn_pdrop",
+        "init_std": "initializer_range",
+        "vocab_size": "vocab_size",
+        "max_length": "n_positions",
+        "pad_token_id": "pad_token_id",
+        "bos_token_id": "bos_token_id",
+        "eos_token_id": "eos_token_id",
+    },
+    required={
+        "scale_attn_weights": True,
+        "scale_attn_by_inverse_layer_idx": False,
+        "add_cross_attention": False,
+        "tie_word_embeddings": True,
+    },
+    weight_names={
+        "embed.words.weight": "wte.weight",
+        "embed.positions.weight": "wpe.weight",
+        **{
+            f"decoder.layers.{{i}}.{ours}.weight": Transposed(f"h.{{i}}.{theirs}.weight")
+            for ours, theirs in {
+                "attention.qkv": "attn.c_attn",
+                "attention.out": "attn.c_proj",
+                "feedforward.up": "mlp.c_fc",
+                "feedforward.down": "mlp.c_proj",
+            }.items()
+        },
+        **{
+            f"decoder.layers.{{i}}.{ours}": f"h.{{i}}.{theirs}"
+            for ours, theirs in {
+                "attention.qkv.bias": "attn.c_attn.bias",
+                "attention.out.bias": "attn.c_proj.bias",
+                "feedforward.up.bias": "mlp.c_fc.bias",
+                "feedforward.down.bias": "mlp.c_proj.bias",
+                "attention_norm.weight": "ln_1.weight",
+                "attention_norm.bias": "ln_1.bias",
+                "feedforward_norm.weight": "ln_2.weight",
+                "feedforward_norm.bias": "ln_2.bias",
+            }.items()
+        },
+        "decoder.norm.weight": "ln_f.weight",
+        "decoder.norm.bias": "ln_f.bias",
+    },
+    ways_out={
+        "features": WayOut("GPT2Model", lambda config, trunk, classes: Features(), bare=True),
+        "next_token": WayOut(
+            "GPT2LMHeadModel",
+            lambda config, trunk, classes: NextTokenHead(config.width, config.vocab_size, words=trunk.embed.words),
+        ),
+        "class": WayOut(
+            "GPT2ForSequenceClassification",
+            lambda config, trunk, classes: ClassHead(config.width, classes, pool=LastToken(), bias=False),
+            {"scores.weight": "/score.weight"},
+        ),
+        "token_class": WayOut(
+            "GPT2ForTokenClassification",
+            lambda config, trunk, classes: TokenClassHead(config.width, classes, dropout=config.dropout),
+            {"scores.weight": "/classifier.weight", "scores.bias": "/classifier.bias"},
+        ),
+        "span": WayOut(
+            "GPT2ForQuestionAnswering",
+            lambda config, trunk, classes: SpanHead(config.width),
+            {"scores.weight": "/qa_outputs.weight", "scores.bias": "/qa_outputs.bias"},
+        ),
+    },
+    begin=begin,
+    ignored=(".attn.bias", ".attn.masked_bias"),
+    presets={
+        "gpt2": _sizes(12, 768, 12),
+        "gpt2-medium": _sizes(24, 1024, 16),
+        "gpt2-large": _sizes(36, 1280, 20),
+        "gpt2-xl": _sizes(48, 1600, 25),
+        "gpt2-mini": _sizes(4, 256, 4),
+        "gpt2-tiny": _sizes(2, 128, 2),
+    },
+)

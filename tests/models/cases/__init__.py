@@ -1,0 +1,1 @@
+"""Cases of parity, one file a family."""
