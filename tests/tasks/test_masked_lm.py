@@ -80,7 +80,7 @@ def near(count: int, share: float, of: int) -> bool:
 def test_nothing_but_the_chosen_tokens_changes(examples: MaskedExamples, tokenizer: Tokenizer) -> None:
     batch = everything(examples)
     originals = examples.sequences.gather(np.arange(len(examples)))
-    framed = [(tokenizer.cls, *ids.tolist(), tokenizer.sep) for ids in originals]
+    framed = [(tokenizer.id("cls"), *ids.tolist(), tokenizer.id("sep")) for ids in originals]
     assert sorted(restored(batch)) == sorted(framed)
     assert list(batch.lengths) == sorted(map(len, framed))
     assert (batch.at.diff() > 0).all()
@@ -105,7 +105,7 @@ def test_of_the_chosen_80_percent_are_masked_10_replaced_and_10_kept(
     targets = torch.cat([batch.targets for batch in batches])
     total = len(targets)
     assert total > 5000
-    masked, kept = (seen == tokenizer.mask), (seen == targets)
+    masked, kept = (seen == tokenizer.id("mask")), (seen == targets)
     replaced = seen[~masked & ~kept]
     # A random token is the original itself once in 395 times.
     same = 0.1 / (tokenizer.vocab_size - 5)
@@ -143,7 +143,7 @@ def test_special_tokens_in_the_text_are_never_chosen(whole_word: bool, tokenizer
     """A word that no piece can spell is [UNK]; transformers' collator leaves such tokens alone, too."""
     texts = ["ba be 東 bi 京 bo 都 do de di 市 da", "東 京", "ba [MASK] be [SEP] bi"] * 40
     encoded = tokenizer.encode(texts)
-    assert any((ids == tokenizer.unk).any() for ids in encoded)
+    assert any((ids == tokenizer.id("unk")).any() for ids in encoded)
     special = np.flatnonzero(tokenizer.is_special)
     mixed = Sequences.from_arrays([ids for ids in encoded if not np.isin(ids, special).all()])
     batch = everything(MaskedExamples(mixed, tokenizer, whole_word=whole_word))

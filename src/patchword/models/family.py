@@ -15,6 +15,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 import patchword.models
+from patchword.data.tokenizers import TokenizerStyle
 from patchword.errors import UserError, did_you_mean
 from patchword.models.heads import Head
 from patchword.models.weights import Names, Rule, expand
@@ -66,6 +67,7 @@ class Family:
         weight_names: the trunk's weights in files.
         ways_out: the heads, by what a task asks for: "features", "class", "masked_token".
         presets: configs by name.
+        tokenizer: how a new vocabulary is learnt; a family without one takes its tokenizer from a folder.
     """
 
     model_type: str
@@ -78,6 +80,7 @@ class Family:
     weight_names: Names
     ways_out: Mapping[str, WayOut]
     presets: Mapping[str, TransformerConfig]
+    tokenizer: TokenizerStyle | None = None
 
     def way_out(self, name: str) -> WayOut:
         """The head that a task asks for.
