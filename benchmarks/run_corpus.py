@@ -16,10 +16,11 @@ from benchmarks.race import hand_back, since_began
 def learn(file: Path, tokenizer: Path) -> dict[str, Any]:
     """Learn a vocabulary as `patchword pretrain` does, and keep it for `build`."""
     from patchword.data.documents import Documents
-    from patchword.data.tokenizers import train_wordpiece
+    from patchword.data.tokenizers import train_tokenizer
+    from patchword.models.bert import FAMILY
 
     at_rest, began = peak_memory(), time.perf_counter()
-    learnt = train_wordpiece(Documents(file))
+    learnt = train_tokenizer(Documents(file), FAMILY.tokenizer)
     seconds = time.perf_counter() - began
     tokenizer.mkdir(exist_ok=True)
     learnt.save(tokenizer, 512)

@@ -73,14 +73,15 @@ def _paragraphs(file: Path) -> Iterator[str]:
 def write_tokenizer(folder: Path, corpus: Path) -> str:
     """Write a tokenizer that both sides read; returns where its vocabulary is from."""
     from patchword.data.documents import Documents
-    from patchword.data.tokenizers import Tokenizer, train_wordpiece
+    from patchword.data.tokenizers import Tokenizer, train_tokenizer
+    from patchword.models.bert import FAMILY
 
     folder.mkdir(parents=True, exist_ok=True)
     for place, name in _vocabularies():
         if (place / "vocab.txt").is_file():
             Tokenizer.load(place).save(folder, 512)
             return name
-    train_wordpiece(Documents(corpus, lines=True), VOCABULARY).save(folder, 512)
+    train_tokenizer(Documents(corpus, lines=True), FAMILY.tokenizer, VOCABULARY).save(folder, 512)
     return "learnt from the text"
 
 

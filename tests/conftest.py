@@ -14,7 +14,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-from patchword.data.tokenizers import Tokenizer, train_wordpiece
+from patchword.data.tokenizers import Tokenizer, train_tokenizer
+from patchword.models.bert import FAMILY as BERT
 
 # A machine that is shared makes an example slow now and then, which says nothing about the code.
 settings.register_profile("patchword", deadline=None, max_examples=30)
@@ -58,7 +59,7 @@ def corpus_file(corpus: list[str], tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def tokenizer(corpus: list[str]) -> Tokenizer:
     """A vocabulary of 400 word pieces, so that many of the corpus' words have several."""
-    return train_wordpiece(corpus, 400)
+    return train_tokenizer(corpus, BERT.tokenizer, 400)
 
 
 @pytest.fixture(scope="session")

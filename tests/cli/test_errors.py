@@ -44,11 +44,11 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model folder with a tokenizer of a few words."""
-    from patchword.data.tokenizers import train_wordpiece
+    from patchword.data.tokenizers import train_tokenizer
 
     folder = tmp_path_factory.mktemp("base")
-    tokenizer = train_wordpiece([text for text, _ in TEXTS], 200)
     family, config = preset("bert-tiny")
+    tokenizer = train_tokenizer([text for text, _ in TEXTS], family.tokenizer, 200)
     config = config.model_copy(update={"vocab_size": tokenizer.vocab_size})
     write_model(Model(family, config, "masked_token"), folder)
     tokenizer.save(folder, 512)

@@ -8,6 +8,7 @@ import os
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -16,7 +17,8 @@ import pytest
 
 from patchword.data import store as store_module
 from patchword.data.store import Sequences, Store, build_store
-from patchword.data.tokenizers import Tokenizer, train_wordpiece
+from patchword.data.tokenizers import Tokenizer, train_tokenizer
+from patchword.models.bert import FAMILY as BERT
 
 PIECE = 30
 
@@ -139,7 +141,7 @@ def test_another_text_tokenizer_or_length_is_another_store(
             ("x", tokenizer, PIECE),
             ("y", tokenizer, PIECE),
             ("x", tokenizer, PIECE + 1),
-            ("x", train_wordpiece(corpus, tokenizer.vocab_size, lowercase=False), PIECE),
+            ("x", train_tokenizer(corpus, replace(BERT.tokenizer, lowercase=False), tokenizer.vocab_size), PIECE),
         ]
     }
     assert len(folders) == 4
@@ -171,7 +173,7 @@ def test_an_interrupted_build_goes_on_and_ends_the_same(
     kills: list[int], corpus: list[str], tokenizer: Tokenizer, tmp_path: Path, small_chunks: None
 ) -> None:
     whole = build_store(corpus, "x", tokenizer, PIECE, cache=tmp_path / "whole")
-    counting = Counting(tokenizer.backend)
+    counting = Counting(tokenizer.backend, tokenizer.roles, tokenizer.settings)
     for after in kills:
         with pytest.raises(KeyboardInterrupt):
             build_store(Breaks(corpus, after), "x", counting, PIECE, cache=tmp_path / "cut")

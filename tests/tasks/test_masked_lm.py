@@ -15,7 +15,7 @@ from torch import nn
 
 from patchword.data.loader import Batch
 from patchword.data.store import Sequences
-from patchword.data.tokenizers import Tokenizer
+from patchword.data.tokenizers import Tokenizer, TokenizerStyle, train_tokenizer
 from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.folder import read_model
@@ -80,7 +80,7 @@ def near(count: int, share: float, of: int) -> bool:
 def test_nothing_but_the_chosen_tokens_changes(examples: MaskedExamples, tokenizer: Tokenizer) -> None:
     batch = everything(examples)
     originals = examples.sequences.gather(np.arange(len(examples)))
-    framed = [(tokenizer.cls, *ids.tolist(), tokenizer.sep) for ids in originals]
+    framed = [(tokenizer.id("cls"), *ids.tolist(), tokenizer.id("sep")) for ids in originals]
     assert sorted(restored(batch)) == sorted(framed)
     assert list(batch.lengths) == sorted(map(len, framed))
     assert (batch.at.diff() > 0).all()
@@ -105,7 +105,7 @@ def test_of_the_chosen_80_percent_are_masked_10_replaced_and_10_kept(
     targets = torch.cat([batch.targets for batch in batches])
     total = len(targets)
     assert total > 5000
-    masked, kept = (seen == tokenizer.mask), (seen == targets)
+    masked, kept = (seen == tokenizer.id("mask")), (seen == targets)
     replaced = seen[~masked & ~kept]
     # A random token is the original itself once in 395 times.
     same = 0.1 / (tokenizer.vocab_size - 5)
@@ -118,6 +118,31 @@ def test_of_the_chosen_80_percent_are_masked_10_replaced_and_10_kept(
     expected = len(replaced) / (tokenizer.vocab_size - 5)
     assert (counts > 0).mean() > 1 - 2 * np.exp(-expected)
     assert counts.max() < expected + 7 * expected**0.5
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [((), ()), (("bos",), ()), ((), ("eos", "bos")), (("bos", "eos"), ("eos",))]
+)
+def test_any_frame_is_put_around_each_sequence(
+    before: tuple[str, ...], after: tuple[str, ...], corpus: list[str]
+) -> None:
+    style = TokenizerStyle("bpe", {"bos": "<s>", "eos": "</s>", "mask": "<mask>"}, before, after)
+    tokenizer = train_tokenizer(corpus, style, 400)
+    examples = MaskedExamples(Sequences.from_arrays(tokenizer.encode(corpus[:20])), tokenizer)
+    batch = examples.batch(np.arange(20), (0, 0))
+    (packed,) = batch.inputs
+    values = packed.values.clone()
+    values[batch.at] = batch.targets
+    framed = [tuple(part.tolist()) for part in values.split(list(packed.layout.lengths))]
+    expected = [tuple(tokenizer.backend.encode(text).ids) for text in corpus[:20]]
+    assert sorted(framed) == sorted(expected)
+    assert sum(examples.lengths(np.arange(20))) == len(values)
+
+
+def test_a_tokenizer_without_a_mask_is_told(corpus: list[str]) -> None:
+    tokenizer = train_tokenizer(corpus, TokenizerStyle("bpe", {"eos": "</s>"}), 400)
+    with pytest.raises(UserError, match="needs a mask token"):
+        MaskedExamples(Sequences.from_arrays(tokenizer.encode(corpus[:2])), tokenizer)
 
 
 def test_every_place_is_as_likely_as_the_others(tokenizer: Tokenizer) -> None:
@@ -143,7 +168,7 @@ def test_special_tokens_in_the_text_are_never_chosen(whole_word: bool, tokenizer
     """A word that no piece can spell is [UNK]; transformers' collator leaves such tokens alone, too."""
     texts = ["ba be 東 bi 京 bo 都 do de di 市 da", "東 京", "ba [MASK] be [SEP] bi"] * 40
     encoded = tokenizer.encode(texts)
-    assert any((ids == tokenizer.unk).any() for ids in encoded)
+    assert any((ids == tokenizer.id("unk")).any() for ids in encoded)
     special = np.flatnonzero(tokenizer.is_special)
     mixed = Sequences.from_arrays([ids for ids in encoded if not np.isin(ids, special).all()])
     batch = everything(MaskedExamples(mixed, tokenizer, whole_word=whole_word))

@@ -4,69 +4,119 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from tokenizers import Tokenizer as Backend
-from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import models
 
+from patchword.data.tokenizer_files import add_frame, read_backend, read_roles, read_settings
+from patchword.data.vocabularies import learn_byte_bpe, learn_unigram, learn_wordpiece
 from patchword.errors import UserError
-
-SPECIAL = {
-    "pad_token": "[PAD]",
-    "unk_token": "[UNK]",
-    "cls_token": "[CLS]",
-    "sep_token": "[SEP]",
-    "mask_token": "[MASK]",
-}
 
 # More text than this changes a vocabulary little and its training time a lot.
 SAMPLE_CHARACTERS = 100_000_000
+
+
+@dataclass(frozen=True)
+class TokenizerStyle:
+    """How a new vocabulary is learnt, and what its special tokens are.
+
+    Args:
+        algorithm: "wordpiece", "bpe" on bytes, or "unigram" with bytes for rare letters.
+        special: role -> token, in the order of their ids; one token may have several roles. The roles are pad, unk,
+            cls, sep, mask, bos and eos; "wordpiece" and "unigram" need an unk.
+        before: roles put before a text.
+        after: roles put after it.
+        sentinels: how many `<extra_id_0>`, `<extra_id_1>`, ... end the vocabulary; `<extra_id_0>` is the last id.
+        lowercase: ignore case (and accents, in WordPiece).
+        huggingface: the class of `transformers` that `tokenizer_config.json` names.
+    """
+
+    algorithm: Literal["wordpiece", "bpe", "unigram"]
+    special: Mapping[str, str]
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    sentinels: int = 0
+    lowercase: bool = False
+    huggingface: str = "PreTrainedTokenizerFast"
 
 
 class Tokenizer:
     """Text to ids and back.
 
     Args:
-        backend: a `tokenizers.Tokenizer`.
-        lowercase: whether it ignores case (kept in `tokenizer_config.json`).
+        backend: a `tokenizers.Tokenizer`; its post-processor puts the frame around a text.
+        roles: role -> token, such as "mask" -> "[MASK]"; tokens that the backend lacks are left out.
+        settings: what `tokenizer_config.json` says besides.
+
+    Attributes:
+        before: ids put before each text.
+        after: ids put after each text.
+        sentinels: ids of `<extra_id_0>`, `<extra_id_1>`, ... in this order.
     """
 
-    def __init__(self, backend: Backend, lowercase: bool = True) -> None:
+    def __init__(self, backend: Backend, roles: Mapping[str, str], settings: Mapping[str, Any]) -> None:
         self.backend = backend
-        self.lowercase = lowercase
+        self.settings = dict(settings)
         backend.no_padding()
         backend.no_truncation()
-        missing = [token for token in SPECIAL.values() if backend.token_to_id(token) is None]
-        if missing:
-            raise UserError(f"The tokenizer has no {', '.join(missing)} token, which an encoder needs.")
-        self.pad, self.unk, self.cls, self.sep, self.mask = (
-            int(backend.token_to_id(token) or 0) for token in SPECIAL.values()
-        )
+        self.roles = {role: token for role, token in roles.items() if backend.token_to_id(token) is not None}
+        self.before, self.after = _frame(backend)
+        self.sentinels = tuple(_sentinels(backend))
+
+    def has(self, role: str) -> bool:
+        """Whether there is a token of that role: pad, unk, cls, sep, mask, bos or eos."""
+        return role in self.roles
+
+    def id(self, role: str) -> int:
+        """The id of a role's token.
+
+        Raises:
+            UserError: there is none.
+        """
+        if role not in self.roles:
+            there = ", ".join(sorted(self.roles)) or "none"
+            raise UserError(f"The tokenizer has no {role} token. The special tokens that it has: {there}.")
+        return int(self.backend.token_to_id(self.roles[role]) or 0)
 
     @property
+    def pad(self) -> int:
+        """The pad token's id, else that of eos, else 0: padding never enters the core."""
+        return next((self.id(role) for role in ("pad", "eos") if self.has(role)), 0)
+
+    @cached_property
     def vocab_size(self) -> int:
         """Number of ids, added tokens included."""
-        return int(self.backend.get_vocab_size(with_added_tokens=True))
+        return 1 + max(self.backend.get_vocab(with_added_tokens=True).values())
 
     @cached_property
     def continues_word(self) -> np.ndarray:
-        """`[vocab_size]` bool: whether a token goes on with the word before it ("##ing")."""
+        """`[vocab_size]` bool: whether a token goes on with the word before it ("##ing", "ing" beside "Ġing")."""
         tokens = [self.backend.id_to_token(i) or "" for i in range(self.vocab_size)]
-        return np.array([token.startswith("##") for token in tokens])
+        if isinstance(self.backend.model, models.WordPiece):
+            prefix = self.backend.model.continuing_subword_prefix
+            return np.array([token.startswith(prefix) for token in tokens])
+        return np.array([_goes_on(token) for token in map(self._spelling, tokens)]) & ~self.is_special
 
     @cached_property
     def is_special(self) -> np.ndarray:
         """`[vocab_size]` bool: whether a token stands for no text."""
         special = np.zeros(self.vocab_size, bool)
-        special[[self.pad, self.unk, self.cls, self.sep, self.mask]] = True
+        special[[self.id(role) for role in self.roles]] = True
+        special[[*self.before, *self.after, *self.sentinels]] = True
+        special[[i for i, token in self.backend.get_added_tokens_decoder().items() if token.special]] = True
         return special
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Ids of each text, `[length]` int32, without [CLS] and [SEP]."""
+        """Ids of each text, `[length]` int32, without the frame."""
         encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(encoding.ids, np.int32) for encoding in encodings]
 
@@ -85,37 +135,78 @@ class Tokenizer:
     def save(self, folder: Path, max_length: int) -> None:
         """Write the files from which `AutoTokenizer` builds the same one."""
         self.backend.save(str(folder / "tokenizer.json"))
-        vocabulary = sorted(self.backend.get_vocab().items(), key=lambda item: item[1])
-        (folder / "vocab.txt").write_text("".join(f"{token}\n" for token, _ in vocabulary), "utf-8")
+        if isinstance(self.backend.model, models.WordPiece):
+            lines = "".join(f"{self.token(i)}\n" for i in range(self.vocab_size))
+            (folder / "vocab.txt").write_text(lines, "utf-8")
+        elif self._on_bytes:
+            self.backend.model.save(str(folder))  # vocab.json and merges.txt
         config = {
-            "tokenizer_class": "BertTokenizer",
-            "do_lower_case": self.lowercase,
+            **self.settings,
             "model_max_length": max_length,
-            **SPECIAL,
+            **{f"{role}_token": token for role, token in self.roles.items()},
         }
         (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
-        """Read `tokenizer.json`, or an old folder's `vocab.txt`.
+        """Read `tokenizer.json`, `vocab.txt`, `vocab.json` with `merges.txt`, or `tokenizer.model`: the first of them.
 
         Raises:
-            UserError: there is neither, or it can not be read.
+            UserError: there is none of them, or it can not be read.
         """
-        settings = folder / "tokenizer_config.json"
         try:
-            config = json.loads(settings.read_text("utf-8")) if settings.is_file() else {}
-            lowercase = bool(config.get("do_lower_case", True))
-            if (folder / "tokenizer.json").is_file():
-                return cls(Backend.from_file(str(folder / "tokenizer.json")), lowercase)
-            if (folder / "vocab.txt").is_file():
-                vocabulary = models.WordPiece.read_file(str(folder / "vocab.txt"))
-                return cls(_wordpiece(models.WordPiece(vocabulary, unk_token="[UNK]"), lowercase), lowercase)
+            settings = read_settings(folder)
+            backend = read_backend(folder, settings)
+            return cls(backend, read_roles(settings, backend), settings)
         except UserError:
             raise
         except Exception as error:  # the backend raises bare Exception
             raise UserError(f"The tokenizer in {folder} can not be read: {error}.") from error
-        raise UserError(f"{folder} has no tokenizer: neither tokenizer.json nor vocab.txt.")
+
+    @cached_property
+    def _on_bytes(self) -> bool:
+        return isinstance(self.backend.model, models.BPE) and self.backend.token_to_id("Ġ") is not None
+
+    def _spelling(self, token: str) -> str:
+        """The text that a token of BPE or Unigram stands for; the space before a word is a space."""
+        if self._on_bytes and set(token) <= _BYTE_LETTERS.keys():
+            return bytes(_BYTE_LETTERS[letter] for letter in token).decode("utf-8", "replace")
+        if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
+            return bytes([int(token[3:5], 16)]).decode("utf-8", "replace")
+        return token.replace("▁", " ")
+
+
+def _byte_letters() -> dict[str, int]:
+    """The letter that stands for each byte in byte-level BPE: itself where it is visible, else one from 256 on."""
+    visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in visible]
+    return {chr(byte): byte for byte in visible} | {chr(256 + i): byte for i, byte in enumerate(others)}
+
+
+_BYTE_LETTERS = _byte_letters()
+
+
+def _goes_on(text: str) -> bool:
+    """Whether text without a space before it is inside a word: a letter, a digit, a mark, or a part of a character."""
+    return text[:1] == "\ufffd" or unicodedata.category(text[:1] or " ")[0] in "LNM"
+
+
+def _frame(backend: Backend) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What the post-processor puts before and after a text."""
+    bare = backend.encode("a", add_special_tokens=False).ids
+    framed = backend.encode("a").ids
+    for start in range(len(framed) - len(bare) + 1):
+        if framed[start : start + len(bare)] == bare:
+            return tuple(framed[:start]), tuple(framed[start + len(bare) :])
+    raise UserError("The tokenizer changes a text's own tokens when it adds special ones, which is not supported.")
+
+
+def _sentinels(backend: Backend) -> Iterator[int]:
+    for number in count():
+        i = backend.token_to_id(f"<extra_id_{number}>")
+        if i is None:
+            return
+        yield i
 
 
 def vocabulary_size(characters: int) -> int:
@@ -127,48 +218,43 @@ def vocabulary_size(characters: int) -> int:
     return int(min(max(round(size / 64) * 64, 512), 30528))
 
 
-def train_wordpiece(documents: Iterable[str], vocab_size: int | None = None, lowercase: bool = True) -> Tokenizer:
-    """Learn a WordPiece vocabulary (Schuster and Nakajima 2012) from text, read as a stream.
+def train_tokenizer(documents: Iterable[str], style: TokenizerStyle, vocab_size: int | None = None) -> Tokenizer:
+    """Learn a vocabulary from text, read as a stream. The same text gives the same ids in every process.
 
     Args:
         documents: can be gone through more than once.
-        vocab_size: number of ids; chosen from the corpus (`vocabulary_size`) where not given.
-        lowercase: ignore case and accents, as "uncased" BERT does.
+        style: the algorithm and the special tokens.
+        vocab_size: number of ids, at most; chosen from the corpus (`vocabulary_size`) where not given.
 
     Raises:
-        UserError: the text has nothing to learn from.
+        UserError: the text has nothing to learn from, or the size has no room for bytes and special tokens.
     """
-    characters, distinct = 0, set[str]()
+    letters = Counter[str]()
     for document in documents:
-        characters += len(document)
-        distinct.update(document)
-    vocab_size = vocab_size or vocabulary_size(characters)
-    every = -(-characters // SAMPLE_CHARACTERS) or 1
-    backend = _wordpiece(models.WordPiece(unk_token="[UNK]"), lowercase)
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab_size,
-        # The trainer would number the single letters by a hash that differs from process to process, and break ties
-        # between equally frequent pieces by these numbers. Named here, they are numbered in this order.
-        special_tokens=[*SPECIAL.values(), *(f"##{letter}" for letter in _letters(backend, distinct))],
-        show_progress=False,
-    )
-    backend.train_from_iterator(_pieces(islice(iter(documents), 0, None, every)), trainer)
-    if backend.get_vocab_size() <= len(SPECIAL):
+        letters.update(document)
+    if not any(not letter.isspace() for letter in letters):
         raise UserError("No vocabulary could be learnt: the text has no words.")
-    # Its other numbers depend on that hash, too; these do not.
-    pieces = sorted(backend.get_vocab().keys() - set(SPECIAL.values()), key=lambda piece: (len(piece), piece))
-    vocabulary = {piece: number for number, piece in enumerate([*SPECIAL.values(), *pieces])}
-    return Tokenizer(_wordpiece(models.WordPiece(vocabulary, unk_token="[UNK]"), lowercase), lowercase)
-
-
-def _letters(backend: Backend, characters: Iterable[str]) -> list[str]:
-    """What can stand inside a word once the text is normalised and cut, sorted."""
-    letters = set[str]()
-    for character in characters:
-        for word, _ in backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str("a" + character)):
-            if word[0] == "a":
-                letters.update(word[1:])
-    return sorted(letters)
+    every = -(-letters.total() // SAMPLE_CHARACTERS)
+    special = list(dict.fromkeys(style.special.values()))
+    sentinels = [f"<extra_id_{number}>" for number in reversed(range(style.sentinels))]
+    # Bytes that have ids of their own teach nothing.
+    bare = 0 if style.algorithm == "wordpiece" else 256
+    size = vocab_size or vocabulary_size(letters.total()) + bare + len(sentinels)
+    learn = {"wordpiece": learn_wordpiece, "bpe": learn_byte_bpe, "unigram": learn_unigram}[style.algorithm]
+    backend = learn(
+        lambda: _pieces(islice(iter(documents), 0, None, every)),
+        letters,
+        special,
+        sentinels,
+        size,
+        style.special.get("unk", ""),
+        style.lowercase,
+    )
+    backend.add_special_tokens([*special, *sentinels])
+    before, after = ([style.special[role] for role in roles] for roles in (style.before, style.after))
+    add_frame(backend, before, after)
+    settings = {"tokenizer_class": style.huggingface, "do_lower_case": style.lowercase}
+    return Tokenizer(backend, style.special, settings)
 
 
 def _pieces(documents: Iterable[str], size: int = 100_000) -> Iterator[str]:
@@ -176,19 +262,3 @@ def _pieces(documents: Iterable[str], size: int = 100_000) -> Iterator[str]:
     for document in documents:
         for start in range(0, len(document), size):
             yield document[start : start + size]
-
-
-def _wordpiece(model: models.WordPiece, lowercase: bool) -> Backend:
-    backend = Backend(model)
-    backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.decoder = decoders.WordPiece(prefix="##")
-    cls, sep = backend.token_to_id("[CLS]"), backend.token_to_id("[SEP]")
-    if cls is not None and sep is not None:
-        backend.add_special_tokens(list(SPECIAL.values()))
-        backend.post_processor = processors.TemplateProcessing(
-            single="[CLS] $A [SEP]",
-            pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-            special_tokens=[("[CLS]", cls), ("[SEP]", sep)],
-        )
-    return backend

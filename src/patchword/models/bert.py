@@ -10,6 +10,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from patchword.data.tokenizers import TokenizerStyle
 from patchword.models.config import TextConfig
 from patchword.models.family import Family, WayOut
 from patchword.models.heads import ClassHead, MaskedTokenHead, Pooler
@@ -166,4 +167,12 @@ FAMILY = Family(
         "bert-base": _sizes(12, 768),
         "bert-large": _sizes(24, 1024),
     },
+    tokenizer=TokenizerStyle(
+        "wordpiece",
+        special={"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"},
+        before=("cls",),
+        after=("sep",),
+        lowercase=True,
+        huggingface="BertTokenizer",
+    ),
 )

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 import patchword.models
+from patchword.data.tokenizers import TokenizerStyle
 from patchword.errors import UserError, did_you_mean
 from patchword.models.heads import Head
 from patchword.models.weights import Names, Rule, rule_for
@@ -75,6 +76,7 @@ class Family:
         presets: configs by name.
         begin: (model, config): puts random weights in.
         ignored: endings of names of tensors in files in which nothing is learnt.
+        tokenizer: how a new vocabulary is learnt; a family without one takes its tokenizer from a folder.
     """
 
     model_type: str
@@ -89,6 +91,7 @@ class Family:
     presets: Mapping[str, TransformerConfig]
     begin: Callable[[nn.Module, Any], None] = lambda model, config: initialise(model, config.init_std)
     ignored: tuple[str, ...] = ()
+    tokenizer: TokenizerStyle | None = None
 
     def way_out(self, name: str) -> WayOut:
         """The head that a task asks for.

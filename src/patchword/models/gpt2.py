@@ -11,6 +11,7 @@ from functools import partial
 
 from torch import nn
 
+from patchword.data.tokenizers import TokenizerStyle
 from patchword.models.config import GenerativeConfig
 from patchword.models.family import Family, Key, WayOut
 from patchword.models.heads import ClassHead, Features, LastToken, NextTokenHead, SpanHead, TokenClassHead
@@ -153,6 +154,11 @@ FAMILY = Family(
         ),
     },
     begin=begin,
+    tokenizer=TokenizerStyle(
+        algorithm="bpe",
+        special={"bos": "<|endoftext|>", "eos": "<|endoftext|>", "unk": "<|endoftext|>"},
+        huggingface="GPT2Tokenizer",
+    ),
     ignored=(".attn.bias", ".attn.masked_bias"),
     presets={
         "gpt2": _sizes(12, 768, 12),

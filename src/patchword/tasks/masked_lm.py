@@ -33,10 +33,13 @@ class MaskedExamples(Examples):
     """Sequences of token ids, masked anew in every epoch.
 
     Args:
-        sequences: without special tokens; [CLS] and [SEP] are put around each.
+        sequences: without special tokens; the tokenizer's frame ([CLS] and [SEP]) is put around each.
         tokenizer: says which ids are special and which go on with a word.
         whole_word: choose words, not word pieces.
         share: of the tokens of each sequence that are chosen (at least one).
+
+    Raises:
+        UserError: the tokenizer has no mask token.
     """
 
     def __init__(
@@ -46,14 +49,19 @@ class MaskedExamples(Examples):
         self.tokenizer = tokenizer
         self.whole_word = whole_word
         self.share = share
+        if not tokenizer.has("mask"):
+            raise UserError(
+                "Guessing hidden words needs a mask token, and this tokenizer has none. Take a tokenizer that has one."
+            )
         self.ordinary = np.flatnonzero(~tokenizer.is_special)
+        self.frame = len(tokenizer.before) + len(tokenizer.after)
 
     def __len__(self) -> int:
         return len(self.sequences)
 
     def lengths(self, ids: np.ndarray) -> np.ndarray:
-        """Tokens of each, [CLS] and [SEP] included."""
-        return self.sequences.lengths(ids) + 2
+        """Tokens of each, its frame included."""
+        return self.sequences.lengths(ids) + self.frame
 
     def batch(self, ids: np.ndarray, key: tuple[int, int]) -> Batch:
         """Masked sequences, the original tokens at the chosen places as targets."""
@@ -68,13 +76,18 @@ class MaskedExamples(Examples):
         targets = tokens[chosen]
         action = uniform(*key, _ACTION, at[1], at[2])
         random_token = self.ordinary[(mix(*key, _REPLACE, at[1], at[2]) % np.uint64(len(self.ordinary))).astype(int)]
-        tokens[chosen] = np.where(action < 0.8, self.tokenizer.mask, np.where(action < 0.9, random_token, targets))
+        tokens[chosen] = np.where(
+            action < 0.8, self.tokenizer.id("mask"), np.where(action < 0.9, random_token, targets)
+        )
 
-        total = lengths + 2
+        before, after = self.tokenizer.before, self.tokenizer.after
+        total = lengths + self.frame
         framed = np.empty(total.sum(), np.int64)
-        inner = np.arange(len(tokens)) + 2 * sequence + 1
+        inner = np.arange(len(tokens)) + self.frame * sequence + len(before)
         ends = np.cumsum(total)
-        framed[inner], framed[ends - total], framed[ends - 1] = tokens, self.tokenizer.cls, self.tokenizer.sep
+        framed[inner] = tokens
+        framed[(ends - total)[:, None] + np.arange(len(before))] = before
+        framed[(ends - len(after))[:, None] + np.arange(len(after))] = after
         packed = Packed(torch.from_numpy(framed), Layout(total.tolist()))
         return Batch((packed,), torch.from_numpy(targets), packed.layout.lengths, torch.from_numpy(inner[at[0]]))
 
@@ -132,7 +145,8 @@ class MaskedLM(Task):
         """Tokenise the corpus, or open the store of an earlier run."""
         tokenizer = kept_tokenizer(reader)
         documents = Documents(ask.data, text_column=ask.text_column, lines=ask.lines, where=ask.where)
-        store = build_store(documents, documents.fingerprint(), tokenizer, ask.max_length - 2, progress=progress)
+        piece = ask.max_length - len(tokenizer.before) - len(tokenizer.after)
+        store = build_store(documents, documents.fingerprint(), tokenizer, piece, progress=progress)
         if not len(store.train) or not len(store.validation):
             raise UserError(
                 f"The corpus is too small to hold a part of it back: {store.tokens} tokens in "
@@ -166,7 +180,8 @@ class MaskedLM(Task):
     @classmethod
     def inputs(cls, items: Sequence[Any], reader: Reader, ask: Ask) -> MaskedExamples:
         """Texts, in pieces where they are long."""
-        tokenizer, piece = kept_tokenizer(reader), ask.max_length - 2
+        tokenizer = kept_tokenizer(reader)
+        piece = ask.max_length - len(tokenizer.before) - len(tokenizer.after)
         encoded = tokenizer.encode([str(text) for text in items])
         pieces = [ids[start : start + piece] for ids in encoded for start in range(0, len(ids), piece)]
         return MaskedExamples(Sequences.from_arrays(pieces), tokenizer)
@@ -232,25 +247,26 @@ class MaskedLM(Task):
         for i in range(len(examples)):
             tokens = examples.sequences.gather(np.array([i]))[0][:24].astype(np.int64)
             words = ~self.tokenizer.is_special[tokens] & ~self.tokenizer.continues_word[tokens]
-            words &= np.array([self.tokenizer.token(t).isalpha() for t in tokens])
+            words &= np.array([self._readable(t).isalpha() for t in tokens])
             words[:-1] &= ~self.tokenizer.continues_word[tokens[1:]]
             words[-1] = False  # the word may go on after the cut
             if len(tokens) < 12 or words.sum() < 4:
                 continue
             place = int(np.flatnonzero(words)[words.sum() // 2])
             hidden = tokens.copy()
-            hidden[place] = self.tokenizer.mask
-            framed = torch.tensor([self.tokenizer.cls, *hidden.tolist(), self.tokenizer.sep], device=compute.device)
+            hidden[place] = self.tokenizer.id("mask")
+            before, after = self.tokenizer.before, self.tokenizer.after
+            framed = torch.tensor([*before, *hidden.tolist(), *after], device=compute.device)
             with torch.inference_mode():
-                logits = model(Packed(framed, Layout([len(framed)], compute.device)))[place + 1]
+                logits = model(Packed(framed, Layout([len(framed)], compute.device)))[place + len(before)]
                 best = logits.float().softmax(-1).topk(3)
             shown.append(
                 {
                     "before": self.tokenizer.decode(tokens[:place]),
-                    "hidden": self.tokenizer.token(tokens[place]),
+                    "hidden": self._readable(tokens[place]),
                     "after": self.tokenizer.decode(tokens[place + 1 :]),
                     "guesses": [
-                        [self.tokenizer.token(t), round(p, 4)]
+                        [self._readable(t), round(p, 4)]
                         for t, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
                     ],
                 }
@@ -258,6 +274,10 @@ class MaskedLM(Task):
             if len(shown) == count:
                 break
         return shown
+
+    def _readable(self, i: int) -> str:
+        """A token as text, without the space before it; one that stands for no text by its name."""
+        return self.tokenizer.decode([i]).strip() or self.tokenizer.token(i)
 
 
 def log_frequencies(counts: np.ndarray) -> np.ndarray:

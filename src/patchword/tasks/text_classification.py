@@ -18,7 +18,7 @@ from patchword.tasks.task import Ask, Reader, kept_tokenizer
 
 
 class TextExamples(LabelledExamples):
-    """Texts as token ids, [CLS] before and [SEP] after, cut at `max_length`.
+    """Texts as token ids in the tokenizer's frame ([CLS] before and [SEP] after), cut at `max_length`.
 
     Args:
         texts: as they are.
@@ -33,12 +33,14 @@ class TextExamples(LabelledExamples):
         self.texts = texts
         self.tokenizer = tokenizer
         self.targets = np.zeros(len(texts), np.int64) if targets is None else targets
+        self.frame = len(tokenizer.before) + len(tokenizer.after)
+        room = max_length - self.frame
         encoded = [ids for start in range(0, len(texts), 1000) for ids in tokenizer.encode(texts[start : start + 1000])]
         total = sum(map(len, encoded))
-        dropped = sum(max(0, len(ids) - (max_length - 2)) for ids in encoded)
-        self.sequences = Sequences.from_arrays([ids[: max_length - 2] for ids in encoded])
+        dropped = sum(max(0, len(ids) - room) for ids in encoded)
+        self.sequences = Sequences.from_arrays([ids[:room] for ids in encoded])
         self.facts = {"tokens": total, "dropped_tokens": dropped, "padding": 0.0, "max_length": max_length}
-        long = sum(len(ids) > max_length - 2 for ids in encoded)
+        long = sum(len(ids) > room for ids in encoded)
         self.notes = (
             f"{total / max(len(texts), 1):.0f} tokens a text; {dropped / max(total, 1):.1%} of all tokens are cut off "
             f"(texts of over {max_length}: {long:,}). Packed end to end, 0.0 % padding.",
@@ -48,13 +50,13 @@ class TextExamples(LabelledExamples):
         return len(self.texts)
 
     def lengths(self, ids: np.ndarray) -> np.ndarray:
-        """Tokens of each, [CLS] and [SEP] included."""
-        return self.sequences.lengths(ids) + 2
+        """Tokens of each, its frame included."""
+        return self.sequences.lengths(ids) + self.frame
 
     def batch(self, ids: np.ndarray, key: tuple[int, int]) -> Batch:
         """Token ids and targets, in the order of `ids`."""
-        frame = np.array([self.tokenizer.cls]), np.array([self.tokenizer.sep])
-        framed = [part for ids in self.sequences.gather(ids) for part in (frame[0], ids, frame[1])]
+        before, after = (np.array(part, np.int64) for part in (self.tokenizer.before, self.tokenizer.after))
+        framed = [part for ids in self.sequences.gather(ids) for part in (before, ids, after)]
         tokens = torch.from_numpy(np.concatenate(framed).astype(np.int64))
         layout = Layout(self.lengths(ids).tolist())
         return Batch((Packed(tokens, layout),), torch.from_numpy(self.targets[ids]), layout.lengths)

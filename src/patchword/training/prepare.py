@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import tempfile
@@ -17,7 +18,7 @@ from patchword.data.documents import Documents
 from patchword.data.images import ImageProcessor, Images
 from patchword.data.sources import read_labelled
 from patchword.data.store import cache_folder
-from patchword.data.tokenizers import Tokenizer, train_wordpiece
+from patchword.data.tokenizers import Tokenizer, train_tokenizer
 from patchword.errors import UserError
 from patchword.models.config import ImageConfig, TextConfig
 from patchword.models.family import Family, Model, preset
@@ -40,7 +41,8 @@ def family_of(run: RunConfig) -> tuple[Family, TransformerConfig]:
 
 def reader_for(run: RunConfig, folder: RunFolder, again: bool, say: Say) -> Reader:
     """The tokenizer or the image processor: the run's own, the start's, or a new one."""
-    if family_of(run)[0].modality == "image":
+    family, _ = family_of(run)
+    if family.modality == "image":
         return _image_processor(run, folder, again, say)
     if again:
         return Tokenizer.load(folder.path)
@@ -48,11 +50,15 @@ def reader_for(run: RunConfig, folder: RunFolder, again: bool, say: Say) -> Read
         start = find_folder(run.start) if run.stage == "finetune" else Path(str(run.tokenizer))
         return Tokenizer.load(start)
     documents = Documents(run.data, text_column=run.text_column, lines=run.lines, where=run.where)
-    kept = cache_folder() / "vocabularies" / f"{documents.fingerprint()}-{run.vocab_size or 'auto'}"
+    style = family.tokenizer
+    if style is None:
+        raise UserError(f"No vocabulary is learnt for {family.model_type} models. Give one: --tokenizer FOLDER.")
+    kind = hashlib.blake2b(repr(style).encode(), digest_size=8).hexdigest()
+    kept = cache_folder() / "vocabularies" / f"{documents.fingerprint()}-{run.vocab_size or 'auto'}-{kind}"
     if not (kept / "tokenizer.json").is_file():
         status = console.status("Learning a vocabulary from the text ...") if console.is_terminal else None
         with status or contextlib.nullcontext():
-            tokenizer = train_wordpiece(documents, run.vocab_size)
+            tokenizer = train_tokenizer(documents, style, run.vocab_size)
         _keep(tokenizer, kept)
         say(f"Learnt a vocabulary of {tokenizer.vocab_size:,} word pieces from the text.")
     return Tokenizer.load(kept)
@@ -121,7 +127,7 @@ def ask_for(run: RunConfig) -> Ask:
                 )
             length = config.max_length
         if length < 8:
-            raise UserError(f"--max-length {length}: texts need at least 8 tokens, two of them special.")
+            raise UserError(f"--max-length {length}: texts need at least 8 tokens, special ones included.")
     return Ask(
         data=run.data,
         validation=run.validation,
