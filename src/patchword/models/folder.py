@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import typing
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -141,7 +142,9 @@ def describe(folder: Path) -> Description:
     fields = {}
     for ours, theirs in family.config_names.items():
         value = theirs.read(raw) if isinstance(theirs, Key) else raw.get(theirs)
-        if value is not None:
+        # A null is a value where our field can be None (no end token), and otherwise nothing (an old default).
+        is_null = not isinstance(theirs, Key) and theirs in raw and _may_be_none(family.config, ours)
+        if value is not None or is_null:
             fields[ours] = value
     config = make_config(family.config, fields, str(where))
     architectures = raw.get("architectures") or []
@@ -151,6 +154,10 @@ def describe(folder: Path) -> Description:
     id2label = raw.get("id2label") or ({"0": "LABEL_0", "1": "LABEL_1"} if way_out == "class" else {})
     labels = tuple(str(id2label[key]) for key in sorted(id2label, key=int))
     return Description(family, config, way_out, labels, raw.get("problem_type"))
+
+
+def _may_be_none(kind: type[TransformerConfig], name: str) -> bool:
+    return type(None) in typing.get_args(kind.model_fields[name].annotation)
 
 
 def make_config(

@@ -1,0 +1,1 @@
+"""Writing: a model that scores next words, asked again and again."""

@@ -1,0 +1,86 @@
+"""From prompts to texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import numpy as np
+
+from patchword.data.tokenizers import Tokenizer
+from patchword.errors import UserError
+from patchword.generation.beams import write_beams
+from patchword.generation.sampling import write_tokens
+from patchword.generation.settings import Generation
+from patchword.generation.writer import Writer
+from patchword.models.config import GenerativeConfig
+from patchword.models.family import Model
+
+
+def write(
+    model: Model,
+    tokenizer: Tokenizer,
+    prompts: Sequence[str],
+    how: Generation,
+    told: Callable[[int, int], None] = lambda row, token: None,
+) -> list[str]:
+    """What a model writes after each prompt (a decoder), or in answer to it (an encoder-decoder).
+
+    Args:
+        model: in evaluation mode, under `torch.inference_mode`.
+        tokenizer: of its folder.
+        prompts: texts; for a decoder an empty one begins with its begin token.
+        how: how the next token is chosen.
+        told: called with (index of the prompt, token) as tokens are written; not with beams.
+
+    Raises:
+        UserError: the model does not write, or a prompt is too long or empty.
+    """
+    framed = [frame(model, tokenizer, ids) for ids in tokenizer.encode(list(prompts))]
+    order = np.argsort([len(ids) for ids in framed], kind="stable").tolist()
+    writer = Writer(model, [framed[n] for n in order], how.max_new_tokens)
+    ends = ends_of(model)
+    if how.beams > 1:
+        written = write_beams(writer, how, ends)
+    else:
+
+        def stopped(tokens: list[int]) -> bool:
+            # No token is shorter than a byte, so the last few hold any stop string that has just been completed.
+            tail = tokenizer.decode(tokens[-(max(len(s.encode()) for s in how.stop) + 4) :])
+            return any(stop in tail for stop in how.stop)
+
+        written = write_tokens(
+            writer,
+            how,
+            ends,
+            stopped if how.stop else lambda tokens: False,
+            lambda row, token: told(order[row], token),
+        )
+    texts = [""] * len(prompts)
+    for place, tokens in zip(order, written, strict=True):
+        texts[place] = cut(tokenizer.decode(tokens), how.stop)
+    return texts
+
+
+def frame(model: Model, tokenizer: Tokenizer, ids: np.ndarray) -> list[int]:
+    """A prompt as the model reads it: a decoder goes on from its last token, an encoder reads it with its frame."""
+    config = cast("GenerativeConfig", model.config)
+    reads_whole = hasattr(model.trunk, "encode")
+    tokens = [*tokenizer.before, *ids.tolist(), *(tokenizer.after if reads_whole else ())]
+    if not tokens:
+        begin = config.bos_token_id if config.bos_token_id is not None else next(iter(ends_of(model)), None)
+        if begin is None:
+            raise UserError("An empty prompt, and the model has no token to begin a text with. Give some text.")
+        tokens = [begin]
+    return tokens
+
+
+def ends_of(model: Model) -> tuple[int, ...]:
+    """Ids of the tokens that end a text."""
+    ends = getattr(model.config, "eos_token_id", None)
+    return () if ends is None else (ends,) if isinstance(ends, int) else tuple(ends)
+
+
+def cut(text: str, stops: Sequence[str]) -> str:
+    """The text before the first of the stop strings."""
+    return text[: min([text.find(stop) for stop in stops if stop in text], default=len(text))]

@@ -1,0 +1,95 @@
+"""A model in the middle of writing: what was read is in a cache, one more token of each text at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from patchword.errors import UserError
+from patchword.models.family import Model
+from patchword.models.heads import VocabularyHead
+from patchword.models.trunks import Generative
+from patchword.nn.cache import Cache
+from patchword.nn.packing import Layout, Packed
+
+
+class Writer:
+    """Texts that are being written, N of them; prompts of unequal length are read together, without padding.
+
+    Args:
+        model: with a `Generative` trunk and a `VocabularyHead`, in evaluation mode.
+        prompts: token ids of each; equal lengths side by side are read fastest.
+        max_new_tokens: that a text will have at most.
+
+    Attributes:
+        history: `[N]` lists: tokens of each text so far, the prompt (or the start token) included.
+        begun: how many of them were there at the beginning, `[N]`.
+        room: new tokens that there are positions for, in every text.
+
+    Raises:
+        UserError: the model does not write, or a prompt is too long for it.
+    """
+
+    def __init__(self, model: Model, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:
+        trunk, head = model.trunk, model.head
+        if not isinstance(trunk, Generative) or not isinstance(head, VocabularyHead):
+            raise UserError(
+                f"A {model.family.model_type} model with the way out '{model.way_out}' does not write text. Decoders "
+                "and encoder-decoders that were pretrained do."
+            )
+        self.trunk, self.head = trunk, head
+        device = next(model.parameters()).device
+        longest = max(map(len, prompts))
+        if longest > trunk.max_length:
+            raise UserError(
+                f"A prompt has {longest} tokens, but the model has positions for {trunk.max_length} only. Cut it."
+            )
+        packed = Packed(
+            torch.tensor([token for prompt in prompts for token in prompt], device=device),
+            Layout([len(prompt) for prompt in prompts], device),
+        )
+        beginning = trunk.begin(packed)
+        self.history = [sequence.tolist() for sequence in beginning.tokens.sequences()]
+        self.begun = [len(tokens) for tokens in self.history]
+        self.room = min(max_new_tokens, trunk.max_length - max(self.begun))
+        if self.room < 1:
+            raise UserError(
+                f"A prompt has {longest} tokens, which leaves no position of {trunk.max_length} for a new one. Cut it."
+            )
+        memory = beginning.memory
+        self.cache = Cache(
+            len(trunk.decoder.layers), max(self.begun) + self.room, memory.layout.longest if memory else 0
+        )
+        self.logits = head.logits(trunk.decode(beginning.tokens, memory, self.cache).last()).float()
+        """`[N, vocab_size]`: scores of each text's next token."""
+
+    def write(self, tokens: Sequence[int]) -> None:
+        """Add a token to each text."""
+        before = [len(text) for text in self.history]
+        for text, token in zip(self.history, tokens, strict=True):
+            text.append(token)
+        new = torch.tensor(tokens, device=self.logits.device)
+        hidden = self.trunk.decode(Packed(new, Layout([1] * len(new), new.device, before)), None, self.cache)
+        self.logits = self.head.logits(hidden.values).float()
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Go on with other texts: the new n-th is what the `rows[n]`-th was."""
+        if list(rows) == list(range(len(self.history))):
+            return
+        index = torch.tensor(rows, device=self.logits.device)
+        self.cache.select(index)
+        self.logits = self.logits[index]
+        self.history = [list(self.history[row]) for row in rows]
+        self.begun = [self.begun[row] for row in rows]
+
+    def penalised(self, scores: Tensor, penalty: float) -> Tensor:
+        """Scores `[N, vocab_size]`, lower for tokens that stand there already (Keskar et al. 2019, section 4.1)."""
+        if penalty == 1.0:
+            return scores
+        scores = scores.clone()
+        for row, text in zip(scores, self.history, strict=True):
+            there = torch.tensor(sorted(set(text)), device=row.device)
+            row[there] = torch.where(row[there] < 0, row[there] * penalty, row[there] / penalty)
+        return scores
