@@ -172,19 +172,19 @@ def test_micro_batches_are_the_batch_exactly(lengths, limit, per_token, data) ->
         targets = tokens[at]  # so that a place that moved would show
     else:
         at, targets = None, torch.arange(len(lengths))
-    batch = Batch((Packed(tokens, Layout(lengths)), pixels), targets, tuple(lengths), at)
+    batch = Batch((pixels, Packed(tokens, Layout(lengths))), targets, tuple(lengths), at)
     parts = batch.split(limit)
 
     assert sum((part.lengths for part in parts), ()) == batch.lengths
-    assert torch.equal(torch.cat([part.inputs[0].values for part in parts]), tokens)
-    assert torch.equal(torch.cat([part.inputs[1] for part in parts]), pixels)
+    assert torch.equal(torch.cat([part.inputs[1].values for part in parts]), tokens)
+    assert torch.equal(torch.cat([part.inputs[0] for part in parts]), pixels)
     assert torch.equal(torch.cat([part.targets for part in parts]), targets)
     assert (sum(p.tokens for p in parts), sum(p.labels for p in parts)) == (batch.tokens, batch.labels)
     for part in parts:
-        assert part.inputs[0].layout.lengths == part.lengths
-        assert part.tokens == len(part.inputs[0].values)
+        assert part.inputs[1].layout.lengths == part.lengths
+        assert part.tokens == len(part.inputs[1].values)
         assert part.tokens <= limit or len(part.lengths) == 1
         if per_token:
-            assert torch.equal(part.inputs[0].values[part.at], part.targets)
+            assert torch.equal(part.inputs[1].values[part.at], part.targets)
     for one, following in pairwise(parts):
         assert one.tokens + following.lengths[0] > limit

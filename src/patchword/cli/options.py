@@ -47,6 +47,12 @@ PatchSize = Annotated[int | None, typer.Option(help="Side of a patch, in pixels.
 WholeWord = Annotated[
     bool, typer.Option("--whole-word", help="Mask whole words, not word pieces.", rich_help_panel=_MODEL)
 ]
+ZLoss = Annotated[
+    float | None,
+    typer.Option(
+        help="Weight of the penalty on the size of a language model's scores, e.g. 1e-4.", rich_help_panel=_MODEL
+    ),
+]
 
 Minutes = Annotated[float | None, typer.Option(help="Learn for so long.", rich_help_panel=_LEARN)]
 Epochs = Annotated[float | None, typer.Option(help="Go through the data so often.", rich_help_panel=_LEARN)]

@@ -33,6 +33,7 @@ def pretrain(
     vocab_size: o.VocabSize = None,
     max_length: o.MaxLength = None,
     whole_word: o.WholeWord = False,
+    z_loss: o.ZLoss = None,
     image_size: o.ImageSize = None,
     patch_size: o.PatchSize = None,
     lr: o.Lr = None,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from patchword.data.shuffle import Permutation
-from patchword.nn.packing import Layout, Packed
+from patchword.nn.packing import Packed
 
 _LOOK_AHEAD = 4096  # examples whose lengths are looked up at once
 
@@ -25,8 +25,9 @@ class Batch:
     Args:
         inputs: what the trunk takes; a `Packed` holds `[T]`, a tensor `[N, ...]`.
         targets: one a label: `[N, ...]`, or `[n]` where `at` says at which tokens.
-        lengths: tokens of each of the N examples.
-        at: `[n]` ascending token indices of the targets; None where a target belongs to an example.
+        lengths: tokens of each of the N examples, in all inputs together.
+        at: `[n]` ascending indices of the targets among the tokens of the last input; None where a target belongs to an
+            example.
     """
 
     inputs: tuple[Packed | Tensor, ...]
@@ -55,17 +56,15 @@ class Batch:
         return [self] if first == 0 else [*parts, self._slice(first, len(self.lengths))]
 
     def _slice(self, first: int, last: int) -> Batch:
-        start, stop = sum(self.lengths[:first]), sum(self.lengths[:last])
-        lengths = self.lengths[first:last]
-
         def cut(values: Packed | Tensor) -> Packed | Tensor:
-            if isinstance(values, Packed):
-                return Packed(values.values[start:stop], Layout(lengths, values.layout.device))
-            return values[first:last]
+            return values.part(first, last) if isinstance(values, Packed) else values[first:last]
 
-        inputs = tuple(cut(values) for values in self.inputs)
+        inputs, lengths = tuple(cut(values) for values in self.inputs), self.lengths[first:last]
         if self.at is None:
             return Batch(inputs, self.targets[first:last], lengths)
+        answered = self.inputs[-1]
+        assert isinstance(answered, Packed)
+        start, stop = (sum(answered.layout.lengths[:n]) for n in (first, last))
         inside = (self.at >= start) & (self.at < stop)
         return Batch(inputs, self.targets[inside], lengths, self.at[inside] - start)
 

@@ -96,6 +96,7 @@ def build_store(
     tokenizer: Tokenizer,
     piece: int,
     *,
+    end: int | None = None,
     cache: Path | None = None,
     progress: Callable[[int], None] = lambda documents: None,
 ) -> Store:
@@ -106,15 +107,18 @@ def build_store(
         fingerprint: stands for their content.
         tokenizer: makes the ids.
         piece: tokens of the longest sequence, special tokens not counted.
+        end: token that each document ends with.
         cache: parent folder; `cache_folder()` where not given.
         progress: called with the number of documents done.
     """
-    key = hashlib.blake2b(f"{fingerprint} {tokenizer.fingerprint()} {piece} v1".encode(), digest_size=16).hexdigest()
+    key = hashlib.blake2b(
+        f"{fingerprint} {tokenizer.fingerprint()} {piece} {end} v2".encode(), digest_size=16
+    ).hexdigest()
     folder = (cache or cache_folder()) / "tokens" / key
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / "lock", timeout=0):
-            build = _Build(folder, tokenizer, piece)
+            build = _Build(folder, tokenizer, piece, end)
             if not build.finished:
                 build.run(documents, progress)
     except Timeout as error:
@@ -136,8 +140,9 @@ class _Build:
         "hashes.tmp",
     )
 
-    def __init__(self, folder: Path, tokenizer: Tokenizer, piece: int) -> None:
+    def __init__(self, folder: Path, tokenizer: Tokenizer, piece: int, end: int | None) -> None:
         self.folder, self.tokenizer, self.piece = folder, tokenizer, piece
+        self.end = np.array([] if end is None else [end], np.int32)
         self.dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
         self.state = {"finished": False, "documents": 0, "duplicates": 0, **dict.fromkeys(self.FILES, 0)}
         if (folder / "progress.json").is_file():
@@ -174,6 +179,7 @@ class _Build:
         ends = {part: self.state[f"{part}-tokens.bin"] // self.dtype().itemsize for part in ("train", "validation")}
         for text, ids in zip(chunk, self.tokenizer.encode(chunk), strict=True):
             files["hashes.tmp"].write(hashlib.blake2b(text.encode(), digest_size=8).digest())
+            ids = np.concatenate([ids, self.end])
             for start in range(0, len(ids), self.piece):
                 content = ids[start : start + self.piece].astype(self.dtype)
                 held_out = zlib.crc32(content.tobytes()) % VALIDATION_SHARE == 0

@@ -76,6 +76,8 @@ class Family:
         presets: configs by name.
         begin: (model, config): puts random weights in.
         ignored: endings of names of tensors in files in which nothing is learnt.
+        objective: the task that such models are pretrained with where no other is asked for.
+        start: role of the token that every written text begins with, where a model reads one and writes another.
         tokenizer: how a new vocabulary is learnt; a family without one takes its tokenizer from a folder.
     """
 
@@ -91,6 +93,8 @@ class Family:
     presets: Mapping[str, TransformerConfig]
     begin: Callable[[nn.Module, Any], None] = lambda model, config: initialise(model, config.init_std)
     ignored: tuple[str, ...] = ()
+    objective: str = "masked-lm"
+    start: str = "pad"
     tokenizer: TokenizerStyle | None = None
 
     def way_out(self, name: str) -> WayOut:

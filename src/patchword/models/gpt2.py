@@ -154,6 +154,7 @@ FAMILY = Family(
         ),
     },
     begin=begin,
+    objective="causal-lm",
     tokenizer=TokenizerStyle(
         algorithm="bpe",
         special={"bos": "<|endoftext|>", "eos": "<|endoftext|>", "unk": "<|endoftext|>"},

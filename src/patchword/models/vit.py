@@ -128,6 +128,7 @@ FAMILY = Family(
             {"scores.weight": "/classifier.weight", "scores.bias": "/classifier.bias"},
         ),
     },
+    objective="image-classification",
     presets={
         "vit-tiny-16": _sizes(12, 192, 3, 16),
         "vit-tiny-32": _sizes(12, 192, 3, 32),

@@ -120,6 +120,13 @@ class Packed:
         """The sequences again, each `[l_n, ...]`."""
         return torch.split(self.values, list(self.layout.lengths))
 
+    def part(self, first: int, last: int) -> Packed:
+        """Sequences `first` to `last` - 1."""
+        lengths, before = self.layout.lengths, self.layout.before
+        start, stop = sum(lengths[:first]), sum(lengths[:last])
+        layout = Layout(lengths[first:last], self.layout.device, before[first:last])
+        return Packed(self.values[start:stop], layout)
+
     def first(self) -> Tensor:
         """`[N, ...]`: the first token of each sequence (the class token, where there is one)."""
         return self.values[self.layout.starts]

@@ -5,28 +5,24 @@ Of the tokens chosen, 80 % become [MASK], 10 % a random token, 10 % stay. The lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from patchword.data.documents import Documents
 from patchword.data.loader import Batch, Examples, by_length
 from patchword.data.shuffle import mix, uniform
-from patchword.data.store import Sequences, Store, build_store
+from patchword.data.store import Sequences
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.heads import MaskedTokenHead
 from patchword.nn.packing import Layout, Packed
-from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_tokenizer
+from patchword.tasks.language_model import LanguageModel
+from patchword.tasks.task import Ask, Compute, Prepared
 
 SHARE = 0.15
 _CHOOSE, _ACTION, _REPLACE = 1, 2, 3  # purposes of a random number: equal keys, unequal numbers
-_VALIDATION_SEQUENCES = 500
 
 
 class MaskedExamples(Examples):
@@ -127,116 +123,25 @@ class MaskedExamples(Examples):
         return chosen
 
 
-class MaskedLM(Task):
+class MaskedLM(LanguageModel):
     """Guess the hidden words of a text."""
 
     name = "masked_lm"
-    modality = "text"
     way_out = "masked_token"
-    reads = "corpus"
-
-    def __init__(self, tokenizer: Tokenizer, counts: np.ndarray) -> None:
-        self.tokenizer = tokenizer
-        self.unigram = log_frequencies(counts)
-        """`[vocab_size]`: log-probability of each token by how often it stands in the training text."""
 
     @classmethod
-    def prepare(cls, ask: Ask, reader: Reader, progress: Callable[[int], None]) -> Prepared:
-        """Tokenise the corpus, or open the store of an earlier run."""
-        tokenizer = kept_tokenizer(reader)
-        documents = Documents(ask.data, text_column=ask.text_column, lines=ask.lines, where=ask.where)
-        piece = ask.max_length - len(tokenizer.before) - len(tokenizer.after)
-        store = build_store(documents, documents.fingerprint(), tokenizer, piece, progress=progress)
-        if not len(store.train) or not len(store.validation):
-            raise UserError(
-                f"The corpus is too small to hold a part of it back: {store.tokens} tokens in "
-                f"{len(store.train) + len(store.validation)} sequences of at most {ask.max_length}. Give more text."
-            )
-        held_out = store.validation
-        if len(held_out) > _VALIDATION_SEQUENCES:
-            held_out = Sequences(held_out.tokens, held_out.ends[:_VALIDATION_SEQUENCES])
-        facts = {
-            "fingerprint": documents.fingerprint(),
-            "documents": store.documents,
-            "duplicate_documents": store.duplicates,
-            "tokens": store.tokens,
-            "bytes_per_token": round(store.bytes_per_token, 2),
-            "padding": 0.0,
-        }
-        return Prepared(
-            cls(tokenizer, store.counts),
-            MaskedExamples(store.train, tokenizer, whole_word=ask.whole_word),
-            MaskedExamples(held_out, tokenizer),
-            (*documents.notes, _told(store)),
-            facts,
-        )
+    def examples(cls, sequences: Sequences, tokenizer: Tokenizer, ask: Ask, learning: bool) -> MaskedExamples:
+        """Masked anew in every epoch; whole words, where asked for, only while learning."""
+        return MaskedExamples(sequences, tokenizer, whole_word=ask.whole_word and learning)
 
     @classmethod
-    def restore(cls, model: Model, reader: Reader) -> MaskedLM:
-        """With no counts yet: they are those of the text that the model is evaluated on."""
-        tokenizer = kept_tokenizer(reader)
-        return cls(tokenizer, np.zeros(tokenizer.vocab_size, np.int64))
-
-    @classmethod
-    def inputs(cls, items: Sequence[Any], reader: Reader, ask: Ask) -> MaskedExamples:
-        """Texts, in pieces where they are long."""
-        tokenizer = kept_tokenizer(reader)
-        piece = ask.max_length - len(tokenizer.before) - len(tokenizer.after)
-        encoded = tokenizer.encode([str(text) for text in items])
-        pieces = [ids[start : start + piece] for ids in encoded for start in range(0, len(ids), piece)]
-        return MaskedExamples(Sequences.from_arrays(pieces), tokenizer)
-
-    def labelled(self, ask: Ask, reader: Reader) -> MaskedExamples:
-        """Text that the model has not seen; of a large corpus, its beginning."""
-        documents = Documents(ask.data, text_column=ask.text_column, lines=ask.lines, where=ask.where)
-        examples = self.inputs(list(islice(iter(documents), _VALIDATION_SEQUENCES)), reader, ask)
-        self.unigram = log_frequencies(np.bincount(examples.sequences.tokens, minlength=self.tokenizer.vocab_size))
-        return examples
-
-    def predict(self, model: Model, examples: Examples, compute: Compute) -> list[dict[str, Any]]:
-        """Not what it is for.
-
-        Raises:
-            UserError: always; says what to do.
-        """
-        raise UserError(
-            "This is a pretrained model that has not learnt a task yet; "
-            "`patchword finetune FOLDER data.csv --out ...` teaches it one."
-        )
-
-    def loss(self, model: Model, batch: Batch) -> Tensor:
-        """Summed cross-entropy of the hidden tokens, in nats."""
-        assert isinstance(model.head, MaskedTokenHead)
-        return model.head.loss(model.features(*batch.inputs).values[batch.at], batch.targets)
-
-    def evaluate(self, model: Model, examples: Examples, compute: Compute) -> dict[str, float]:
-        """Loss and share of hidden tokens guessed, and the loss of the unigram guess on the very same ones."""
-        assert isinstance(model.head, MaskedTokenHead)
-        loss = right = unigram = 0.0
-        count = 0
-        for _, batch in compute.over(model, examples):
-            logits = model.head.scores(model.head.transform(model.features(*batch.inputs).values[batch.at])).float()
-            loss += torch.nn.functional.cross_entropy(logits, batch.targets, reduction="sum").item()
-            right += (logits.argmax(-1) == batch.targets).sum().item()
-            unigram -= self.unigram[batch.targets.cpu().numpy()].sum()
-            count += batch.labels
-        return {
-            "loss": loss / count,
-            "accuracy": right / count,
-            "unigram_loss": float(unigram / count),
-            "hidden_tokens": count,
-        }
-
-    def better(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
-        """A lower loss."""
-        return (-metrics["loss"],)
+    def frame(cls, tokenizer: Tokenizer) -> int:
+        """[CLS] and [SEP]."""
+        return len(tokenizer.before) + len(tokenizer.after)
 
     def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
         """Validation figures, and guesses under a mask."""
-        return {
-            "validation": self.evaluate(model, prepared.validation, compute),
-            "guesses": self.guesses(model, prepared.validation, compute),
-        }
+        return super().report(model, prepared, compute) | {"guesses": self.guesses(model, prepared.validation, compute)}
 
     def guesses(self, model: Model, examples: Examples, compute: Compute, count: int = 6) -> list[dict[str, Any]]:
         """Held-out sentences with one hidden token each, what it was, and the likeliest guesses."""
@@ -278,21 +183,6 @@ class MaskedLM(Task):
     def _readable(self, i: int) -> str:
         """A token as text, without the space before it; one that stands for no text by its name."""
         return self.tokenizer.decode([i]).strip() or self.tokenizer.token(i)
-
-
-def log_frequencies(counts: np.ndarray) -> np.ndarray:
-    """Log-probability of each token by how often it stands in a text, one added to each count, `[vocab_size]`."""
-    log: np.ndarray = np.log((counts + 1) / (counts.sum() + len(counts)))
-    return log
-
-
-def _told(store: Store) -> str:
-    same = f", {store.duplicates:,} of them equal to an earlier one" if store.duplicates else ""
-    return (
-        f"{store.documents:,} documents{same}: {store.tokens:,} tokens at {store.bytes_per_token:.1f} bytes each; "
-        f"{len(store.validation):,} of {len(store.train) + len(store.validation):,} sequences held back. "
-        "Packed end to end, 0.0 % padding."
-    )
 
 
 TASK = MaskedLM

@@ -13,7 +13,7 @@ from patchword.data.files import Data
 from patchword.data.images import ImageProcessor
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
-from patchword.models.config import ImageConfig, TextConfig
+from patchword.models.config import EncoderDecoderConfig, ImageConfig, TextConfig
 from patchword.models.family import Model
 from patchword.models.folder import find_folder, read_json, read_model
 from patchword.tasks.image_classification import ImageClassification
@@ -99,7 +99,8 @@ class Predictor:
     def _ask(self, data: Data = "", **columns: Any) -> Ask:
         config = self.model.config
         tokens = config.tokens if isinstance(config, ImageConfig) else 0
-        return Ask(data=data, max_length=self.max_length, tokens_per_image=tokens, **columns)
+        start = config.decoder_start_token_id if isinstance(config, EncoderDecoderConfig) else 0
+        return Ask(data=data, max_length=self.max_length, tokens_per_image=tokens, start_token=start, **columns)
 
 
 def load(folder: str | Path, device: str = "auto") -> Predictor:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import patchword.tasks
 from patchword.data.files import Data
@@ -24,7 +24,7 @@ from patchword.data.images import ImageProcessor
 from patchword.data.loader import Batch, Examples, in_order
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError, did_you_mean
-from patchword.models.family import Modality, Model
+from patchword.models.family import Family, Modality, Model
 
 Reader = Tokenizer | ImageProcessor
 """What turns raw input into what a model reads; kept in the model's folder."""
@@ -44,6 +44,8 @@ class Ask:
         max_length: tokens at most, special ones included; the rest of a text is cut off, or cut into pieces.
         tokens_per_image: what one picture is in the model.
         whole_word: mask whole words instead of word pieces.
+        z_loss: weight of the penalty on the size of a language model's scores.
+        start_token: id that every written text begins with, where a model reads one text and writes another.
         problem: "single_label_classification", "multi_label_classification" or "regression".
         seed: for the split.
     """
@@ -58,6 +60,8 @@ class Ask:
     max_length: int = 256
     tokens_per_image: int = 0
     whole_word: bool = False
+    z_loss: float = 0.0
+    start_token: int = 0
     problem: str | None = None
     seed: int = 0
 
@@ -87,6 +91,8 @@ class Task(ABC):
     modality: ClassVar[Modality]
     way_out: ClassVar[str]
     """The head it asks a family for."""
+    trunk: ClassVar[type[nn.Module]] = nn.Module
+    """The kind of trunk that it needs."""
     reads: ClassVar[Literal["corpus", "labelled"]]
     """Unlabelled text, or rows with labels."""
     labels: tuple[str, ...] = ()
@@ -203,7 +209,8 @@ def task_of(model: Model) -> type[Task]:
         UserError: it has learnt none.
     """
     for task in tasks().values():
-        if (task.modality, task.way_out) == (model.family.modality, model.way_out):
+        fits = (task.modality, task.way_out) == (model.family.modality, model.way_out)
+        if fits and isinstance(model.trunk, task.trunk):
             return task
     raise UserError(
         "The folder holds a bare model that has learnt no task; `patchword finetune FOLDER data.csv --out ...` "
@@ -211,18 +218,24 @@ def task_of(model: Model) -> type[Task]:
     )
 
 
-def task_named(name: str, modality: Modality) -> type[Task]:
-    """A task by name ("masked-lm"; underscores are read as dashes) for data of a modality.
+def task_named(name: str, family: Family) -> type[Task]:
+    """A task by name ("masked-lm"; underscores are read as dashes) that models of a family can learn.
 
     Raises:
-        UserError: there is none of that name, or it reads something else.
+        UserError: there is none of that name, or such models read something else or have no head for it.
     """
     name = name.replace("_", "-")
     if name not in tasks():
         raise UserError(f"There is no task '{name}'{did_you_mean(name, tasks())} Tasks: {', '.join(sorted(tasks()))}.")
     task = tasks()[name]
-    if task.modality != modality:
-        raise UserError(f"The task {name} reads {task.modality}s, but the data are {modality}s.")
+    if task.modality != family.modality:
+        raise UserError(f"The task {name} reads {task.modality}s, but {family.model_type} models {family.modality}s.")
+    trunk = family.way_out(task.way_out).trunk or family.trunk
+    if not (isinstance(trunk, type) and issubclass(trunk, task.trunk)):
+        raise UserError(
+            f"{family.model_type} models can not learn {name}: it is for a {task.trunk.__name__}. Theirs is "
+            f"{family.objective}."
+        )
     return task
 
 

@@ -137,6 +137,7 @@ def ask_for(run: RunConfig) -> Ask:
         where=run.where,
         lines=run.lines,
         whole_word=run.whole_word,
+        z_loss=run.z_loss,
         problem=run.problem,
         max_length=length,
         seed=run.seed,
@@ -145,7 +146,7 @@ def ask_for(run: RunConfig) -> Ask:
 
 def prepare(run: RunConfig, ask: Ask, reader: Reader, family: Family, quiet: bool) -> Prepared:
     """Read the data, with something to look at meanwhile."""
-    kind = task_named(run.task, family.modality)
+    kind = task_named(run.task, family)
     if quiet or not console.is_terminal:
         return kind.prepare(ask, reader, lambda documents: None)
     with console.status("Reading the data ...") as status:
@@ -163,6 +164,12 @@ def config_for(run: RunConfig, reader: Reader) -> tuple[Family, TransformerConfi
         assert isinstance(reader, Tokenizer)
         if run.stage == "pretrain":
             changes |= {"vocab_size": reader.vocab_size, "pad_token_id": reader.pad}
+            roles = {"bos_token_id": "bos", "eos_token_id": "eos", "decoder_start_token_id": family.start}
+            changes |= {
+                field: reader.id(role) if reader.has(role) else None
+                for field, role in roles.items()
+                if field in family.config.model_fields
+            }
         elif reader.vocab_size > config.vocab_size:
             raise UserError(
                 f"{run.start}: the tokenizer has {reader.vocab_size:,} ids, but the model was built for "

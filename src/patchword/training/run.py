@@ -53,6 +53,7 @@ class RunConfig(BaseModel):
     where: str | None = None
     lines: bool = False
     whole_word: bool = False
+    z_loss: float = pydantic.Field(0.0, ge=0.0)
     problem: str | None = None
     tokenizer: str | None = None
     vocab_size: int | None = None

@@ -16,7 +16,7 @@ from patchword.data.files import Data
 from patchword.data.sources import modality, read_labelled
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
-from patchword.models.config import ImageConfig
+from patchword.models.config import EncoderDecoderConfig, ImageConfig
 from patchword.models.family import Family, Model, preset
 from patchword.models.folder import config_json, describe, find_folder, read_json, write_json, write_model
 from patchword.nn.config import TransformerConfig
@@ -65,7 +65,7 @@ def pretrain(
         data: a file, a folder, a pattern or a list of them: text (.txt, .jsonl, .csv, .parquet), or images.
         model: a preset, "bert-mini" (`patchword presets`).
         out: the folder to write; a Hugging Face model folder when done.
-        task: "masked-lm" for text, "image-classification" for images where not given.
+        task: by name; where not given, what the family's models are pretrained with ("masked-lm" for BERT).
         overwrite: replace another run in `out`.
         quiet: tell nothing.
         settings: fields of `RunConfig` (`vocab_size`, `max_length`, ...) and of `Recipe` (`minutes`, `lr`, ...).
@@ -74,8 +74,7 @@ def pretrain(
         UserError: something can not be used as it is; the message says what, where, and what to do.
     """
     kind, _ = preset(model)
-    task = task or {"text": "masked-lm", "image": "image-classification"}[kind.modality]
-    return _begin("pretrain", model, task, data, Path(out), overwrite, quiet, settings)
+    return _begin("pretrain", model, task or kind.objective, data, Path(out), overwrite, quiet, settings)
 
 
 def finetune(
@@ -136,7 +135,7 @@ def _begin(
     settings = {name: value for name, value in settings.items() if value is not None}
     recipe = {name: settings.pop(name) for name in list(settings) if name in Recipe.model_fields}
     family, config = preset(start) if stage == "pretrain" else _described(start)
-    kind = task_named(task, family.modality)
+    kind = task_named(task, family)
     if modality(data, **{k: v for k, v in settings.items() if k in ("text_column", "image_column")}) != family.modality:
         raise UserError(f"{start} reads {family.modality}s, but {data} are not {family.modality}s.")
     rows = 0
@@ -195,6 +194,8 @@ def _execute(folder: RunFolder, run: RunConfig, again: bool, quiet: bool, stop_a
     family, config = config_for(run, reader)
     if isinstance(config, ImageConfig):
         ask = replace(ask, tokens_per_image=config.tokens)
+    if isinstance(config, EncoderDecoderConfig):
+        ask = replace(ask, start_token=config.decoder_start_token_id)
     prepared = prepare(run, ask, reader, family, quiet)
     for note in prepared.notes:
         say(note)

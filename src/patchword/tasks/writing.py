@@ -1,0 +1,68 @@
+"""What tasks have in common whose model writes."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from patchword.data.loader import Batch, Examples
+from patchword.data.store import Sequences
+from patchword.data.tokenizers import Tokenizer
+from patchword.generation.settings import Generation
+from patchword.generation.write import write
+from patchword.models.family import Model
+from patchword.tasks.task import Compute
+
+
+class Prompts(Examples):
+    """Texts to be answered; they are read by the generator, not in batches of a loader.
+
+    Args:
+        texts: as they are.
+    """
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def lengths(self, ids: np.ndarray) -> np.ndarray:
+        """Not known before they are read."""
+        raise TypeError("prompts are written to, not batched")
+
+    def batch(self, ids: np.ndarray, key: tuple[int, int]) -> Batch:
+        """Not what they are for."""
+        raise TypeError("prompts are written to, not batched")
+
+
+class _HasSequences(Protocol):
+    sequences: Sequences
+
+
+def written(
+    model: Model, tokenizer: Tokenizer, examples: Examples, compute: Compute, at_once: int = 16
+) -> list[dict[str, Any]]:
+    """`text` for each prompt, by the best next token."""
+    assert isinstance(examples, Prompts)
+    texts: list[str] = []
+    with torch.inference_mode():
+        for first in range(0, len(examples), at_once):
+            texts += write(model.eval(), tokenizer, examples.texts[first : first + at_once], Generation())
+    return [{"text": text} for text in texts]
+
+
+def samples(
+    model: Model, tokenizer: Tokenizer, examples: Any, compute: Compute, count: int = 3
+) -> list[dict[str, Any]]:
+    """Beginnings of held-out texts, and how the model goes on with them: drawn at temperature 0.8, top_p 0.9."""
+    held_out: _HasSequences = examples
+    long = np.flatnonzero(held_out.sequences.lengths(np.arange(len(examples))) >= 16)[:count]
+    prompts = [tokenizer.decode(ids[:8]) for ids in held_out.sequences.gather(long)]
+    if not prompts:
+        return []
+    with torch.inference_mode():
+        texts = write(model.eval(), tokenizer, prompts, Generation(max_new_tokens=24, temperature=0.8, top_p=0.9))
+    return [{"before": prompt, "written": text} for prompt, text in zip(prompts, texts, strict=True)]
