@@ -90,6 +90,15 @@ def test_modernbert_as_transformers_4_describes_it(tmp_path: Path) -> None:
         assert (ours - theirs(ids).last_hidden_state.flatten(0, 1)).abs().max() <= TOLERANCE
 
 
+def test_a_modernbert_with_a_vocabulary_of_its_own_names_no_ids_beyond_it(tmp_path: Path) -> None:
+    family, config = preset("modernbert-base")
+    changes = {"depth": 2, "width": 16, "heads": 2, "hidden": 16, "vocab_size": 20, "pad_token_id": 3}
+    write_model(Model(family, config.model_copy(update=changes), "masked_token"), tmp_path)
+    theirs = transformers.AutoConfig.from_pretrained(tmp_path)
+    assert (theirs.pad_token_id, theirs.cls_token_id, theirs.sep_token_id) == (3, None, None)
+    assert (theirs.bos_token_id, theirs.eos_token_id) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -32,29 +32,33 @@ class BertConfig(TextConfig):
     segments: Positive = 2
 
 
+def layers(config: TextConfig) -> Transformer:
+    """Layers that see in both directions, norm after each sub-layer (section 3.1)."""
+    return Transformer(
+        config.depth,
+        lambda layer: Block(
+            attention=SelfAttention(config.width, config.heads, dropout=config.attention_dropout),
+            feedforward=FeedForward(config.width, config.hidden, activation=config.activation),
+            norm=partial(nn.LayerNorm, config.width, eps=config.norm_eps),
+            order=post_norm,
+            dropout=config.dropout,
+        ),
+    )
+
+
 class Bert(nn.Module):
     """Words in both directions, norm after each sub-layer (Devlin et al. 2018, section 3.1)."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        norm = partial(nn.LayerNorm, config.width, eps=config.norm_eps)
         self.embed = SegmentedEmbedding(
             nn.Embedding(config.vocab_size, config.width),
             segments=config.segments,
             positions=LearnedPositions(config.max_length, config.width),
-            norm=norm(),
+            norm=nn.LayerNorm(config.width, eps=config.norm_eps),
             dropout=config.dropout,
         )
-        self.encoder = Transformer(
-            config.depth,
-            lambda layer: Block(
-                attention=SelfAttention(config.width, config.heads, dropout=config.attention_dropout),
-                feedforward=FeedForward(config.width, config.hidden, activation=config.activation),
-                norm=norm,
-                order=post_norm,
-                dropout=config.dropout,
-            ),
-        )
+        self.encoder = layers(config)
 
     def forward(self, tokens: Packed, segments: Tensor | None = None) -> Packed:
         """Token ids `[T]`, segment ids `[T]` -> `[T, width]`."""

@@ -6,8 +6,6 @@ through a ReLU layer of the head's own.
 
 from __future__ import annotations
 
-from functools import partial
-
 from pydantic import Field
 from torch import nn
 
@@ -17,13 +15,9 @@ from patchword.models.family import Family, WayOut
 from patchword.models.heads import ClassHead, Features, MaskedTokenHead, Pooler, SpanHead, TokenClassHead
 from patchword.models.stems import WordEmbedding
 from patchword.models.weights import Rows
-from patchword.nn.attention import SelfAttention
-from patchword.nn.block import Block, post_norm
 from patchword.nn.config import Positive, Probability
-from patchword.nn.feedforward import FeedForward
 from patchword.nn.packing import Packed
 from patchword.nn.positions import LearnedPositions
-from patchword.nn.transformer import Transformer
 
 EPS = 1e-12
 
@@ -41,27 +35,17 @@ class DistilBertConfig(TextConfig):
 
 
 class DistilBert(nn.Module):
-    """Words in both directions, norm after each sub-layer."""
+    """BERT's layers over words and positions."""
 
     def __init__(self, config: DistilBertConfig) -> None:
         super().__init__()
-        norm = partial(nn.LayerNorm, config.width, eps=config.norm_eps)
         self.embed = WordEmbedding(
             nn.Embedding(config.vocab_size, config.width),
             positions=LearnedPositions(config.max_length, config.width),
-            norm=norm(),
+            norm=nn.LayerNorm(config.width, eps=config.norm_eps),
             dropout=config.dropout,
         )
-        self.encoder = Transformer(
-            config.depth,
-            lambda layer: Block(
-                attention=SelfAttention(config.width, config.heads, dropout=config.attention_dropout),
-                feedforward=FeedForward(config.width, config.hidden, activation=config.activation),
-                norm=norm,
-                order=post_norm,
-                dropout=config.dropout,
-            ),
-        )
+        self.encoder = bert.layers(config)
 
     def forward(self, tokens: Packed) -> Packed:
         """Token ids `[T]` -> `[T, width]`."""

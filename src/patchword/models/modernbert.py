@@ -54,6 +54,11 @@ class ModernBertConfig(TextConfig):
     """The same in the others."""
     pooling: Literal["cls", "mean"] = "cls"
     """What a class is read from: the first token, or the mean of all."""
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
+    cls_token_id: int | None = None
+    sep_token_id: int | None = None
+    """Ids that `config.json` keeps beside the tokenizer's; where it has none, transformers takes the published ones."""
 
 
 class ModernBert(nn.Module):
@@ -94,7 +99,7 @@ class ModernBert(nn.Module):
 
 
 def begin(model: nn.Module, config: ModernBertConfig) -> None:
-    """Weights of what is added to the residual stream begin smaller, by 1 / sqrt(2 x depth) (appendix A)."""
+    """Weights of what is added to the residual stream begin smaller, by 1 / sqrt(2 x depth) (section 2.2)."""
     initialise(model, config.init_std)
     std = config.init_std / math.sqrt(2 * config.depth)
     for name, parameter in model.named_parameters():
@@ -147,7 +152,7 @@ def _global_every(raw: Mapping[str, Any]) -> int | None:
 
 
 def _base(kind: str, old: str) -> Key:
-    """transformers 5 has `rope_parameters` by kind of layer, transformers 4 one key for each kind; both read that."""
+    """transformers 5 has `rope_parameters` by kind of layer, transformers 4 one key a kind, which both read."""
 
     def read(raw: Mapping[str, Any]) -> float | None:
         now = (raw.get("rope_parameters") or {}).get(kind) or {}
@@ -192,7 +197,7 @@ FAMILY = Family(
         "init_std": "initializer_range",
         "vocab_size": "vocab_size",
         "max_length": "max_position_embeddings",
-        "pad_token_id": "pad_token_id",
+        **{f"{role}_token_id": f"{role}_token_id" for role in ("pad", "bos", "eos", "cls", "sep")},
         "global_every": Key(_global_every, lambda every: {"global_attn_every_n_layers": every}),
         "window": Key(
             lambda raw: raw["local_attention"] // 2 if "local_attention" in raw else None,

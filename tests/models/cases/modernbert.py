@@ -13,6 +13,10 @@ SIZES = {
     "max_position_embeddings": 20,
     "local_attention": 4,
     "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "cls_token_id": 1,
+    "sep_token_id": 2,
 }
 AS_IN_VERSION_4 = {**SIZES, "global_rope_theta": 5000.0, "local_rope_theta": 300.0, "global_attn_every_n_layers": 2}
 
