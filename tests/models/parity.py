@@ -139,7 +139,7 @@ def _images(case: Case, ours: Model, pixels: Tensor, answer: Any) -> list[tuple[
 def _words(case: Case, ours: Model, inputs: list[Any], answer: Any, said: Tensor) -> list[tuple[Tensor, Tensor]]:
     output = ours(*inputs)
     match case.way_out:
-        case "class":
+        case "class" | "next_sentence":
             return [(output, answer.logits)]
         case "token_class" | "masked_token" | "next_token":
             return [(output, answer.logits[said])]

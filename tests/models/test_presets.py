@@ -52,6 +52,38 @@ def test_bert_has_the_shape_that_the_papers_give(name: str, depth: int, width: i
 
 
 @pytest.mark.parametrize(
+    ("name", "millions", "depth", "width", "heads"),
+    [("roberta-base", 125, 12, 768, 12), ("roberta-large", 355, 24, 1024, 16)],
+)
+def test_roberta_has_the_sizes_of_liu_et_al_2019(name: str, millions: int, depth: int, width: int, heads: int) -> None:
+    """Section 5 gives L = 24, H = 1024, A = 16 and 355 million; their code's list of models gives 125 million."""
+    config = preset(name)[1]
+    assert (config.depth, config.width, config.heads, config.hidden) == (depth, width, heads, 4 * width)
+    assert (config.vocab_size, config.max_length, config.segments) == (50265, 512, 1)
+    assert round(count(name, "masked_token") / 1e6) == millions
+
+
+def test_distilbert_has_the_size_of_sanh_et_al_2019_table_3() -> None:
+    config = preset("distilbert-base")[1]
+    assert (config.depth, config.width, config.heads, config.hidden) == (6, 768, 12, 3072)
+    assert round(count("distilbert-base", "features") / 1e6) == 66
+
+
+@pytest.mark.parametrize(
+    ("name", "millions", "depth", "width", "hidden"),
+    [("modernbert-base", 149, 22, 768, 2304 // 2), ("modernbert-large", 395, 28, 1024, 5248 // 2)],
+)
+def test_modernbert_has_the_sizes_of_warner_et_al_2024_section_2_1(
+    name: str, millions: int, depth: int, width: int, hidden: int
+) -> None:
+    """Of the trunk; the paper's "GLU expansion" counts both halves of the gated product."""
+    config = preset(name)[1]
+    assert (config.depth, config.width, config.hidden) == (depth, width, hidden)
+    assert (config.vocab_size, config.max_length, config.window, config.global_every) == (50368, 8192, 64, 3)
+    assert round(count(name, "features") / 1e6) == millions
+
+
+@pytest.mark.parametrize(
     ("name", "millions", "within", "depth", "width", "hidden", "heads"),
     [
         ("vit-base-16", 86, 0.01, 12, 768, 3072, 12),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from patchword.data.tokenizers import TokenizerStyle
 from patchword.models.config import TextConfig
 from patchword.models.family import Family, WayOut
-from patchword.models.heads import ClassHead, MaskedTokenHead, Pooler
+from patchword.models.heads import ClassHead, MaskedTokenHead, Pooler, SpanHead, TokenClassHead
 from patchword.models.stems import SegmentedEmbedding
 from patchword.models.weights import Rows
 from patchword.nn.attention import SelfAttention
@@ -32,29 +32,33 @@ class BertConfig(TextConfig):
     segments: Positive = 2
 
 
+def layers(config: TextConfig) -> Transformer:
+    """Layers that see in both directions, norm after each sub-layer (section 3.1)."""
+    return Transformer(
+        config.depth,
+        lambda layer: Block(
+            attention=SelfAttention(config.width, config.heads, dropout=config.attention_dropout),
+            feedforward=FeedForward(config.width, config.hidden, activation=config.activation),
+            norm=partial(nn.LayerNorm, config.width, eps=config.norm_eps),
+            order=post_norm,
+            dropout=config.dropout,
+        ),
+    )
+
+
 class Bert(nn.Module):
     """Words in both directions, norm after each sub-layer (Devlin et al. 2018, section 3.1)."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        norm = partial(nn.LayerNorm, config.width, eps=config.norm_eps)
         self.embed = SegmentedEmbedding(
             nn.Embedding(config.vocab_size, config.width),
             segments=config.segments,
             positions=LearnedPositions(config.max_length, config.width),
-            norm=norm(),
+            norm=nn.LayerNorm(config.width, eps=config.norm_eps),
             dropout=config.dropout,
         )
-        self.encoder = Transformer(
-            config.depth,
-            lambda layer: Block(
-                attention=SelfAttention(config.width, config.heads, dropout=config.attention_dropout),
-                feedforward=FeedForward(config.width, config.hidden, activation=config.activation),
-                norm=norm,
-                order=post_norm,
-                dropout=config.dropout,
-            ),
-        )
+        self.encoder = layers(config)
 
     def forward(self, tokens: Packed, segments: Tensor | None = None) -> Packed:
         """Token ids `[T]`, segment ids `[T]` -> `[T, width]`."""
@@ -70,6 +74,11 @@ def _masked_token(config: BertConfig, trunk: Bert, classes: int) -> MaskedTokenH
 
 def _class(config: BertConfig, trunk: Bert, classes: int) -> ClassHead:
     return ClassHead(config.width, classes, pool=Pooler(config.width), dropout=config.dropout)
+
+
+def _next_sentence(config: BertConfig, trunk: Bert, classes: int) -> ClassHead:
+    """Whether the second sentence follows the first, or is any other (section 3.1, task #2): always two scores."""
+    return ClassHead(config.width, 2, pool=Pooler(config.width))
 
 
 def _sizes(depth: int, width: int) -> BertConfig:
@@ -155,6 +164,26 @@ FAMILY = Family(
                 "scores.weight": "/classifier.weight",
                 "scores.bias": "/classifier.bias",
             },
+        ),
+        "next_sentence": WayOut(
+            "BertForNextSentencePrediction",
+            _next_sentence,
+            {
+                "pool.dense.weight": "pooler.dense.weight",
+                "pool.dense.bias": "pooler.dense.bias",
+                "scores.weight": "/cls.seq_relationship.weight",
+                "scores.bias": "/cls.seq_relationship.bias",
+            },
+        ),
+        "token_class": WayOut(
+            "BertForTokenClassification",
+            lambda config, trunk, classes: TokenClassHead(config.width, classes, dropout=config.dropout),
+            {"scores.weight": "/classifier.weight", "scores.bias": "/classifier.bias"},
+        ),
+        "span": WayOut(
+            "BertForQuestionAnswering",
+            lambda config, trunk, classes: SpanHead(config.width),
+            {"scores.weight": "/qa_outputs.weight", "scores.bias": "/qa_outputs.bias"},
         ),
     },
     # Buffers that old versions of transformers wrote among the weights.

@@ -72,7 +72,7 @@ class Family:
         required: keys of `config.json` that must have this value where they are present, because we build no other.
         weight_names: the trunk's weights in files.
         ways_out: the heads, by what a task asks for: "features", "masked_token", "next_token", "class", "token_class",
-            "span".
+            "span", "next_sentence".
         presets: configs by name.
         begin: (model, config): puts random weights in.
         ignored: endings of names of tensors in files in which nothing is learnt.

@@ -151,7 +151,7 @@ def describe(folder: Path) -> Description:
     by_architecture = {way.architecture: name for name, way in family.ways_out.items()}
     way_out = next((by_architecture[a] for a in architectures if a in by_architecture), "features")
     # transformers leaves the names out where they are its own, which are two.
-    id2label = raw.get("id2label") or ({"0": "LABEL_0", "1": "LABEL_1"} if way_out == "class" else {})
+    id2label = raw.get("id2label") or ({"0": "LABEL_0", "1": "LABEL_1"} if way_out in ("class", "token_class") else {})
     labels = tuple(str(id2label[key]) for key in sorted(id2label, key=int))
     return Description(family, config, way_out, labels, raw.get("problem_type"))
 

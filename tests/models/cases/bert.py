@@ -24,4 +24,21 @@ CASES = [
         auto="AutoModelForSequenceClassification",
         segments=True,
     ),
+    Case(
+        "BertForNextSentencePrediction",
+        "bert",
+        "next_sentence",
+        SIZES,
+        auto="AutoModelForNextSentencePrediction",
+        segments=True,
+    ),
+    Case(
+        "BertForTokenClassification",
+        "bert",
+        "token_class",
+        SIZES,
+        auto="AutoModelForTokenClassification",
+        segments=True,
+    ),
+    Case("BertForQuestionAnswering", "bert", "span", SIZES, auto="AutoModelForQuestionAnswering", segments=True),
 ]

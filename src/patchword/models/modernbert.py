@@ -1,0 +1,262 @@
+"""ModernBERT: an encoder with what decoders have learnt since (Warner et al. 2024, section 2.1).
+
+Pre-norm layers without biases, the first without a norm of its own, as the embeddings have just had one; rotary
+positions; GeGLU. Every third layer looks at the whole sequence, the others at 64 tokens to each side, and these turn
+faster with the position. All ways out but the bare one begin with a dense layer, GELU and a norm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Literal
+
+from pydantic import Field
+from torch import nn
+
+from patchword.data.tokenizers import TokenizerStyle
+from patchword.errors import UserError
+from patchword.models.config import TextConfig
+from patchword.models.family import Family, Key, WayOut
+from patchword.models.heads import ClassHead, Features, FirstToken, MaskedTokenHead, MeanToken, SpanHead, TokenClassHead
+from patchword.models.stems import WordEmbedding
+from patchword.nn.attention import BIDIRECTIONAL, Mask, SelfAttention
+from patchword.nn.block import Block, pre_norm
+from patchword.nn.config import Positive, Probability
+from patchword.nn.feedforward import GatedFeedForward
+from patchword.nn.packing import Packed
+from patchword.nn.positions import Rotary
+from patchword.nn.transformer import Transformer, initialise
+
+POOLING = {"cls": FirstToken, "mean": MeanToken}
+
+
+class ModernBertConfig(TextConfig):
+    """Sizes of a ModernBERT."""
+
+    vocab_size: Positive = 50368
+    max_length: Positive = 8192
+    norm_eps: float = Field(1e-5, gt=0.0)
+    dropout: Probability = 0.0
+    """On the embeddings and inside the feed-forward part, while training."""
+    attention_dropout: Probability = 0.0
+    class_dropout: Probability = 0.0
+    """Before the scores of classes, while training."""
+    global_every: Positive = 3
+    """Layers 0, `global_every`, 2 x `global_every`, ... look at the whole sequence."""
+    window: Positive = 64
+    """How many tokens to each side the others look at."""
+    global_base: float = Field(160_000.0, gt=0.0)
+    """Of the rotary positions (`Rotary`) in layers that look at the whole sequence."""
+    local_base: float = Field(10_000.0, gt=0.0)
+    """The same in the others."""
+    pooling: Literal["cls", "mean"] = "cls"
+    """What a class is read from: the first token, or the mean of all."""
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
+    cls_token_id: int | None = None
+    sep_token_id: int | None = None
+    """Ids that `config.json` keeps beside the tokenizer's; where it has none, transformers takes the published ones."""
+
+
+class ModernBert(nn.Module):
+    """Words in both directions, near and far by turns, norm before each sub-layer."""
+
+    def __init__(self, config: ModernBertConfig) -> None:
+        super().__init__()
+        norm = partial(nn.LayerNorm, config.width, eps=config.norm_eps, bias=False)
+        self.embed = WordEmbedding(nn.Embedding(config.vocab_size, config.width), norm=norm(), dropout=config.dropout)
+        near = Mask(window=config.window), Rotary(config.head_width, config.local_base)
+        far = BIDIRECTIONAL, Rotary(config.head_width, config.global_base)
+
+        def block(layer: int) -> Block:
+            mask, positions = near if layer % config.global_every else far
+            return Block(
+                attention=SelfAttention(
+                    config.width,
+                    config.heads,
+                    mask=mask,
+                    positions=positions,
+                    bias=False,
+                    dropout=config.attention_dropout,
+                ),
+                feedforward=GatedFeedForward(
+                    config.width, config.hidden, activation=config.activation, bias=False, dropout=config.dropout
+                ),
+                norm=norm,
+                order=pre_norm,
+                first_norm=None if layer else nn.Identity(),
+            )
+
+        self.encoder = Transformer(config.depth, block, norm)
+
+    def forward(self, tokens: Packed) -> Packed:
+        """Token ids `[T]` -> `[T, width]`."""
+        hidden: Packed = self.encoder(self.embed(tokens))
+        return hidden
+
+
+def begin(model: nn.Module, config: ModernBertConfig) -> None:
+    """Weights of what is added to the residual stream begin smaller, by 1 / sqrt(2 x depth) (section 2.2)."""
+    initialise(model, config.init_std)
+    std = config.init_std / math.sqrt(2 * config.depth)
+    for name, parameter in model.named_parameters():
+        if name.endswith(("attention.out.weight", "feedforward.down.weight")):
+            nn.init.trunc_normal_(parameter, std=std, a=-2 * std, b=2 * std)
+
+
+def _transform(config: ModernBertConfig, *pool: tuple[str, nn.Module]) -> nn.Module:
+    """norm(GELU(W x)), what all heads begin with; after a pooling where there is one."""
+    norm = nn.LayerNorm(config.width, eps=config.norm_eps, bias=False)
+    dense = nn.Linear(config.width, config.width, bias=False)
+    return nn.Sequential(OrderedDict([*pool, ("dense", dense), ("activation", nn.GELU()), ("norm", norm)]))
+
+
+def _masked_token(config: ModernBertConfig, trunk: ModernBert, classes: int) -> MaskedTokenHead:
+    norm = nn.LayerNorm(config.width, eps=config.norm_eps, bias=False)
+    return MaskedTokenHead(trunk.embed.words, activation="gelu", norm=norm, bias=False)
+
+
+def _class(config: ModernBertConfig, trunk: ModernBert, classes: int) -> ClassHead:
+    pool = _transform(config, ("token", POOLING[config.pooling]()))
+    return ClassHead(config.width, classes, pool=pool, dropout=config.class_dropout)
+
+
+def _token_class(config: ModernBertConfig, trunk: ModernBert, classes: int) -> TokenClassHead:
+    return TokenClassHead(config.width, classes, dropout=config.class_dropout, before=_transform(config))
+
+
+def _span(config: ModernBertConfig, trunk: ModernBert, classes: int) -> SpanHead:
+    return SpanHead(config.width, dropout=config.class_dropout, before=_transform(config))
+
+
+# ------------------------------------------------------------------------------------------------ config.json
+
+
+def _global_every(raw: Mapping[str, Any]) -> int | None:
+    """transformers 5 names the kind of every layer, transformers 4 says how often the global ones come."""
+    kinds = raw.get("layer_types")
+    if kinds is None:
+        every: int | None = raw.get("global_attn_every_n_layers")
+        return every
+    places = [place for place, kind in enumerate(kinds) if kind == "full_attention"]
+    every = places[1] if len(places) > 1 else len(kinds)
+    if places != [*range(0, len(kinds), every)]:
+        raise UserError(
+            f"config.json: by layer_types, layers {places} look at the whole sequence; only patterns that begin with "
+            "layer 0 and repeat at equal distances are supported for modernbert models."
+        )
+    return every
+
+
+def _base(kind: str, old: str) -> Key:
+    """transformers 5 has `rope_parameters` by kind of layer, transformers 4 one key a kind, which both read."""
+
+    def read(raw: Mapping[str, Any]) -> float | None:
+        now = (raw.get("rope_parameters") or {}).get(kind) or {}
+        if now.get("rope_type", "default") != "default":
+            raise UserError(
+                f"config.json: rope_parameters of {kind} are of type '{now['rope_type']}'; only 'default' is supported "
+                "for modernbert models."
+            )
+        base: float | None = now.get("rope_theta", raw.get(old))
+        return base
+
+    return Key(read, lambda base: {old: base})
+
+
+def _sizes(depth: int, width: int, hidden: int) -> ModernBertConfig:
+    return ModernBertConfig(
+        depth=depth, width=width, heads=width // 64, hidden=hidden, pad_token_id=50283, pooling="mean"
+    )
+
+
+_HEAD = {"dense.weight": "/head.dense.weight", "norm.weight": "/head.norm.weight"}
+_SCORES = {"scores.weight": "/classifier.weight", "scores.bias": "/classifier.bias"}
+
+FAMILY = Family(
+    model_type="modernbert",
+    modality="text",
+    config=ModernBertConfig,
+    trunk=ModernBert,
+    prefix="model.",
+    config_names={
+        "width": "hidden_size",
+        "depth": "num_hidden_layers",
+        "heads": "num_attention_heads",
+        "hidden": "intermediate_size",
+        "activation": "hidden_activation",
+        "norm_eps": "norm_eps",
+        "dropout": Key(
+            lambda raw: raw.get("mlp_dropout"), lambda rate: {"mlp_dropout": rate, "embedding_dropout": rate}
+        ),
+        "attention_dropout": "attention_dropout",
+        "class_dropout": "classifier_dropout",
+        "init_std": "initializer_range",
+        "vocab_size": "vocab_size",
+        "max_length": "max_position_embeddings",
+        **{f"{role}_token_id": f"{role}_token_id" for role in ("pad", "bos", "eos", "cls", "sep")},
+        "global_every": Key(_global_every, lambda every: {"global_attn_every_n_layers": every}),
+        "window": Key(
+            lambda raw: raw["local_attention"] // 2 if "local_attention" in raw else None,
+            lambda window: {"local_attention": 2 * window},
+        ),
+        "global_base": _base("full_attention", "global_rope_theta"),
+        "local_base": _base("sliding_attention", "local_rope_theta"),
+        "pooling": "classifier_pooling",
+    },
+    required={
+        "rope_scaling": None,
+        "attention_bias": False,
+        "mlp_bias": False,
+        "norm_bias": False,
+        "classifier_bias": False,
+        "classifier_activation": "gelu",
+        "decoder_bias": True,
+        "tie_word_embeddings": True,
+    },
+    weight_names={
+        "embed.words.weight": "embeddings.tok_embeddings.weight",
+        "embed.norm.weight": "embeddings.norm.weight",
+        **{
+            f"encoder.layers.{{i}}.{ours}.weight": f"layers.{{i}}.{theirs}.weight"
+            for ours, theirs in {
+                "attention_norm": "attn_norm",
+                "attention.qkv": "attn.Wqkv",
+                "attention.out": "attn.Wo",
+                "feedforward_norm": "mlp_norm",
+                "feedforward.up": "mlp.Wi",
+                "feedforward.down": "mlp.Wo",
+            }.items()
+        },
+        "encoder.norm.weight": "final_norm.weight",
+    },
+    ways_out={
+        "features": WayOut("ModernBertModel", lambda config, trunk, classes: Features(), bare=True),
+        "masked_token": WayOut("ModernBertForMaskedLM", _masked_token, {**_HEAD, "scores.bias": "/decoder.bias"}),
+        "class": WayOut(
+            "ModernBertForSequenceClassification",
+            _class,
+            {**{f"pool.{ours}": theirs for ours, theirs in _HEAD.items()}, **_SCORES},
+        ),
+        **{
+            name: WayOut(
+                architecture, head, {**{f"before.{ours}": theirs for ours, theirs in _HEAD.items()}, **_SCORES}
+            )
+            for name, architecture, head in (
+                ("token_class", "ModernBertForTokenClassification", _token_class),
+                ("span", "ModernBertForQuestionAnswering", _span),
+            )
+        },
+    },
+    begin=begin,
+    presets={"modernbert-base": _sizes(22, 768, 1152), "modernbert-large": _sizes(28, 1024, 2624)},
+    tokenizer=TokenizerStyle(
+        "bpe",
+        special={"unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "pad": "[PAD]", "mask": "[MASK]"},
+        before=("cls",),
+        after=("sep",),
+    ),
+)

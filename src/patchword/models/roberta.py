@@ -1,0 +1,142 @@
+"""RoBERTa: BERT trained for longer on more text, without the next sentence (Liu et al. 2019, section 5).
+
+BERT's layers. Its vocabulary is byte-level BPE; positions begin two rows down in their table; there is one kind of
+segment only. A class is read from the first token, <s>, through a tanh layer of the head's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import field_validator
+from torch import nn
+
+from patchword.data.tokenizers import TokenizerStyle
+from patchword.models import bert
+from patchword.models.bert import Bert, BertConfig
+from patchword.models.family import Family, Key, WayOut
+from patchword.models.heads import ClassHead, MaskedTokenHead, Pooler, SpanHead, TokenClassHead
+from patchword.nn.config import Positive
+from patchword.nn.positions import LearnedPositions
+
+UNUSED = 2
+"""Rows of the position table before the first position: up to and with the pad token's id, which is 1."""
+
+
+class RobertaConfig(BertConfig):
+    """Sizes of a RoBERTa; what a `config.json` leaves out is as transformers has it."""
+
+    vocab_size: Positive = 50265
+    max_length: Positive = 512 - UNUSED
+    pad_token_id: int | None = UNUSED - 1
+
+    @field_validator("pad_token_id")
+    @classmethod
+    def _positions_begin_after_padding(cls, token: int | None) -> int | None:
+        if token != UNUSED - 1:
+            raise ValueError(
+                f"the pad token's id is {token}, but RoBERTa's positions are counted from an id of {UNUSED - 1}; "
+                "take a tokenizer whose pad token has that id"
+            )
+        return token
+
+
+class Roberta(Bert):
+    """A BERT whose positions begin at the third row of their table."""
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__(config)
+        self.embed.positions = LearnedPositions(config.max_length, config.width, unused=UNUSED)
+
+
+def _masked_token(config: RobertaConfig, trunk: Roberta, classes: int) -> MaskedTokenHead:
+    # The head has GELU whatever the layers have.
+    return MaskedTokenHead(trunk.embed.words, activation="gelu", norm=nn.LayerNorm(config.width, eps=config.norm_eps))
+
+
+def _class(config: RobertaConfig, trunk: Roberta, classes: int) -> ClassHead:
+    pool = Pooler(config.width, dropout=config.dropout)
+    return ClassHead(config.width, classes, pool=pool, dropout=config.dropout)
+
+
+def _max_length(raw: Mapping[str, Any]) -> int | None:
+    rows = raw.get("max_position_embeddings")
+    return None if rows is None else rows - UNUSED
+
+
+def _sizes(depth: int, width: int) -> RobertaConfig:
+    return RobertaConfig(
+        depth=depth, width=width, heads=width // 64, hidden=4 * width, max_length=512, segments=1, norm_eps=1e-5
+    )
+
+
+FAMILY = Family(
+    model_type="roberta",
+    modality="text",
+    config=RobertaConfig,
+    trunk=Roberta,
+    prefix="roberta.",
+    config_names={
+        **bert.FAMILY.config_names,
+        "max_length": Key(_max_length, lambda length: {"max_position_embeddings": length + UNUSED}),
+    },
+    required=bert.FAMILY.required,
+    weight_names=bert.FAMILY.weight_names,
+    ways_out={
+        "features": WayOut(
+            "RobertaModel",
+            lambda config, trunk, classes: Pooler(config.width),
+            {"dense.weight": "pooler.dense.weight", "dense.bias": "pooler.dense.bias"},
+            bare=True,
+        ),
+        "masked_token": WayOut(
+            "RobertaForMaskedLM",
+            _masked_token,
+            {
+                "dense.weight": "/lm_head.dense.weight",
+                "dense.bias": "/lm_head.dense.bias",
+                "norm.weight": "/lm_head.layer_norm.weight",
+                "norm.bias": "/lm_head.layer_norm.bias",
+                "scores.bias": "/lm_head.bias",
+            },
+        ),
+        "class": WayOut(
+            "RobertaForSequenceClassification",
+            _class,
+            {
+                "pool.dense.weight": "/classifier.dense.weight",
+                "pool.dense.bias": "/classifier.dense.bias",
+                "scores.weight": "/classifier.out_proj.weight",
+                "scores.bias": "/classifier.out_proj.bias",
+            },
+        ),
+        "token_class": WayOut(
+            "RobertaForTokenClassification",
+            lambda config, trunk, classes: TokenClassHead(config.width, classes, dropout=config.dropout),
+            {"scores.weight": "/classifier.weight", "scores.bias": "/classifier.bias"},
+        ),
+        "span": WayOut(
+            "RobertaForQuestionAnswering",
+            lambda config, trunk, classes: SpanHead(config.width),
+            {"scores.weight": "/qa_outputs.weight", "scores.bias": "/qa_outputs.bias"},
+        ),
+    },
+    ignored=bert.FAMILY.ignored,
+    presets={"roberta-base": _sizes(12, 768), "roberta-large": _sizes(24, 1024)},
+    tokenizer=TokenizerStyle(
+        "bpe",
+        special={
+            "cls": "<s>",
+            "bos": "<s>",
+            "pad": "<pad>",
+            "sep": "</s>",
+            "eos": "</s>",
+            "unk": "<unk>",
+            "mask": "<mask>",
+        },
+        before=("cls",),
+        after=("sep",),
+        huggingface="RobertaTokenizer",
+    ),
+)
