@@ -140,7 +140,10 @@ def describe(folder: Path) -> Description:
             raise UserError(f"{where}: {key} is {raw[key]!r}; only {value!r} is supported for {kind} models.")
     fields = {}
     for ours, theirs in family.config_names.items():
-        value = theirs.read(raw) if isinstance(theirs, Key) else raw.get(theirs)
+        try:
+            value = theirs.read(raw) if isinstance(theirs, Key) else raw.get(theirs)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}.") from error
         if value is not None:
             fields[ours] = value
     config = make_config(family.config, fields, str(where))
@@ -205,7 +208,8 @@ def config_json(model: Model) -> dict[str, Any]:
 def tensors_of(model: Model) -> dict[str, Tensor]:
     """Every learnt tensor under its Hugging Face name, on the CPU; shared ones once."""
     family = model.family
-    prefix = "" if family.way_out(model.way_out).bare else family.prefix
+    way = family.way_out(model.way_out)
+    prefix = "" if way.bare else way.prefix or family.prefix
     tensors: dict[str, Tensor] = {}
     for name, tensor in model.tensors().items():
         tensors |= family.rule(name, model.way_out, prefix).write(tensor.detach().cpu(), model.config)
@@ -272,7 +276,8 @@ def read_model(
         )
     with ExitStack() as stack:
         names, get = _open_weights(folder, stack)
-        prefix = family.prefix if any(name.startswith(family.prefix) for name in names) else ""
+        prefixes = (family.prefix, *(way.prefix for way in family.ways_out.values() if way.prefix))
+        prefix = next((p for p in prefixes if any(name.startswith(p) for name in names)), "")
         replaced = model.head.per_label if labels is not None and labels != description.labels else ()
         taken, new, read = [], [], set[str]()
         for name, tensor in model.tensors().items():
