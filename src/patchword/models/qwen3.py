@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 
 from patchword.data.tokenizers import TokenizerStyle
-from patchword.models.llama import GATED, Llama, LlamaConfig, llama_like
+from patchword.models.llama_like import GATED, Llama, LlamaConfig, llama_like
 from patchword.nn.config import Positive
 from patchword.nn.norm import RMSNorm
 
