@@ -115,6 +115,7 @@ def test_a_llama_as_transformers_4_wrote_it(scaling: dict[str, Any] | None, tmp_
         ({"rope_parameters": None, "rope_scaling": {"type": "dynamic", "factor": 2.0}}, ["'dynamic'"]),
         ({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}}, ["partial_rotary_factor"]),
         ({"rope_scaling": "linear", "rope_parameters": None}, ["'linear'", "rope_type"]),
+        ({"rope_parameters": {"rope_type": "linear", "factor": "two"}}, ["rotary_scaling.factor", "number"]),
         ({"attention_bias": True}, ["attention_bias", "True"]),
         ({"mlp_bias": True}, ["mlp_bias", "True"]),
         ({"num_key_value_heads": 3}, ["4 heads", "3"]),

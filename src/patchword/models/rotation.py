@@ -8,6 +8,13 @@ from typing import Any
 from patchword.models.family import Key
 from patchword.nn.positions import Scaling
 
+_LLAMA3 = {
+    "factor": "factor",
+    "original": "original_max_position_embeddings",
+    "low": "low_freq_factor",
+    "high": "high_freq_factor",
+}
+
 
 def _rope(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     """What `config.json` says of the rotation: transformers 5 has it in one place, transformers 4 in two."""
@@ -21,7 +28,8 @@ def _base(raw: Mapping[str, Any]) -> Any:
     return _rope(raw).get("rope_theta") or raw.get("rope_theta")
 
 
-def _scaling(raw: Mapping[str, Any]) -> Scaling | None:
+def _scaling(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The fields of a `Scaling`, not checked yet."""
     rope = _rope(raw)
     kind = rope.get("rope_type") or rope.get("type") or "default"
     if (rope.get("partial_rotary_factor") or raw.get("partial_rotary_factor") or 1.0) != 1.0:
@@ -31,10 +39,9 @@ def _scaling(raw: Mapping[str, Any]) -> Scaling | None:
             case "default":
                 return None
             case "linear":
-                return Scaling(rope["factor"])
+                return {"factor": rope["factor"]}
             case "llama3":
-                original = rope["original_max_position_embeddings"]
-                return Scaling(rope["factor"], original, rope["low_freq_factor"], rope["high_freq_factor"])
+                return {ours: rope[theirs] for ours, theirs in _LLAMA3.items()}
     except KeyError as error:
         raise ValueError(f"rope type '{kind}' needs {error}, which is not there") from error
     raise ValueError(f"rope type '{kind}' is not supported; supported are default, linear and llama3")
@@ -45,16 +52,9 @@ def _written(scaling: Scaling | None) -> dict[str, Any]:
     if scaling is None:
         return {"rope_scaling": None}
     if scaling.original is None:
-        return {"rope_scaling": {"rope_type": "linear", "factor": scaling.factor}}
-    return {
-        "rope_scaling": {
-            "rope_type": "llama3",
-            "factor": scaling.factor,
-            "low_freq_factor": scaling.low,
-            "high_freq_factor": scaling.high,
-            "original_max_position_embeddings": scaling.original,
-        }
-    }
+        return {"rope_scaling": {"type": "linear", "factor": scaling.factor}}
+    fields = {theirs: getattr(scaling, ours) for ours, theirs in _LLAMA3.items()}
+    return {"rope_scaling": {"rope_type": "llama3", **fields}}
 
 
 ROTATION: Mapping[str, Key] = {

@@ -57,7 +57,7 @@ class MixtureOfExperts(nn.Module):
 
 
 def balance_loss(model: nn.Module) -> Tensor | None:
-    """E x the sum over experts of (share of tokens that go there) x (mean probability): 1 where all are used alike.
+    """E x the sum over experts of (share of tokens that go there) x (mean probability): k where all are used alike.
 
     Over the last forward pass, all layers together (Fedus et al. 2021, equation 4, as Mixtral has it); None where the
     model has no experts.
