@@ -49,6 +49,8 @@ def of_transformers(theirs: Any, prompt: list[int], end: int | None, **how: Any)
         pad_token_id=0,
         bos_token_id=None,
         decoder_start_token_id=getattr(theirs.config, "decoder_start_token_id", None),
+        # With a window of one token their cache keeps none, and what it writes is not what the model says.
+        use_cache=getattr(theirs.config, "sliding_window", None) != 1,
         **how,
     )
     theirs.generation_config = config

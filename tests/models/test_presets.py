@@ -7,6 +7,7 @@ import torch
 
 from patchword.errors import UserError
 from patchword.models.family import Model, preset, presets
+from patchword.nn.experts import active_parameters
 
 CLASSES = tuple(map(str, range(1000)))
 
@@ -113,6 +114,103 @@ def test_a_picture_of_224_pixels_is_so_many_patches_and_a_class_token(name: str,
     small = config.model_copy(update={"depth": 1, "width": 32, "heads": 2, "hidden": 32})
     features = Model(family, small, "features").features(torch.zeros(2, 3, 224, 224))
     assert features.layout.lengths == (patches + 1, patches + 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "exact"),
+    [
+        ("gpt", 116_534_784),
+        ("gpt2", 124_439_808),
+        ("gpt2-medium", 354_823_168),
+        ("gpt2-large", 774_030_080),
+        ("gpt2-xl", 1_557_611_200),
+        ("llama-7b", 6_738_415_616),
+        ("llama-13b", 13_015_864_320),
+        ("llama2-70b", 68_976_648_192),
+        ("llama3-8b", 8_030_261_248),
+        ("llama3.2-1b", 1_235_814_400),
+        ("llama3.2-3b", 3_212_749_824),
+        ("mistral-7b", 7_241_732_096),
+        ("mixtral-8x7b", 46_702_792_704),
+    ],
+)
+def test_a_decoder_has_as_many_numbers_as_its_published_weights(name: str, exact: int) -> None:
+    """Numbers in the files that were published, the word table once where it is shared."""
+    assert count(name, "next_token") == exact
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"), [("gpt2", 117), ("gpt2-medium", 345), ("gpt2-large", 762), ("gpt2-xl", 1542)]
+)
+def test_gpt2_has_the_sizes_of_radford_et_al_2019_table_2(name: str, millions: float) -> None:
+    """The table is known to be too low: the authors' README gives 124, 355, 774 and 1558 million."""
+    assert count(name, "next_token") == pytest.approx(millions * 1e6, rel=0.07)
+
+
+@pytest.mark.parametrize(
+    ("name", "billions", "width", "heads", "depth"),
+    [
+        ("llama-7b", 6.7, 4096, 32, 32),
+        ("llama-13b", 13.0, 5120, 40, 40),
+        ("llama-33b", 32.5, 6656, 52, 60),
+        ("llama-65b", 65.2, 8192, 64, 80),
+    ],
+)
+def test_llama_has_the_sizes_of_touvron_et_al_2023_table_2(
+    name: str, billions: float, width: int, heads: int, depth: int
+) -> None:
+    config = preset(name)[1]
+    assert (config.width, config.heads, config.depth) == (width, heads, depth)
+    # Its 65.2 is 65.29, cut.
+    assert count(name, "next_token") / 1e9 == pytest.approx(billions, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "depth", "width", "hidden", "heads"),
+    [("llama3-8b", 32, 4096, 14336, 32), ("llama3-70b", 80, 8192, 28672, 64)],
+)
+def test_llama_3_has_the_sizes_of_grattafiori_et_al_2024_table_3(
+    name: str, depth: int, width: int, hidden: int, heads: int
+) -> None:
+    config = preset(name)[1]
+    assert (config.depth, config.width, config.hidden, config.heads) == (depth, width, hidden, heads)
+    assert (config.kv_heads, config.vocab_size, config.rotary_base) == (8, 128256, 500000)
+    assert round(count(name, "next_token") / 1e9) in (8, 71)
+
+
+def test_mixtral_has_the_sizes_of_jiang_et_al_2024() -> None:
+    """Section 1: 47 billion numbers, of which a word goes through 13."""
+    family, config = preset("mixtral-8x7b")
+    with torch.device("meta"):
+        active = active_parameters(Model(family, config, "next_token"))
+    layer = config.width * (2 * config.width + 2 * config.kv_heads * config.head_width + config.experts + 2)
+    two = config.active_experts * 3 * config.width * config.hidden
+    assert active == config.depth * (layer + two) + config.width * (2 * config.vocab_size + 1)
+    assert round(active / 1e9, 1) == 12.9
+    assert round(count("mixtral-8x7b", "next_token") / 1e9, 1) == 46.7
+
+
+@pytest.mark.parametrize(
+    ("name", "billions", "without_words", "depth", "heads", "tied"),
+    [
+        ("qwen3-0.6b", 0.6, 0.44, 28, 16, True),
+        ("qwen3-1.7b", 1.7, 1.4, 28, 16, True),
+        ("qwen3-4b", 4.0, 3.6, 36, 32, True),
+        ("qwen3-8b", 8.2, 6.95, 36, 32, False),
+        ("qwen3-14b", 14.8, 13.2, 40, 40, False),
+        ("qwen3-32b", 32.8, 31.2, 64, 64, False),
+    ],
+)
+def test_qwen3_has_the_sizes_of_yang_et_al_2025_table_1(
+    name: str, billions: float, without_words: float, depth: int, heads: int, tied: bool
+) -> None:
+    """Layers, heads and shared words are the table's; both counts are those of the published models' cards."""
+    config = preset(name)[1]
+    assert (config.depth, config.heads, config.kv_heads, config.tied) == (depth, heads, 8, tied)
+    total = count(name, "next_token")
+    assert round(total / 1e9, 1) == billions
+    words = config.vocab_size * config.width * (1 if tied else 2)
+    assert (total - words) / 1e9 == pytest.approx(without_words, rel=0.02)
 
 
 @pytest.mark.parametrize("name", list(presets()))

@@ -31,7 +31,8 @@ class Key:
     """A field that `config.json` writes differently.
 
     Args:
-        read: the whole of `config.json` -> our value; None where it says nothing.
+        read: the whole of `config.json` -> our value; None where it says nothing. A `ValueError` says that what it
+            asks for is not supported.
         write: our value -> keys of `config.json`.
     """
 
@@ -48,6 +49,7 @@ class WayOut:
         build: (config, trunk, number of classes) -> the head.
         names: the head's weights in files; a name that begins with "/" stands outside the trunk's prefix.
         bare: whether the trunk's weights have no prefix in such a file.
+        prefix: of the trunk's weights in such a file, where it is not the family's.
         trunk: config -> the trunk, where such a model has another (an encoder without its decoder).
     """
 
@@ -55,6 +57,7 @@ class WayOut:
     build: Callable[[Any, Any, int], Head]
     names: Names = field(default_factory=dict)
     bare: bool = False
+    prefix: str | None = None
     trunk: Callable[[Any], nn.Module] | None = None
 
 

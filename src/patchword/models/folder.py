@@ -141,7 +141,10 @@ def describe(folder: Path) -> Description:
             raise UserError(f"{where}: {key} is {raw[key]!r}; only {value!r} is supported for {kind} models.")
     fields = {}
     for ours, theirs in family.config_names.items():
-        value = theirs.read(raw) if isinstance(theirs, Key) else raw.get(theirs)
+        try:
+            value = theirs.read(raw) if isinstance(theirs, Key) else raw.get(theirs)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}.") from error
         # A null is a value where our field can be None (no end token), and otherwise nothing (an old default).
         is_null = not isinstance(theirs, Key) and theirs in raw and _may_be_none(family.config, ours)
         if value is not None or is_null:
@@ -212,7 +215,8 @@ def config_json(model: Model) -> dict[str, Any]:
 def tensors_of(model: Model) -> dict[str, Tensor]:
     """Every learnt tensor under its Hugging Face name, on the CPU; shared ones once."""
     family = model.family
-    prefix = "" if family.way_out(model.way_out).bare else family.prefix
+    way = family.way_out(model.way_out)
+    prefix = "" if way.bare else way.prefix or family.prefix
     tensors: dict[str, Tensor] = {}
     for name, tensor in model.tensors().items():
         tensors |= family.rule(name, model.way_out, prefix).write(tensor.detach().cpu(), model.config)
@@ -269,17 +273,19 @@ def read_model(
     config = description.config
     if changes:
         config = make_config(family.config, changes, str(folder / CONFIG), base=config)
+    own_labels = description.labels if way_out in (None, description.way_out) else ()
     with torch.device(device):
         model = Model(
             family,
             config,
             way_out or description.way_out,
-            description.labels if labels is None else labels,
+            own_labels if labels is None else labels,
             problem or description.problem,
         )
     with ExitStack() as stack:
         names, get = _open_weights(folder, stack)
-        prefix = family.prefix if any(name.startswith(family.prefix) for name in names) else ""
+        prefixes = (family.prefix, *(way.prefix for way in family.ways_out.values() if way.prefix))
+        prefix = next((p for p in prefixes if any(name.startswith(p) for name in names)), "")
         replaced = model.head.per_label if labels is not None and labels != description.labels else ()
         taken, new, read = [], [], set[str]()
         for name, tensor in model.tensors().items():

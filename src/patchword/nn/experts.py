@@ -57,7 +57,7 @@ class MixtureOfExperts(nn.Module):
 
 
 def balance_loss(model: nn.Module) -> Tensor | None:
-    """E x the sum over experts of (share of tokens that go there) x (mean probability): 1 where all are used alike.
+    """E x the sum over experts of (share of tokens that go there) x (mean probability): k where all are used alike.
 
     Over the last forward pass, all layers together (Fedus et al. 2021, equation 4, as Mixtral has it); None where the
     model has no experts.
@@ -70,3 +70,13 @@ def balance_loss(model: nn.Module) -> Tensor | None:
     chosen = F.one_hot(chances.topk(layers[0].active, dim=-1).indices, layers[0].experts)
     share = chosen.float().mean(0).sum(0)
     return layers[0].experts * (share * chances.mean(0)).sum()
+
+
+def active_parameters(model: nn.Module) -> int:
+    """Numbers that one token goes through: all that are learnt, less the experts that are not its own."""
+    idle = sum(
+        (part.experts - part.active) * (part.up[0].numel() + part.down[0].numel())
+        for part in model.modules()
+        if isinstance(part, MixtureOfExperts)
+    )
+    return sum(parameter.numel() for parameter in model.parameters()) - idle

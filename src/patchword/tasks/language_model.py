@@ -134,7 +134,7 @@ class LanguageModel(Task):
         """Summed cross-entropy of the words that are asked for, in nats; and what keeps experts in use."""
         assert isinstance(model.head, VocabularyHead)
         loss = model.head.loss(model.features(*batch.inputs).values[batch.at], batch.targets, self.z_loss)
-        weight = getattr(model.config, "router_loss", 0.0)
+        weight = getattr(model.config, "balance", 0.0)
         balance = balance_loss(model) if weight else None
         return loss if balance is None else loss + weight * balance * batch.labels
 

@@ -1,0 +1,138 @@
+"""GPT: the first of them, words from left to right (Radford et al. 2018, sections 3.1 and 4.1).
+
+BERT's layers, post-norm with biases, made causal; learned positions; no norm at the end, since each layer ends with
+one; the word table is also the scores of the next word.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from pydantic import Field, model_validator
+from torch import nn
+
+from patchword.data.tokenizers import TokenizerStyle
+from patchword.models.config import GenerativeConfig
+from patchword.models.family import Family, Key, WayOut
+from patchword.models.heads import ClassHead, Features, LastToken, NextTokenHead
+from patchword.models.stems import WordEmbedding
+from patchword.models.trunks import Decoder
+from patchword.models.weights import Transposed
+from patchword.nn.attention import CAUSAL, SelfAttention
+from patchword.nn.block import Block, post_norm
+from patchword.nn.config import Positive
+from patchword.nn.feedforward import FeedForward
+from patchword.nn.positions import LearnedPositions
+from patchword.nn.transformer import Transformer
+
+# What files call "gelu" is its tanh form.
+_ACTIVATIONS = {"gelu": "gelu_new", "swish": "silu", "silu": "silu", "relu": "relu"}
+_WRITTEN = {"gelu_new": "gelu", "silu": "silu", "relu": "relu"}
+
+
+class GPTConfig(GenerativeConfig):
+    """Sizes of a GPT."""
+
+    vocab_size: Positive = 40478
+    activation: str = "gelu_new"
+    norm_eps: float = Field(1e-5, gt=0.0)
+
+    @model_validator(mode="after")
+    def _files_can_say_it(self) -> GPTConfig:
+        if self.hidden != 4 * self.width:
+            raise ValueError(f"hidden must be 4 x width, {4 * self.width}, not {self.hidden}: files have no other")
+        if self.activation not in _WRITTEN:
+            raise ValueError(f"activation must be one of {', '.join(_WRITTEN)}, not '{self.activation}'")
+        return self
+
+
+class GPT(Decoder):
+    """Words from left to right, norm after each sub-layer."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__(
+            WordEmbedding(
+                nn.Embedding(config.vocab_size, config.width),
+                positions=LearnedPositions(config.max_length, config.width),
+                dropout=config.dropout,
+            ),
+            Transformer(
+                config.depth,
+                lambda layer: Block(
+                    attention=SelfAttention(config.width, config.heads, mask=CAUSAL, dropout=config.attention_dropout),
+                    feedforward=FeedForward(config.width, config.hidden, activation=config.activation),
+                    norm=partial(nn.LayerNorm, config.width, eps=config.norm_eps),
+                    order=post_norm,
+                    dropout=config.dropout,
+                ),
+            ),
+            config.max_length,
+        )
+
+
+def _sizes(depth: int, width: int) -> GPTConfig:
+    return GPTConfig(depth=depth, width=width, heads=width // 64, hidden=4 * width)
+
+
+FAMILY = Family(
+    model_type="openai-gpt",
+    modality="text",
+    config=GPTConfig,
+    trunk=GPT,
+    prefix="transformer.",
+    config_names={
+        "width": "n_embd",
+        "depth": "n_layer",
+        "heads": "n_head",
+        "hidden": Key(lambda raw: 4 * raw.get("n_embd", 768), lambda hidden: {}),
+        "activation": Key(
+            lambda raw: _ACTIVATIONS.get(raw.get("afn", "gelu"), raw.get("afn")), lambda name: {"afn": _WRITTEN[name]}
+        ),
+        "norm_eps": "layer_norm_epsilon",
+        "dropout": Key(lambda raw: raw.get("resid_pdrop"), lambda rate: {"resid_pdrop": rate, "embd_pdrop": rate}),
+        "attention_dropout": "attn_pdrop",
+        "init_std": "initializer_range",
+        "vocab_size": "vocab_size",
+        "max_length": "n_positions",
+        "pad_token_id": "pad_token_id",
+        "bos_token_id": "bos_token_id",
+        "eos_token_id": "eos_token_id",
+    },
+    required={"tie_word_embeddings": True},
+    weight_names={
+        "embed.words.weight": "tokens_embed.weight",
+        "embed.positions.weight": "positions_embed.weight",
+        **{
+            f"decoder.layers.{{i}}.{ours}.{kind}": (
+                f"h.{{i}}.{theirs}.{kind}"
+                if kind == "bias" or "ln_" in theirs
+                else Transposed(f"h.{{i}}.{theirs}.{kind}")
+            )
+            for ours, theirs in {
+                "attention.qkv": "attn.c_attn",
+                "attention.out": "attn.c_proj",
+                "attention_norm": "ln_1",
+                "feedforward.up": "mlp.c_fc",
+                "feedforward.down": "mlp.c_proj",
+                "feedforward_norm": "ln_2",
+            }.items()
+            for kind in ("weight", "bias")
+        },
+    },
+    ways_out={
+        "features": WayOut("OpenAIGPTModel", lambda config, trunk, classes: Features(), bare=True),
+        "next_token": WayOut(
+            "OpenAIGPTLMHeadModel",
+            lambda config, trunk, classes: NextTokenHead(config.width, config.vocab_size, words=trunk.embed.words),
+        ),
+        "class": WayOut(
+            "OpenAIGPTForSequenceClassification",
+            lambda config, trunk, classes: ClassHead(config.width, classes, pool=LastToken(), bias=False),
+            {"scores.weight": "/score.weight"},
+        ),
+    },
+    # Masks that old versions of transformers wrote among the weights.
+    ignored=(".attn.bias",),
+    tokenizer=TokenizerStyle("bpe", special={"unk": "<unk>", "bos": "<s>", "eos": "</s>"}, lowercase=True),
+    presets={"gpt": _sizes(12, 768)},
+)

@@ -1,0 +1,61 @@
+"""Qwen3: a Llama whose queries and keys have a norm in each head (Yang et al. 2025, section 2 and table 1).
+
+The norm (Dehghani et al. 2023) takes the place of the biases that Qwen2 had on them; heads are 128 wide at any width.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from patchword.data.tokenizers import TokenizerStyle
+from patchword.models.llama_like import GATED, Llama, LlamaConfig, llama_like
+from patchword.nn.config import Positive
+from patchword.nn.norm import RMSNorm
+
+
+class Qwen3Config(LlamaConfig):
+    """Sizes of a Qwen3."""
+
+    vocab_size: Positive = 151936
+    max_length: Positive = 32768
+    head_size: Positive = 128
+    bos_token_id: int | None = None
+    eos_token_id: int | tuple[int, ...] | None = None
+
+
+def _sizes(depth: int, width: int, heads: int, hidden: int, tied: bool = False) -> Qwen3Config:
+    return Qwen3Config(
+        depth=depth,
+        width=width,
+        heads=heads,
+        kv_heads=8,
+        hidden=hidden,
+        tied=tied,
+        rotary_base=1e6,
+        bos_token_id=151643,
+        eos_token_id=151643,
+    )
+
+
+FAMILY = llama_like(
+    "qwen3",
+    "Qwen3",
+    config=Qwen3Config,
+    trunk=lambda config: Llama(config, head_norm=partial(RMSNorm, eps=config.norm_eps)),
+    required={"attention_bias": False, "use_sliding_window": False},
+    weight_names={
+        **GATED,
+        "decoder.layers.{i}.attention.query_norm.weight": "layers.{i}.self_attn.q_norm.weight",
+        "decoder.layers.{i}.attention.key_norm.weight": "layers.{i}.self_attn.k_norm.weight",
+    },
+    span_prefix="transformer.",
+    tokenizer=TokenizerStyle("bpe", special={"bos": "<|endoftext|>", "eos": "<|endoftext|>", "pad": "<|endoftext|>"}),
+    presets={
+        "qwen3-0.6b": _sizes(28, 1024, 16, 3072, tied=True),
+        "qwen3-1.7b": _sizes(28, 2048, 16, 6144, tied=True),
+        "qwen3-4b": _sizes(36, 2560, 32, 9728, tied=True),
+        "qwen3-8b": _sizes(36, 4096, 32, 12288),
+        "qwen3-14b": _sizes(40, 5120, 40, 17408),
+        "qwen3-32b": _sizes(64, 5120, 64, 25600),
+    },
+)
