@@ -147,5 +147,5 @@ def test_flan_t5_has_the_sizes_of_chung_et_al_2022_table_2(name: str, millions: 
 
 @pytest.mark.parametrize(("name", "numbers"), [("bart-base", 139_420_416), ("bart-large", 406_291_456)])
 def test_bart_has_the_sizes_of_the_published_weights(name: str, numbers: int) -> None:
-    """139 and 406 million in the authors' table of models; Lewis et al. 2020 give layers and widths (sections 4, 5)."""
+    """The authors' list of models rounds them to 140 and 400 million; sizes are in Lewis et al. 2020, section 5."""
     assert count(name, "next_token") == numbers

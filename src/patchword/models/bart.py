@@ -91,6 +91,8 @@ class Bart(EncoderDecoder):
 class ShiftedScores(NextTokenHead):
     """Scores of the next word, and a number added to each that comes with the weights and is not learnt."""
 
+    shift: Tensor
+
     def __init__(self, words: nn.Embedding) -> None:
         vocab_size, width = words.weight.shape
         super().__init__(width, vocab_size, words=words)
@@ -108,11 +110,16 @@ def _class(config: BartConfig, trunk: Bart, classes: int) -> ClassHead:
 
 
 def _sizes(depth: int, width: int, heads: int) -> BartConfig:
-    hidden = 4 * width
     return BartConfig(
-        **{"depth": depth, "width": width, "heads": heads, "hidden": hidden},
-        **{"decoder_depth": depth, "decoder_heads": heads, "decoder_hidden": hidden},
-        **{"attention_dropout": 0.1, "activation_dropout": 0.1},
+        width=width,
+        depth=depth,
+        heads=heads,
+        hidden=4 * width,
+        decoder_depth=depth,
+        decoder_heads=heads,
+        decoder_hidden=4 * width,
+        attention_dropout=0.1,
+        activation_dropout=0.1,
     )
 
 
@@ -201,7 +208,7 @@ FAMILY = Family(
         ),
     },
     # Copies of the word table, and numbers of versions.
-    ignored=("embed_tokens.weight", "lm_head.weight", "encoder.version", "decoder.version"),
+    ignored=("embed_tokens.weight", "encoder.version", "decoder.version"),
     presets={
         "bart-base": _sizes(6, 768, 12),
         "bart-large": _sizes(12, 1024, 16),

@@ -9,10 +9,11 @@ Flan-T5 (Chung et al. 2022) have a matrix of its own for them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import torch
 from pydantic import Field, model_validator
 from torch import nn
 
@@ -23,7 +24,7 @@ from patchword.models.heads import ClassHead, Features, LastToken, NextTokenHead
 from patchword.models.stems import WordEmbedding
 from patchword.models.trunks import Encoder, EncoderDecoder
 from patchword.models.weights import Chosen, Rows, Same, Spare
-from patchword.nn.attention import CAUSAL, CrossAttention, SelfAttention
+from patchword.nn.attention import BIDIRECTIONAL, CAUSAL, CrossAttention, SelfAttention
 from patchword.nn.block import Block, DecoderBlock, pre_norm
 from patchword.nn.config import Positive, Probability
 from patchword.nn.feedforward import FeedForward, GatedFeedForward
@@ -62,52 +63,36 @@ class T5Config(EncoderDecoderConfig):
         return f"gated-{name}" if self.gated else name
 
 
-def _parts(config: T5Config) -> dict[str, Any]:
-    """What a layer has in both stacks, besides its attention."""
+def _stack(config: T5Config, *, decodes: bool) -> Transformer:
+    """The layers of one side."""
+    norm = partial(nn.RMSNorm, config.width, eps=config.norm_eps)
+    relative = RelativeBias(config.heads, buckets=config.buckets, furthest=config.furthest, both_ways=not decodes)
+    own = partial(SelfAttention, relative=relative, mask=CAUSAL if decodes else BIDIRECTIONAL)
     feedforward = GatedFeedForward if config.gated else FeedForward
-    return {
-        "feedforward": feedforward(
-            config.width, config.hidden, activation=config.activation, bias=False, dropout=config.dropout
-        ),
-        "norm": partial(nn.RMSNorm, config.width, eps=config.norm_eps),
-        "order": pre_norm,
-        "dropout": config.dropout,
-    }
 
+    def attention(kind: Callable[..., nn.Module]) -> nn.Module:
+        return kind(
+            config.width,
+            config.heads,
+            head_width=config.head_width,
+            scale=1.0,
+            bias=False,
+            dropout=config.attention_dropout,
+        )
 
-def _attention(config: T5Config) -> dict[str, Any]:
-    return {
-        "width": config.width,
-        "heads": config.heads,
-        "head_width": config.head_width,
-        "scale": 1.0,
-        "bias": False,
-        "dropout": config.attention_dropout,
-    }
+    def layer(number: int) -> nn.Module:
+        kind = partial(DecoderBlock, cross=attention(CrossAttention)) if decodes else Block
+        return kind(
+            attention=attention(own),
+            feedforward=feedforward(
+                config.width, config.hidden, activation=config.activation, bias=False, dropout=config.dropout
+            ),
+            norm=norm,
+            order=pre_norm,
+            dropout=config.dropout,
+        )
 
-
-def _encoder(config: T5Config) -> Transformer:
-    relative = RelativeBias(config.heads, buckets=config.buckets, furthest=config.furthest, both_ways=True)
-    return Transformer(
-        config.depth,
-        lambda layer: Block(attention=SelfAttention(**_attention(config), relative=relative), **_parts(config)),
-        partial(nn.RMSNorm, config.width, eps=config.norm_eps),
-        config.dropout,
-    )
-
-
-def _decoder(config: T5Config) -> Transformer:
-    relative = RelativeBias(config.heads, buckets=config.buckets, furthest=config.furthest, both_ways=False)
-    return Transformer(
-        config.decoder_depth,
-        lambda layer: DecoderBlock(
-            attention=SelfAttention(**_attention(config), mask=CAUSAL, relative=relative),
-            cross=CrossAttention(**_attention(config)),
-            **_parts(config),
-        ),
-        partial(nn.RMSNorm, config.width, eps=config.norm_eps),
-        config.dropout,
-    )
+    return Transformer(config.decoder_depth if decodes else config.depth, layer, norm, config.dropout)
 
 
 class T5(EncoderDecoder):
@@ -117,9 +102,9 @@ class T5(EncoderDecoder):
         words = nn.Embedding(config.vocab_size, config.width)
         super().__init__(
             WordEmbedding(words, dropout=config.dropout),
-            _encoder(config),
+            _stack(config, decodes=False),
             WordEmbedding(words, dropout=config.dropout),
-            _decoder(config),
+            _stack(config, decodes=True),
             start=config.decoder_start_token_id,
             max_length=config.max_length,
         )
@@ -130,10 +115,10 @@ class T5Encoder(Encoder):
 
     def __init__(self, config: T5Config) -> None:
         words = nn.Embedding(config.vocab_size, config.width)
-        super().__init__(WordEmbedding(words, dropout=config.dropout), _encoder(config))
+        super().__init__(WordEmbedding(words, dropout=config.dropout), _stack(config, decodes=False))
 
 
-def begin(model: nn.Module, config: T5Config) -> None:
+def begin(model: Any, config: T5Config) -> None:
     """Products keep the size of what goes in; queries are smaller by sqrt(D), as their products are not scaled.
 
     Words begin with deviation 1 (their code). Scores of their own begin like the shared ones, which are scaled.
@@ -146,17 +131,17 @@ def begin(model: nn.Module, config: T5Config) -> None:
                     nn.init.zeros_(part.bias)
             case nn.RMSNorm():
                 nn.init.constant_(part.weight, config.init_std)
-    for part in model.modules():
-        match part:
-            case nn.Embedding():  # the scores may be this table, so it comes after them
-                nn.init.normal_(part.weight, std=config.init_std)
-            case SelfAttention():
-                part.qkv.weight.data[: part.heads * part.head_width] /= math.sqrt(part.head_width)
-            case CrossAttention():
-                part.query.weight.data /= math.sqrt(part.head_width)
-    for part in model.modules():
-        if isinstance(part, RelativeBias):
-            nn.init.normal_(part.table.weight, std=config.init_std / math.sqrt(config.width))
+            case RelativeBias():
+                nn.init.normal_(part.table.weight, std=config.init_std / math.sqrt(config.width))
+    with torch.no_grad():
+        for part in model.modules():
+            match part:
+                case SelfAttention():
+                    part.qkv.weight[: config.heads * config.head_width] /= math.sqrt(config.head_width)
+                case CrossAttention():
+                    part.query.weight /= math.sqrt(config.head_width)
+    # At the end, because the scores may be this table.
+    nn.init.normal_(model.trunk.source.words.weight, std=config.init_std)
 
 
 def _next_token(config: T5Config, trunk: T5, classes: int) -> NextTokenHead:
@@ -301,7 +286,7 @@ FAMILY = Family(
     },
     begin=begin,
     # Copies of the word table, and a table that no version has used.
-    ignored=("embed_tokens.weight", "lm_head.weight", "EncDecAttention.relative_attention_bias.weight"),
+    ignored=("embed_tokens.weight", "EncDecAttention.relative_attention_bias.weight"),
     presets={
         "t5-small": _sizes(6, 512, 8, 2048),
         "t5-base": _sizes(12, 768, 12, 3072),
@@ -317,7 +302,6 @@ FAMILY = Family(
         "unigram",
         special={"pad": "<pad>", "eos": "</s>", "unk": "<unk>"},
         after=("eos",),
-        sentinels=100,
-        huggingface="T5Tokenizer",
+        sentinels=100,  # transformers' T5Tokenizer would leave out the bytes, so it is not named
     ),
 )
