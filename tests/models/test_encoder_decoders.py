@@ -61,7 +61,9 @@ def test_a_text_that_is_written_word_by_word_is_one_that_is_read_at_once(kind: s
 
 # ------------------------------------------------------------------------------------------------ T5's scores
 
-IDS, TARGET = torch.randint(5, 67, (2, 7)), torch.randint(5, 67, (2, 5))
+ROUNDING = 3e-5
+"""Products that are not scaled spread roundings (`tests/models/cases/t5.py`); wrong scores differ by about 1."""
+IDS, TARGET = (torch.randint(5, 67, (2, n), generator=torch.Generator().manual_seed(n)) for n in (7, 5))
 
 
 def theirs_say(model: nn.Module) -> Tensor:
@@ -96,7 +98,7 @@ def test_v1_1_as_transformers_4_wrote_it_has_scores_of_its_own(tmp_path: Path) -
     assert loaded.new == loaded.unused == ()
     assert torch.equal(loaded.model.head.scores.weight, scores)
     theirs = transformers.T5ForConditionalGeneration.from_pretrained(tmp_path / "four")
-    assert (ours_say(loaded.model) - theirs_say(theirs)).abs().max() <= 1e-5
+    assert (ours_say(loaded.model) - theirs_say(theirs)).abs().max() <= ROUNDING
 
 
 def test_what_transformers_5_makes_of_it_opens_and_ours_opens_there(tmp_path: Path) -> None:
@@ -110,7 +112,7 @@ def test_what_transformers_5_makes_of_it_opens_and_ours_opens_there(tmp_path: Pa
     theirs = transformers.T5ForConditionalGeneration.from_pretrained(tmp_path / "ours")
     assert theirs.config.scale_decoder_outputs is False
     assert not torch.equal(theirs.lm_head.weight, theirs.shared.weight)
-    assert (ours_say(ours) - theirs_say(theirs)).abs().max() <= 1e-5
+    assert (ours_say(ours) - theirs_say(theirs)).abs().max() <= ROUNDING
 
 
 def test_v1_1_that_began_in_transformers_5_has_the_word_table_as_its_scores(tmp_path: Path) -> None:
@@ -121,10 +123,10 @@ def test_v1_1_that_began_in_transformers_5_has_the_word_table_as_its_scores(tmp_
     assert "lm_head.weight" not in load_file(tmp_path / "theirs" / "model.safetensors")
     loaded = read_model(tmp_path / "theirs")
     assert loaded.new == loaded.unused == ()
-    assert (ours_say(loaded.model) - theirs_say(theirs)).abs().max() <= 1e-5
+    assert (ours_say(loaded.model) - theirs_say(theirs)).abs().max() <= ROUNDING
     write_model(loaded.model, tmp_path / "ours")
     again = transformers.T5ForConditionalGeneration.from_pretrained(tmp_path / "ours")
-    assert (ours_say(loaded.model) - theirs_say(again)).abs().max() <= 1e-5
+    assert (ours_say(loaded.model) - theirs_say(again)).abs().max() <= ROUNDING
 
 
 def test_v1_0_with_copies_of_its_word_table_opens(tmp_path: Path) -> None:
@@ -141,7 +143,7 @@ def test_v1_0_with_copies_of_its_word_table_opens(tmp_path: Path) -> None:
     loaded = read_model(tmp_path)
     assert loaded.new == ()
     assert loaded.unused == ("lm_head.weight",)  # told, because it could be another
-    assert (ours_say(loaded.model) - theirs_say(theirs)).abs().max() <= 1e-5
+    assert (ours_say(loaded.model) - theirs_say(theirs)).abs().max() <= ROUNDING
 
 
 def test_an_encoder_can_be_taken_out_of_a_whole_model(tmp_path: Path) -> None:

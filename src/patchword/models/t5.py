@@ -36,6 +36,7 @@ class T5Config(EncoderDecoderConfig):
     """Sizes of a T5."""
 
     vocab_size: Positive = 32128
+    head_size: Positive = 64
     activation: str = "relu"
     gated: bool = False
     """Whether the feed-forward part has gates (v1.1)."""
@@ -218,7 +219,7 @@ FAMILY = Family(
             lambda depth: {"num_decoder_layers": depth, "is_encoder_decoder": True},
         ),
         "heads": "num_heads",
-        "head_size": Key(lambda raw: raw.get("d_kv"), lambda size: {"d_kv": size} if size else {}),
+        "head_size": "d_kv",
         "hidden": "d_ff",
         "activation": Key(_read_activation, lambda name: {}),
         "gated": Key(lambda raw: str(raw.get("feed_forward_proj")).startswith("gated-"), lambda gated: {}),

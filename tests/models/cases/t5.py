@@ -16,9 +16,10 @@ SIZES = {
     "relative_attention_max_distance": 10,
     "decoder_start_token_id": 0,
 }
-# Products of queries and keys are not scaled. With the harness's weights, which T5's own are not like, wide heads make
-# them so large that both sides are 1.5e-5 and 1.9e-5 from what fp64 gives (d_kv 10).
-V1_1 = {**SIZES, "d_kv": 6, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
+# Products of queries and keys are not scaled. The harness's weights, which are larger than T5's own queries, make those
+# of wide heads so large that a softmax spreads the roundings: with heads of 10 numbers and 3 layers both sides are up
+# to 1.9e-5 from what fp64 gives. These stay under 7e-6 of each other over 12 seeds.
+V1_1 = {**SIZES, "d_kv": 6, "num_decoder_layers": 2, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
 
 CASES = [
     Case("T5Model", "t5", "features", SIZES, "pairs", "AutoModel"),
