@@ -45,6 +45,8 @@ class Case:
         auto: the Auto class that opens it.
         segments: whether it takes segment ids.
         image: height and width in pixels.
+        ends_with: the last id of every sequence, where the class is read from it.
+        untied: whether its scores are given a matrix of their own, as old checkpoints have.
         note: told apart from another case of the same class by this.
     """
 
@@ -56,6 +58,8 @@ class Case:
     auto: str = ""
     segments: bool = False
     image: tuple[int, int] = (16, 16)
+    ends_with: int | None = None
+    untied: bool = False
     note: str = ""
 
     @property
@@ -66,7 +70,10 @@ class Case:
         """One of theirs with weights far from those of a new one (norms of 1, biases of 0)."""
         kind = getattr(transformers, self.theirs).config_class
         labels = {"id2label": dict(enumerate(LABELS))} if self.way_out in WITH_LABELS else {}
-        return scrambled(getattr(transformers, self.theirs)(kind(**{**self.config, **labels})))
+        model = getattr(transformers, self.theirs)(kind(**{**self.config, **labels}))
+        if self.untied:
+            model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().clone())
+        return scrambled(model)
 
 
 @cache
@@ -88,6 +95,8 @@ def scrambled(model: nn.Module, seed: int = 0) -> nn.Module:
                 buffer.copy_(0.2 * torch.randn(buffer.shape, generator=generator))
             if name.endswith("running_var"):
                 buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
+            if name.endswith(("final_logits_bias", "head.shift")):
+                buffer.copy_(torch.randn(buffer.shape, generator=generator))
     return model.eval()
 
 
@@ -105,6 +114,9 @@ def outputs(case: Case, ours: Model, theirs: nn.Module) -> list[tuple[Tensor, Te
             return _images(case, ours, pixels, theirs(pixel_values=pixels))
         lengths = [7, 12, 2, 7]
         ids = [torch.randint(5, case.config["vocab_size"], (length,)) for length in lengths]
+        if case.ends_with is not None:
+            for sequence in ids:
+                sequence[-1] = case.ends_with
         mask = pad([torch.ones_like(sequence) for sequence in ids])
         filler = theirs.config.pad_token_id
         if filler is None:

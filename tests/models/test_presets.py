@@ -232,3 +232,50 @@ def test_a_name_that_is_nearly_right_is_answered_with_the_right_one() -> None:
         preset("bert-minni")
     with pytest.raises(UserError, match="no way out 'masked_token'"):
         preset("vit-tiny-16")[0].way_out("masked_token")
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        ("t5-small", 60_506_624),
+        ("t5-base", 222_903_552),
+        ("t5-large", 737_668_096),
+        ("t5-3b", 2_851_598_336),
+        ("t5-11b", 11_307_321_344),
+        ("t5-v1_1-small", 76_961_152),
+        ("t5-v1_1-base", 247_577_856),
+        ("t5-v1_1-large", 783_150_080),
+        ("flan-t5-xl", 2_849_757_184),
+        ("flan-t5-xxl", 11_135_332_352),
+    ],
+)
+def test_t5_has_the_sizes_of_the_published_weights(name: str, numbers: int) -> None:
+    assert count(name, "next_token") == numbers
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"), [("t5-small", 60), ("t5-base", 220), ("t5-large", 770), ("t5-3b", 2800), ("t5-11b", 11000)]
+)
+def test_t5_has_the_sizes_of_raffel_et_al_2020_section_3_7(name: str, millions: float) -> None:
+    assert count(name, "next_token") == pytest.approx(millions * 1e6, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [
+        ("flan-t5-small", 80),
+        ("flan-t5-base", 250),
+        ("flan-t5-large", 780),
+        ("flan-t5-xl", 3000),
+        ("flan-t5-xxl", 11000),
+    ],
+)
+def test_flan_t5_has_the_sizes_of_chung_et_al_2022_table_2(name: str, millions: float) -> None:
+    """The table has them in two digits."""
+    assert count(name, "next_token") == pytest.approx(millions * 1e6, rel=0.06)
+
+
+@pytest.mark.parametrize(("name", "numbers"), [("bart-base", 139_420_416), ("bart-large", 406_291_456)])
+def test_bart_has_the_sizes_of_the_published_weights(name: str, numbers: int) -> None:
+    """The authors' list of models rounds them to 140 and 400 million; sizes are in Lewis et al. 2020, section 5."""
+    assert count(name, "next_token") == numbers

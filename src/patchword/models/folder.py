@@ -20,7 +20,7 @@ from torch import Tensor
 
 from patchword.errors import UserError, did_you_mean
 from patchword.models.family import Family, Key, Model, families
-from patchword.models.weights import Get, Rule
+from patchword.models.weights import Get, Rule, rule_in
 from patchword.nn.config import TransformerConfig
 
 WEIGHTS = "model.safetensors"
@@ -289,7 +289,7 @@ def read_model(
         replaced = model.head.per_label if labels is not None and labels != description.labels else ()
         taken, new, read = [], [], set[str]()
         for name, tensor in model.tensors().items():
-            rule = family.rule(name, model.way_out, prefix)
+            rule = rule_in(family.rule(name, model.way_out, prefix), names)
             if name.startswith("head."):
                 absent = not names.keys() >= set(rule.names(description.config))
                 may_be_new = way_out not in (None, description.way_out) or model.way_out == "features"

@@ -8,7 +8,7 @@ outside the trunk's prefix.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Protocol
@@ -168,6 +168,55 @@ class Stacked:
 
     def renamed(self, rename: Rename) -> Rule:
         return replace(self, parts=tuple(rename(part) for part in self.parts))
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One rule or another, by the config.
+
+    Args:
+        condition: on the config.
+        then: the rule where it is met.
+        otherwise: the rule where it is not.
+    """
+
+    condition: Callable[[Any], bool]
+    then: Rule
+    otherwise: Rule
+
+    def names(self, config: Any) -> tuple[str, ...]:
+        return self._by(config).names(config)
+
+    def read(self, get: Get, was: Any, now: Any) -> Tensor:
+        return self._by(was).read(get, was, now)
+
+    def write(self, tensor: Tensor, config: Any) -> dict[str, Tensor]:
+        return self._by(config).write(tensor, config)
+
+    def _by(self, config: Any) -> Rule:
+        return self.then if self.condition(config) else self.otherwise
+
+    def renamed(self, rename: Rename) -> Rule:
+        return replace(self, then=self.then.renamed(rename), otherwise=self.otherwise.renamed(rename))
+
+
+@dataclass(frozen=True)
+class Spare(Same):
+    """The same tensor under another name; in a file that lacks it, another has the same numbers (tied there).
+
+    Args:
+        instead: the other one's name.
+    """
+
+    instead: str
+
+    def renamed(self, rename: Rename) -> Rule:
+        return replace(self, name=rename(self.name), instead=rename(self.instead))
+
+
+def rule_in(rule: Rule, names: Collection[str]) -> Rule:
+    """The rule as a file with tensors of these names needs it."""
+    return Same(rule.instead) if isinstance(rule, Spare) and rule.name not in names else rule
 
 
 def heads_rows(config: Any) -> tuple[int, int, int]:
