@@ -49,8 +49,8 @@ def of_transformers(theirs: Any, prompt: list[int], end: int | None, **how: Any)
         pad_token_id=0,
         bos_token_id=None,
         decoder_start_token_id=getattr(theirs.config, "decoder_start_token_id", None),
-        # With a window of one token their cache keeps none, and what it writes is not what the model says.
-        use_cache=getattr(theirs.config, "sliding_window", None) != 1,
+        # Their cache keeps nothing of a window of one token, and fails for a decoder that is deeper than its encoder.
+        use_cache=getattr(theirs.config, "sliding_window", None) != 1 and not theirs.config.is_encoder_decoder,
         **how,
     )
     theirs.generation_config = config

@@ -215,6 +215,8 @@ FAMILY = Family(
         "bart-mini": _sizes(4, 256, 4),
         "bart-tiny": _sizes(2, 128, 2),
     },
+    objective="denoising",
+    start="eos",
     tokenizer=TokenizerStyle(
         "bpe",
         special={

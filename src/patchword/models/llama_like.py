@@ -203,6 +203,7 @@ def llama_like(
         presets=presets,
         # A constant that old versions of transformers wrote among the weights.
         ignored=(".rotary_emb.inv_freq",),
+        objective="causal-lm",
         tokenizer=tokenizer,
     )
 

@@ -299,6 +299,7 @@ FAMILY = Family(
         "t5-mini": _sizes_1_1(4, 256, 4, 640),
         "t5-tiny": _sizes_1_1(2, 128, 2, 320),
     },
+    objective="span-corruption",
     tokenizer=TokenizerStyle(
         "unigram",
         special={"pad": "<pad>", "eos": "</s>", "unk": "<unk>"},
