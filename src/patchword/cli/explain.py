@@ -115,11 +115,11 @@ def _lines(size: Size) -> list[tuple[str, str]]:
                 f"sequence{'s' if size.batch > 1 else ''} {_bytes(held['activations'])}",
             )
         )
-        if matrices := size.total("matrices"):
+        if kept := size.total("matrices"):
             lines.append(
                 (
                     "",
-                    f"of it attention matrices: {_bytes(size.batch * matrices)}, which a CPU keeps where they have "
+                    f"of it attention matrices: {_bytes(size.batch * kept)}, which a CPU keeps where they have "
                     "dropout or a learnt bias; with neither, none",
                 )
             )

@@ -74,6 +74,8 @@ def parameters(module: nn.Module, inside: str = "other") -> Iterator[tuple[str, 
 class Walk:
     """What the parts of a model cost for one sequence, in the order in which it goes through them.
 
+    Masks and distances, which a batch has once, are left out.
+
     Args:
         width: numbers per token.
         tokens: that are read.
@@ -169,9 +171,6 @@ class Walk:
                     rotary = layer.positions
                     if self._first((rotary.head_width, rotary.base, rotary.scaling, n)):
                         self.costs.append(Cost("positions", kept=FP32 * n * rotary.head_width))
-                if layer.relative is not None and self._first(layer.relative):
-                    mask = n * n if layer.learning.mask.causal else 0
-                    self.costs.append(Cost("positions", kept=INDEX * (2 * n - 1) + mask))
         self.costs.append(costs.attend(part, layer, n, seen))
         self.visit(layer.out, n, part)
         self.attentions.append((layer, int(n), int(seen)))
