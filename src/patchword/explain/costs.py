@@ -33,6 +33,7 @@ class Cost:
         attention: FLOPs of products of tokens with tokens, forward.
         kept: bytes that autograd keeps.
         matrices: those of them that are attention matrices.
+        once: bytes that autograd keeps once, whatever the number of sequences.
     """
 
     part: str
@@ -40,6 +41,7 @@ class Cost:
     attention: float = 0.0
     kept: float = 0.0
     matrices: float = 0.0
+    once: float = 0.0
 
 
 def linear(part: str, layer: nn.Linear, n: float) -> Cost:

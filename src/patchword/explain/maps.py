@@ -20,7 +20,8 @@ _POOLS = (nn.MaxPool2d, nn.AvgPool2d)
 def of_maps(trunk: nn.Module, picture: tuple[int, int, int]) -> tuple[list[Cost], int]:
     """Costs of a trunk of convolutions for one picture, and the number of vectors that it gives.
 
-    A convolution and a norm keep what comes in, once where several share it.
+    A convolution and a norm keep what comes in, once where several share it. A convolution that does not multiply with
+    its weights as they are keeps what it makes of them.
 
     Args:
         trunk: on the meta device.
@@ -33,15 +34,16 @@ def of_maps(trunk: nn.Module, picture: tuple[int, int, int]) -> tuple[list[Cost]
         into = given[0]
         new = all(into is not tensor for tensor in kept)
         kept.append(into)
-        part, products, size = part_of(module, "other"), 0, FP32 * into.numel() * new
+        part, products, size, once = part_of(module, "other"), 0, FP32 * into.numel() * new, 0
         match module:
             case nn.Conv2d():
                 products = 2 * result.numel() * module.weight[0].numel()
+                once = FP32 * module.weight.numel() * (type(module).forward is not nn.Conv2d.forward)
             case nn.Linear():
                 products = 2 * result.numel() * module.in_features
             case nn.MaxPool2d():
                 size += INDEX * result.numel()
-        found.append(Cost(part, products=products, kept=size))
+        found.append(Cost(part, products=products, kept=size, once=once))
 
     with ExitStack() as stack, torch.no_grad():
         for module in trunk.modules():

@@ -28,6 +28,7 @@ from patchword.nn.attention import Attention, SelfAttention
 _LENGTH = 512
 _CLASSES = {"image": 1000, "text": 2}
 """Of a preset's class head: ImageNet's, and two."""
+_SUMMED = ("products", "attention", "kept", "matrices", "once")
 BACKWARD = 2
 """Times the forward pass: each product has one for the gradient of its input, and one for that of its weights."""
 
@@ -44,6 +45,7 @@ class Part:
         attention: FLOPs of products of tokens with tokens, forward.
         kept: bytes that are kept for the backward pass.
         matrices: those of them that are attention matrices.
+        once: bytes that are kept once, whatever the number of sequences.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Part:
     attention: int
     kept: int
     matrices: int
+    once: int
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,10 @@ class Size:
         """ "Model FLOPs" of a token that is learnt from: nothing that is computed twice or on padding counts."""
         return self.training_flops / max(self.tokens, 1)
 
+    def kept(self, sequences: int) -> int:
+        """Bytes that are kept of so many for the backward pass."""
+        return sequences * self.total("kept") + self.total("once")
+
     @property
     def weight_bytes(self) -> dict[str, int]:
         """Of the weights, by precision."""
@@ -122,7 +129,7 @@ class Size:
     def training_bytes(self) -> dict[str, int]:
         """What learning holds in fp32: weights, gradients, AdamW's two averages, and what a batch keeps."""
         count = FP32 * self.total("parameters")
-        kept = self.batch * self.total("kept")
+        kept = self.kept(self.batch)
         return {"weights": count, "gradients": count, "adamw": 2 * count, "activations": kept}
 
     def as_dict(self) -> dict[str, Any]:
@@ -286,8 +293,8 @@ def _parts(model: Model, walk: Walk) -> tuple[Part, ...]:
     for name in dict.fromkeys((*owned, *(cost.part for cost in walk.costs))):
         mine = [cost for cost in walk.costs if cost.part == name]
         count, active = owned.get(name, (0, 0))
-        sums = (sum(getattr(cost, what) for cost in mine) for what in ("products", "attention", "kept", "matrices"))
-        parts.append(Part(name, int(count), round(active), *map(round, sums)))
+        sums = {what: round(sum(getattr(cost, what) for cost in mine)) for what in _SUMMED}
+        parts.append(Part(name, int(count), round(active), **sums))
     # The head comes last, and the loss after it.
     last = {"head": 1, "loss": 2}
     kept = (part for part in parts if part.parameters or part.products or part.attention or part.kept)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from patchword.explain import costs
@@ -23,6 +24,7 @@ from patchword.nn.feedforward import FeedForward
 from patchword.nn.positions import LearnedPositions, RelativeBias, Rotary
 from patchword.nn.transformer import Transformer
 
+META = torch.device("meta")
 NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.BatchNorm2d)
 
 
@@ -73,8 +75,6 @@ def parameters(module: nn.Module, inside: str = "other") -> Iterator[tuple[str, 
 @dataclass
 class Walk:
     """What the parts of a model cost for one sequence, in the order in which it goes through them.
-
-    Masks and distances, which a batch has once, are left out.
 
     Args:
         width: numbers per token.
@@ -171,6 +171,13 @@ class Walk:
                     rotary = layer.positions
                     if self._first((rotary.head_width, rotary.base, rotary.scaling, n)):
                         self.costs.append(Cost("positions", kept=FP32 * n * rotary.head_width))
+                if layer.relative is not None and self._first(layer.relative):
+                    # An index for each distance, and what the causal ones hide.
+                    hidden = n * n if layer.learning.mask.causal else 0
+                    self.costs.append(Cost("positions", once=INDEX * (2 * n - 1) + hidden))
+                mask = layer.learning.mask
+                if layer.relative is None and mask.visible(int(n), META) is not None and self._first((mask, n)):
+                    self.costs.append(Cost(part, once=n * n))
         self.costs.append(costs.attend(part, layer, n, seen))
         self.visit(layer.out, n, part)
         self.attentions.append((layer, int(n), int(seen)))
