@@ -42,8 +42,8 @@ SMALL = {
     "decoder_depth": 2,
     "heads": 4,
     "decoder_heads": 4,
-    "hidden": 96,
-    "decoder_hidden": 96,
+    "hidden": 256,
+    "decoder_hidden": 256,
     "vocab_size": 300,
     "max_length": 64,
     "image_size": (64, 64),
@@ -259,9 +259,9 @@ def test_the_cache_has_the_size_on_paper(trunk: Callable[[Any], nn.Module], conf
 
 def test_experts_that_a_token_does_not_meet_are_not_active() -> None:
     config = composed()[0].values[1]
-    model = made(partial(decoder, feedforward=lambda: MixtureOfExperts(64, 96, experts=4, active=1)), config)
+    model = made(partial(decoder, feedforward=lambda: MixtureOfExperts(64, config.hidden, experts=4, active=1)), config)
     size = on_paper(model)
-    assert size.total("parameters") - size.total("active") == config.depth * 3 * 3 * 64 * 96
+    assert size.total("parameters") - size.total("active") == config.depth * 3 * 3 * 64 * config.hidden
 
 
 def test_vit_base_is_what_the_paper_says() -> None:

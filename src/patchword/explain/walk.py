@@ -14,7 +14,7 @@ from torch import nn
 
 from patchword.explain import costs
 from patchword.explain.costs import FP32, INDEX, Cost
-from patchword.models.heads import ClassHead, Head, MaskedTokenHead, Pooler, VocabularyHead
+from patchword.models.heads import ClassHead, Head, Pooler, VocabularyHead
 from patchword.models.stems import PatchEmbedding, SegmentedEmbedding, WordEmbedding
 from patchword.models.trunks import EncoderDecoder
 from patchword.nn.attention import Attention, CrossAttention, SelfAttention
@@ -56,7 +56,7 @@ def part_of(module: nn.Module, inside: str) -> str:
             return "norms"
         case nn.Embedding():
             return inside if inside != "other" else "word table"
-        case nn.Conv2d():
+        case nn.Conv2d() | nn.MaxPool2d() | nn.AvgPool2d():
             return inside if inside != "other" else "convolutions"
     return inside
 
@@ -135,6 +135,7 @@ class Walk:
                 self.costs.append(costs.dropout(part, module, n, self.width))
             case _:
                 self._through(tuple(module.children()), n, part)
+                self._activation(module, n, part)
 
     def _through(self, modules: tuple[nn.Module | None, ...], n: float, part: str) -> None:
         for module in modules:
@@ -175,9 +176,8 @@ class Walk:
                     # An index for each distance, and what the causal ones hide.
                     hidden = n * n if layer.learning.mask.causal else 0
                     self.costs.append(Cost("positions", once=INDEX * (2 * n - 1) + hidden))
-                mask = layer.learning.mask
-                if layer.relative is None and mask.visible(int(n), META) is not None and self._first((mask, n)):
-                    self.costs.append(Cost(part, once=n * n))
+                if costs.fused(layer) and layer.learning.mask.visible(int(n), META) is not None:
+                    self.costs.append(Cost(part, once=FP32 * n * n))
         self.costs.append(costs.attend(part, layer, n, seen))
         self.visit(layer.out, n, part)
         self.attentions.append((layer, int(n), int(seen)))
@@ -187,15 +187,20 @@ class Walk:
             case VocabularyHead():
                 rows = round(self.targets * n)
                 self._through(tuple(child for child in head.children()), rows, part)
-                if isinstance(head, MaskedTokenHead):
-                    width = head.dense.out_features
-                    self.costs.append(costs.activation(part, head.activation, rows, width, then_kept=True))
+                self._activation(head, rows, part)
                 # The logarithms of all words' probabilities, and which word was right.
                 self.costs.append(Cost("loss", kept=rows * (FP32 * head.scores.out_features + INDEX)))
             case ClassHead() | Pooler():
                 self._through(tuple(head.children()), 1, part)
+                self._activation(head, 1, part)
             case _:
                 self._through(tuple(head.children()), n, part)
+
+    def _activation(self, module: nn.Module, n: float, part: str) -> None:
+        """A dense layer and a function of what it gives, which something goes on with."""
+        dense, function = getattr(module, "dense", None), getattr(module, "activation", None)
+        if isinstance(dense, nn.Linear) and function is not None:
+            self.costs.append(costs.activation(part, function, n, dense.out_features, then_kept=True))
 
     def _first(self, key: Any) -> bool:
         new = key not in self._once
