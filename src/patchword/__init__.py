@@ -25,6 +25,7 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 if TYPE_CHECKING:
     from patchword.errors import UserError
+    from patchword.explain.size import Size, explain
     from patchword.models.family import presets
     from patchword.tasks.predictor import Predictor, evaluate, load
     from patchword.training.stages import Result, finetune, pretrain, resume
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 # torch takes two seconds to import; nothing that does not need it should wait for it.
 _WHERE = {
     "UserError": "patchword.errors",
+    "Size": "patchword.explain.size",
+    "explain": "patchword.explain.size",
     "presets": "patchword.models.family",
     "Predictor": "patchword.tasks.predictor",
     "evaluate": "patchword.tasks.predictor",
@@ -44,9 +47,11 @@ _WHERE = {
 __all__ = [
     "Predictor",
     "Result",
+    "Size",
     "UserError",
     "__version__",
     "evaluate",
+    "explain",
     "finetune",
     "load",
     "presets",
