@@ -177,7 +177,7 @@ def test_images(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     pictures[0].save(buffer, "png")
     assert predictor.predict([buffer.getvalue()])[0]["label"] == ours[0]["label"]
-    assert predictor.features(paths, pool="first").shape == (2, 192)
+    assert predictor.features(paths, pool="class").shape == (2, 192)
 
 
 def test_another_resolution(tmp_path: Path, runs: Path) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from patchword.cli import demo, evaluate, explain, finetune, info, predict, presets, pretrain, resume
+from patchword.cli import demo, embed, evaluate, explain, finetune, generate, info, predict, presets, pretrain, resume
 
 app = typer.Typer(
     name="patchword",
@@ -17,7 +17,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (pretrain, finetune, resume, evaluate, predict, info, explain, presets, demo):
+for module in (pretrain, finetune, resume, evaluate, predict, generate, embed, info, explain, presets, demo):
     module.add(app)
 
 

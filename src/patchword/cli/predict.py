@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from patchword.cli import options as o
+from patchword.cli.inputs import read_inputs
 
 
 def add(app: typer.Typer) -> None:
@@ -29,20 +29,10 @@ def predict(
 
     [dim]patchword predict runs/tickets new.csv > out.csv        patchword predict runs/tickets "one sentence"[/dim]
     """
-    from patchword.data.sources import read_labelled
     from patchword.tasks.predictor import load
 
     model = load(folder, device)
-    columns: dict[str, Any] = {"text_column": text_column, "image_column": image_column, "where": where}
-    if all(_is_sentence(item) for item in inputs) and model.model.family.modality == "text":
-        texts: list[Any] = list(inputs)
-        shown = texts
-    else:
-        rows = read_labelled(inputs, need_labels=False, **columns)
-        texts = list(rows.inputs)
-        shown = [
-            item if isinstance(item, str) else str(origin) for item, origin in zip(texts, rows.origins, strict=True)
-        ]
+    texts, shown = read_inputs(inputs, model, text_column=text_column, image_column=image_column, where=where)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     predictions = model.predict(texts)
     for number, (item, prediction) in enumerate(zip(shown, predictions, strict=True)):
@@ -52,16 +42,6 @@ def predict(
         if number == 0:
             writer.writerow([model.model.family.modality, *cells])
         writer.writerow([item, *cells.values()])
-
-
-def _is_sentence(item: str) -> bool:
-    """Anything that is no path and does not look like one."""
-    if any(character in item for character in "*?[") and " " not in item:
-        return False
-    try:
-        return not Path(item).exists() and (" " in item or not Path(item).suffix) and not item.endswith("/")
-    except OSError:  # too long for a path
-        return True
 
 
 def _cell(value: Any) -> str:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
+import numpy as np
+
 from patchword.errors import UserError, did_you_mean
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -258,3 +260,29 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def write_vectors(path: Path, names: Sequence[str], vectors: np.ndarray) -> None:
+    """A .parquet with a row for each input: its name, and its vector as a list of fp32 numbers.
+
+    Args:
+        path: of the file; an old one is replaced when the new one is whole.
+        names: of the inputs, `[n]`.
+        vectors: `[n, width]`.
+
+    Raises:
+        UserError: it can not be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    flat = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
+    table = pa.table({"input": list(names), "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])})
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        pq.write_table(table, temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} can not be written: {error.strerror or error}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)

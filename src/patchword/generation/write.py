@@ -22,7 +22,7 @@ def write(
     tokenizer: Tokenizer,
     prompts: Sequence[str],
     how: Generation,
-    told: Callable[[int, int], None] = lambda row, token: None,
+    told: Callable[[int, str], None] | None = None,
 ) -> list[str]:
     """What a model writes after each prompt (a decoder), or in answer to it (an encoder-decoder).
 
@@ -31,7 +31,7 @@ def write(
         tokenizer: of its folder.
         prompts: texts; for a decoder an empty one begins with its begin token.
         how: how the next token is chosen.
-        told: called with (index of the prompt, token) as tokens are written; not with beams.
+        told: called with (index of the prompt, its text so far) as tokens are written; not with beams.
 
     Raises:
         UserError: the model does not write, or a prompt is too long or empty.
@@ -39,26 +39,36 @@ def write(
     framed = [frame(model, tokenizer, ids) for ids in tokenizer.encode(list(prompts))]
     order = np.argsort([len(ids) for ids in framed], kind="stable").tolist()
     writer = Writer(model, [framed[n] for n in order], how.max_new_tokens)
-    ends = ends_of(model)
+    begun = [list(tokens) for tokens in writer.history]
+
+    def text_of(place: int, tokens: list[int]) -> str:
+        # Decoded together with what stands before it: a decoder drops the space that begins a text.
+        before = tokenizer.decode(begun[place])
+        whole = tokenizer.decode([*begun[place], *tokens])
+        return cut(whole[len(before) :] if whole.startswith(before) else tokenizer.decode(tokens), how.stop)
+
     if how.beams > 1:
-        written = write_beams(writer, how, ends)
+        written = write_beams(writer, how, ends_of(model))
     else:
+        so_far: list[list[int]] = [[] for _ in prompts]
 
         def stopped(tokens: list[int]) -> bool:
             # No token is shorter than a byte, so the last few hold any stop string that has just been completed.
-            tail = tokenizer.decode(tokens[-(max(len(s.encode()) for s in how.stop) + 4) :])
+            tail = tokenizer.decode(tokens[-(max(len(stop.encode()) for stop in how.stop) + 4) :])
             return any(stop in tail for stop in how.stop)
 
-        written = write_tokens(
-            writer,
-            how,
-            ends,
-            stopped if how.stop else lambda tokens: False,
-            lambda row, token: told(order[row], token),
-        )
+        def tell(place: int, token: int) -> None:
+            so_far[place].append(token)
+            if told is not None:
+                text = text_of(place, so_far[place])
+                # A letter of several bytes is told when it is whole, and nothing that a stop may still take back.
+                if not text.endswith("\ufffd") and not how.stop:
+                    told(order[place], text)
+
+        written = write_tokens(writer, how, ends_of(model), stopped if how.stop else lambda tokens: False, tell)
     texts = [""] * len(prompts)
-    for place, tokens in zip(order, written, strict=True):
-        texts[place] = cut(tokenizer.decode(tokens), how.stop)
+    for place, tokens in enumerate(written):
+        texts[order[place]] = text_of(place, tokens)
     return texts
 
 

@@ -159,6 +159,11 @@ class Model(nn.Module):
         features: Packed = self.trunk(*inputs)
         return features
 
+    def read(self, *inputs: Any) -> Packed:
+        """Inputs -> contextual vectors of what is read; of an encoder-decoder, those of its encoder."""
+        vectors: Packed = getattr(self.trunk, "encode", self.trunk)(*inputs)
+        return vectors
+
     def tensors(self) -> dict[str, Tensor]:
         """All that is learnt, and what is counted meanwhile (the statistics of a batch norm); shared ones once."""
         kept = {name for name in self.state_dict() if name not in dict(self.named_parameters(remove_duplicate=False))}

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydantic
 import torch
 
 from patchword.data.files import Data
 from patchword.data.images import ImageProcessor
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
+from patchword.generation.settings import Generation
+from patchword.generation.write import write
 from patchword.models.config import EncoderDecoderConfig, ImageConfig, TextConfig
 from patchword.models.family import Model
 from patchword.models.folder import find_folder, read_json, read_model
+from patchword.models.trunks import Decoder
+from patchword.nn.packing import Packed
 from patchword.tasks.image_classification import ImageClassification
 from patchword.tasks.task import Ask, Compute, Reader, choose_device, task_of
 from patchword.tasks.text_classification import TextClassification
 
+_AT_ONCE = 16  # prompts
 Inputs = Sequence[str] | Sequence[Path | bytes]
+
+
+_POOLS: dict[str, Callable[[Packed], torch.Tensor]] = {
+    "mean": lambda hidden: torch.stack([sequence.mean(0) for sequence in hidden.sequences()]),
+    "class": Packed.first,
+    "last": Packed.last,
+    "max": lambda hidden: torch.stack([sequence.amax(0) for sequence in hidden.sequences()]),
+}
 
 
 class Predictor:
@@ -79,22 +93,53 @@ class Predictor:
 
         Args:
             inputs: as for `predict`.
-            pool: "mean" over an input's tokens, "first" token (the class token), or "max".
+            pool: "mean" over an input's tokens, the "class" token (the first), the "last" one (which has seen all
+                others where each sees the earlier ones), or "max".
         """
-        if pool not in ("mean", "first", "max"):
-            raise UserError(f"There is no pooling '{pool}'; there are mean, first and max.")
+        if pool not in ("mean", "class", "last", "max"):
+            raise UserError(f"There is no pooling '{pool}'; there are mean, class, last and max.")
         kind = TextClassification if isinstance(self.reader, Tokenizer) else ImageClassification
         examples = kind.inputs(inputs, self.reader, self._ask())
         out = np.empty((len(examples), self.model.config.width), np.float32)
         for ids, batch in self.compute.over(self.model, examples):
-            hidden = self.model.features(*batch.inputs)
-            if pool == "first":
-                vectors = hidden.first()
-            else:
-                reduce = torch.mean if pool == "mean" else torch.amax
-                vectors = torch.stack([reduce(sequence, 0) for sequence in hidden.sequences()])
+            vectors = _POOLS[pool](self.model.read(*batch.inputs))
             out[ids] = vectors.float().cpu().numpy()
         return out
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether what it writes is the rest of a prompt (a decoder), not an answer to it."""
+        return isinstance(self.model.trunk, Decoder)
+
+    def generate(
+        self, prompts: Sequence[str], *, told: Callable[[str], None] | None = None, **settings: Any
+    ) -> list[str]:
+        """What the model writes after each prompt, or in answer to it.
+
+        Args:
+            prompts: texts.
+            told: called with the text so far as tokens are written, where there is one prompt and one beam.
+            settings: fields of `generation.settings.Generation`: `max_new_tokens`, `temperature`, `top_p`, `beams`, ...
+
+        Raises:
+            UserError: the model does not write, a setting is wrong, or a prompt is too long.
+        """
+        if isinstance(prompts, str):
+            raise UserError("Give a list of prompts, even for one: generate([...]).")
+        try:
+            how = Generation(**settings)
+        except pydantic.ValidationError as error:
+            problem = error.errors()[0]
+            name = ".".join(str(part) for part in problem["loc"])
+            raise UserError(f"{name or 'settings'}: {problem['msg'].removeprefix('Value error, ')}.") from error
+        assert isinstance(self.reader, Tokenizer)
+        tell = None if told is None else lambda row, text: told(text)
+        with torch.inference_mode():
+            return [
+                text
+                for first in range(0, len(prompts), _AT_ONCE)
+                for text in write(self.model, self.reader, prompts[first : first + _AT_ONCE], how, tell)
+            ]
 
     def _ask(self, data: Data = "", **columns: Any) -> Ask:
         config = self.model.config

@@ -1,0 +1,55 @@
+"""`patchword embed`: one vector for each text or picture, and what is near what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from patchword.cli import options as o
+from patchword.cli.inputs import read_inputs
+
+
+def add(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command("embed")(embed)
+
+
+def embed(
+    folder: Annotated[str, typer.Argument(help="The model folder.")],
+    inputs: Annotated[list[str], typer.Argument(help="Sentences; or files, folders or patterns.")],
+    out: Annotated[Path | None, typer.Option(help="Write `input` and `vector` to this .parquet file.")] = None,
+    pool: Annotated[str, typer.Option(help="mean, class (the first token), last or max.")] = "mean",
+    near: Annotated[
+        str | None, typer.Option(help="Show what is nearest to this text, or to the picture at this path.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many of the nearest.")] = 5,
+    text_column: o.TextColumn = None,
+    image_column: o.ImageColumn = None,
+    where: o.Where = None,
+    device: o.Device = "auto",
+) -> None:
+    """Contextual vectors of texts or pictures.
+
+    [dim]patchword embed runs/vit photos/ --out vectors.parquet        patchword embed runs/base notes.csv --near "late"[/]
+    """
+    from patchword.data.tables import write_vectors
+    from patchword.errors import UserError
+    from patchword.tasks.neighbours import nearest
+    from patchword.tasks.predictor import load
+
+    if out is None and near is None:
+        raise UserError("Nothing to do: give --out FILE.parquet to keep the vectors, or --near to look one up.")
+    if out is not None and out.suffix != ".parquet":
+        raise UserError(f"--out {out}: vectors are written as .parquet.")
+    model = load(folder, device)
+    items, names = read_inputs(inputs, model, text_column=text_column, image_column=image_column, where=where)
+    vectors = model.features(items, pool)
+    if out is not None:
+        write_vectors(out, names, vectors)
+        typer.echo(f"{len(names):,} vectors of {vectors.shape[1]} numbers: {out}")
+    if near is not None:
+        (query,), _ = read_inputs([near], model)
+        for index, similarity in nearest(model.features([query], pool)[0], vectors, top):
+            typer.echo(f"{similarity:6.3f}  {' '.join(names[index].split())[:150]}")
