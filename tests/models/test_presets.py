@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -81,6 +83,49 @@ def test_a_picture_of_224_pixels_is_so_many_patches_and_a_class_token(name: str,
     small = config.model_copy(update={"depth": 1, "width": 32, "heads": 2, "hidden": 32})
     features = Model(family, small, "features").features(torch.zeros(2, 3, 224, 224))
     assert features.layout.lengths == (patches + 1, patches + 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("resnet-18", 11_689_512),
+        ("resnet-34", 21_797_672),
+        ("resnet-50", 25_557_032),
+        ("resnet-101", 44_549_160),
+        ("resnet-152", 60_192_808),
+    ],
+)
+def test_resnet_has_the_sizes_of_he_et_al_2016_table_1(name: str, parameters: int) -> None:
+    """The table gives the layers; torchvision's models of those layers have so many parameters."""
+    assert count(name, "class", CLASSES) == parameters
+    config = preset(name)[1]
+    per_block = {"basic": 2, "bottleneck": 3}[config.block]
+    assert 2 + per_block * config.depth == int(name.removeprefix("resnet-"))
+
+
+def test_bit_has_the_sizes_that_kolesnikov_et_al_2020_build_on() -> None:
+    """R50x1 has the parameters of a ResNet-50 but for the norm at another place; x3 is about nine times as large."""
+    assert count("bit-50", "class", CLASSES) == pytest.approx(25.5e6, rel=0.003)
+    assert count("bit-101", "class", CLASSES) == pytest.approx(44.5e6, rel=0.003)
+    assert count("bit-152", "class", CLASSES) == pytest.approx(60.2e6, rel=0.003)
+    assert count("bit-50x3", "features") == pytest.approx(9 * count("bit-50", "features"), rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["resnet-18", "bit-50"])
+@pytest.mark.parametrize("image", [(224, 224), (64, 96), (33, 20)])
+def test_a_place_of_a_convolutional_network_is_32_pixels(name: str, image: tuple[int, int]) -> None:
+    family, config = preset(name)
+    small = {"stem_width": 32, "widths": (128,) * 4, "width": 128, "depths": (1,) * 4, "image_size": image}
+    config = config.model_copy(update=small)
+    features = Model(family, config, "features").eval().features(torch.zeros(2, 3, *image))
+    assert config.tokens == math.ceil(image[0] / 32) * math.ceil(image[1] / 32)
+    assert features.layout.lengths == (config.tokens,) * 2
+
+
+def test_batch_norm_learns_from_one_place_of_one_picture() -> None:
+    family, config = preset("resnet-18")
+    model = Model(family, config, "class", CLASSES[:3]).train()
+    assert model(torch.zeros(1, 3, 32, 32)).isfinite().all()
 
 
 @pytest.mark.parametrize("name", list(presets()))

@@ -19,7 +19,7 @@ from patchword.data.tokenizers import TokenizerStyle
 from patchword.errors import UserError, did_you_mean
 from patchword.models.heads import Head
 from patchword.models.weights import Names, Rule, rule_for
-from patchword.nn.config import TransformerConfig
+from patchword.nn.config import ModelConfig
 from patchword.nn.packing import Packed
 from patchword.nn.transformer import initialise
 
@@ -81,14 +81,14 @@ class Family:
 
     model_type: str
     modality: Modality
-    config: type[TransformerConfig]
+    config: type[ModelConfig]
     trunk: Callable[[Any], nn.Module]
     prefix: str
     config_names: Mapping[str, str | Key]
     required: Mapping[str, Any]
     weight_names: Names
     ways_out: Mapping[str, WayOut]
-    presets: Mapping[str, TransformerConfig]
+    presets: Mapping[str, ModelConfig]
     begin: Callable[[nn.Module, Any], None] = lambda model, config: initialise(model, config.init_std)
     ignored: tuple[str, ...] = ()
     tokenizer: TokenizerStyle | None = None
@@ -126,7 +126,7 @@ class Model(nn.Module):
     def __init__(
         self,
         family: Family,
-        config: TransformerConfig,
+        config: ModelConfig,
         way_out: str,
         labels: tuple[str, ...] = (),
         problem: str | None = None,
@@ -175,12 +175,12 @@ def families() -> dict[str, Family]:
 
 
 @cache
-def presets() -> dict[str, tuple[Family, TransformerConfig]]:
+def presets() -> dict[str, tuple[Family, ModelConfig]]:
     """All presets by name, in the order of their families' files."""
     return {name: (family, config) for family in families().values() for name, config in family.presets.items()}
 
 
-def preset(name: str) -> tuple[Family, TransformerConfig]:
+def preset(name: str) -> tuple[Family, ModelConfig]:
     """A family and a config by name, "bert-mini".
 
     Raises:

@@ -20,7 +20,7 @@ from torch import Tensor
 from patchword.errors import UserError, did_you_mean
 from patchword.models.family import Family, Key, Model, families
 from patchword.models.weights import Get, Rule
-from patchword.nn.config import TransformerConfig
+from patchword.nn.config import ModelConfig
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -35,7 +35,7 @@ class Description:
     """What `config.json` says, in our words."""
 
     family: Family
-    config: TransformerConfig
+    config: ModelConfig
     way_out: str
     labels: tuple[str, ...]
     problem: str | None
@@ -154,11 +154,11 @@ def describe(folder: Path) -> Description:
 
 
 def make_config(
-    kind: type[TransformerConfig],
+    kind: type[ModelConfig],
     fields: Mapping[str, Any],
     where: str,
-    base: TransformerConfig | None = None,
-) -> TransformerConfig:
+    base: ModelConfig | None = None,
+) -> ModelConfig:
     """A checked config from fields, or from another one with some fields changed.
 
     Raises:
@@ -296,8 +296,8 @@ def _fill(
     names: Mapping[str, str],
     get: Get,
     folder: Path,
-    was: TransformerConfig,
-    now: TransformerConfig,
+    was: ModelConfig,
+    now: ModelConfig,
 ) -> None:
     theirs = rule.names(was)
     missing = [name for name in theirs if name not in names]

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from patchword.models.config import ImageConfig
+from patchword.models.config import PatchConfig
 from patchword.models.family import Family, Key, WayOut
 from patchword.models.heads import ClassHead, Pooler
 from patchword.models.stems import PatchEmbedding
@@ -25,7 +25,7 @@ from patchword.nn.packing import Packed
 from patchword.nn.transformer import Transformer
 
 
-class ViTConfig(ImageConfig):
+class ViTConfig(PatchConfig):
     """Sizes of a ViT."""
 
     dropout: Probability = 0.0
