@@ -24,6 +24,7 @@ import tests.models.cases
 from patchword.models.family import Model, families
 from patchword.models.folder import describe, read_model, write_model
 from patchword.models.heads import VocabularyHead
+from patchword.models.masked_image import MaskedImageHead
 from patchword.nn.packing import Packed
 
 LABELS = ("left", "none", "right")
@@ -41,7 +42,8 @@ class Case:
         family: `model_type`.
         way_out: ours.
         config: keyword arguments of their config class; small sizes.
-        reads: what the model takes: packed ids, ids to read and ids to write, or pixels `[3, 3, *image]`.
+        reads: what the model takes: packed ids, ids to read and ids to write, pixels `[3, 3, *image]`, or pixels of
+            which a part is seen.
         auto: the Auto class that opens it.
         segments: whether it takes segment ids.
         image: height and width in pixels.
@@ -52,7 +54,7 @@ class Case:
     family: str
     way_out: str
     config: Mapping[str, Any] = field(hash=False)
-    reads: Literal["words", "pairs", "pixels"] = "words"
+    reads: Literal["words", "pairs", "pixels", "patches"] = "words"
     auto: str = ""
     segments: bool = False
     image: tuple[int, int] = (16, 16)
@@ -100,6 +102,8 @@ def outputs(case: Case, ours: Model, theirs: nn.Module) -> list[tuple[Tensor, Te
     torch.manual_seed(1)
     ours.eval()
     with torch.no_grad():
+        if case.reads == "patches":
+            return _patches(case, ours, theirs)
         if case.reads == "pixels":
             pixels = torch.randn(3, 3, *case.image)
             return _images(case, ours, pixels, theirs(pixel_values=pixels))
@@ -122,6 +126,24 @@ def outputs(case: Case, ours: Model, theirs: nn.Module) -> list[tuple[Tensor, Te
             inputs.append(Packed.from_sequences(target))
             said = pad([torch.ones_like(sequence) for sequence in target]).bool()
         return _words(case, ours, inputs, theirs(**given), said)
+
+
+def _patches(case: Case, ours: Model, theirs: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    """Of pictures of which a part is seen: vectors, or what is guessed and the loss of it."""
+    pixels = torch.randn(3, 3, *case.image)
+    noise = torch.rand(3, ours.config.tokens - 1)
+    order = noise.argsort(1)
+    seen, hidden = order.tensor_split([int(order.shape[1] * (1 - theirs.config.mask_ratio))], 1)
+    answer = theirs(pixel_values=pixels, noise=noise)
+    vectors = ours.features(pixels, seen)
+    if case.way_out == "features":
+        return [(vectors.values, answer.last_hidden_state.flatten(0, 1))]
+    assert isinstance(ours.head, MaskedImageHead)
+    pictures = torch.arange(3).repeat_interleave(hidden.shape[1])
+    errors = ours.head.errors(vectors, pixels, pictures, hidden.flatten())
+    assert len(errors) == answer.mask.sum()
+    assert abs(errors.mean() - answer.loss) <= TOLERANCE, (errors.mean(), answer.loss)
+    return [(ours(pixels, seen), answer.logits.flatten(0, 1))]
 
 
 def _images(case: Case, ours: Model, pixels: Tensor, answer: Any) -> list[tuple[Tensor, Tensor]]:

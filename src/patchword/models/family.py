@@ -72,11 +72,14 @@ class Family:
         required: keys of `config.json` that must have this value where they are present, because we build no other.
         weight_names: the trunk's weights in files.
         ways_out: the heads, by what a task asks for: "features", "masked_token", "next_token", "class", "token_class",
-            "span".
+            "span", "masked_image".
         presets: configs by name.
         begin: (model, config): puts random weights in.
         ignored: endings of names of tensors in files in which nothing is learnt.
         tokenizer: how a new vocabulary is learnt; a family without one takes its tokenizer from a folder.
+        continues_as: `model_type` of the family that takes the trunk over, for heads that this one has not; its
+            trunk's names in files are the same.
+        respelled: beginnings of names in files -> how the tables here spell them.
     """
 
     model_type: str
@@ -92,6 +95,8 @@ class Family:
     begin: Callable[[nn.Module, Any], None] = lambda model, config: initialise(model, config.init_std)
     ignored: tuple[str, ...] = ()
     tokenizer: TokenizerStyle | None = None
+    continues_as: str | None = None
+    respelled: Mapping[str, str] = field(default_factory=dict)
 
     def way_out(self, name: str) -> WayOut:
         """The head that a task asks for.

@@ -121,8 +121,13 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 # ------------------------------------------------------------------------------------------------ config.json
 
 
-def describe(folder: Path) -> Description:
+def describe(folder: Path, wanted: str | None = None) -> Description:
     """Read `config.json`, as transformers 4 or 5 wrote it.
+
+    Args:
+        folder: with the file.
+        wanted: a head that is asked for. Where the folder's family has none of that name, the one that its trunk
+            goes on as is described (a masked autoencoder's encoder is a ViT).
 
     Raises:
         UserError: an architecture or a setting that is not supported, or fields that contradict each other.
@@ -150,6 +155,10 @@ def describe(folder: Path) -> Description:
     # transformers leaves the names out where they are its own, which are two.
     id2label = raw.get("id2label") or ({"0": "LABEL_0", "1": "LABEL_1"} if way_out == "class" else {})
     labels = tuple(str(id2label[key]) for key in sorted(id2label, key=int))
+    if wanted is not None and wanted not in family.ways_out and family.continues_as is not None:
+        family = families()[family.continues_as]
+        shared = {name: value for name, value in config.model_dump().items() if name in family.config.model_fields}
+        config = make_config(family.config, shared, str(where))
     return Description(family, config, way_out, labels, raw.get("problem_type"))
 
 
@@ -257,7 +266,7 @@ def read_model(
         UserError: a tensor of the trunk (or, when the folder's own head is read, of the head) is missing or has
             another shape; the message names it.
     """
-    description = describe(folder)
+    description = describe(folder, way_out)
     family = description.family
     config = description.config
     if changes:
@@ -271,7 +280,7 @@ def read_model(
             problem or description.problem,
         )
     with ExitStack() as stack:
-        names, get = _open_weights(folder, stack)
+        names, get = _open_weights(folder, stack, family.respelled)
         prefix = family.prefix if any(name.startswith(family.prefix) for name in names) else ""
         replaced = model.head.per_label if labels is not None and labels != description.labels else ()
         taken, new, read = [], [], set[str]()
@@ -315,7 +324,7 @@ def _fill(
         ours.copy_(tensor)
 
 
-def _open_weights(folder: Path, stack: ExitStack) -> tuple[dict[str, str], Get]:
+def _open_weights(folder: Path, stack: ExitStack, respelled: Mapping[str, str]) -> tuple[dict[str, str], Get]:
     """The tensors' names (today's spelling -> the file's own) and how to read one."""
     if (folder / WEIGHTS).is_file():
         files = [WEIGHTS]
@@ -340,6 +349,9 @@ def _open_weights(folder: Path, stack: ExitStack) -> tuple[dict[str, str], Get]:
             for old, new in _OLD_ENDINGS.items():
                 if name.endswith(old):
                     modern = name.removesuffix(old) + new
+            for other, ours in respelled.items():
+                if name.startswith(other):
+                    modern = ours + name.removeprefix(other)
             spelling[modern] = name
             handles[modern] = handle
 

@@ -176,6 +176,14 @@ def heads_rows(config: Any) -> tuple[int, int, int]:
     return config.heads * config.head_width, shared, shared
 
 
+def with_prefix(names: Names, ours: str, theirs: str) -> Names:
+    """A table of the names of a part, as one of the names of the whole."""
+    return {
+        ours + name: theirs + rule if isinstance(rule, str) else rule.renamed(lambda part: theirs + part)
+        for name, rule in names.items()
+    }
+
+
 def rule_for(names: Names, parameter: str, prefix: str) -> Rule:
     """The rule of one parameter, with its numbers put in, for a file in which the trunk has that prefix.
 

@@ -92,6 +92,35 @@ class Rotary(nn.Module):
         return torch.cat([one * cos - other * sin, other * cos + one * sin], dim=-1).to(heads.dtype)
 
 
+class GridSinCos(nn.Module):
+    """Fixed vectors for the places of a grid, after one of zeros for the class token (He et al. 2022, appendix A.1).
+
+    Half of the numbers tell the column, half the row, each by sines and cosines (Vaswani et al. 2017, section 3.5).
+
+    Args:
+        grid: rows and columns.
+        width: numbers per token; a multiple of 4.
+    """
+
+    weight: Tensor
+
+    def __init__(self, grid: tuple[int, int], width: int) -> None:
+        super().__init__()
+        if width % 4:
+            raise ValueError(f"sines and cosines of rows and columns need a width that 4 divides, not {width}")
+        frequencies = 10000.0 ** -(torch.arange(width // 4, dtype=torch.float64) / (width // 4))
+        rows, columns = (torch.arange(side, dtype=torch.float64)[:, None] * frequencies for side in grid)
+        row, column = (torch.cat([angles.sin(), angles.cos()], 1) for angles in (rows, columns))
+        places = torch.cat(
+            [
+                column[None].expand(grid[0], -1, -1),
+                row[:, None].expand(-1, grid[1], -1),
+            ],
+            dim=-1,
+        ).flatten(0, 1)
+        self.register_buffer("weight", torch.cat([torch.zeros(1, width), places.float()]))
+
+
 class RelativeBias(nn.Module):
     """A learned number per head for how far apart two tokens are (Raffel et al. 2020, section 2.1).
 

@@ -24,7 +24,7 @@ from patchword.models.config import ImageConfig, TextConfig
 from patchword.models.family import Family, Model, preset
 from patchword.models.folder import describe, find_folder, make_config, read_json, read_model
 from patchword.nn.config import ModelConfig
-from patchword.tasks.task import Ask, Prepared, Reader, Task, task_named
+from patchword.tasks.task import Ask, Prepared, Reader, Task, task_named, tasks
 from patchword.training.run import CARD, RunConfig, RunFolder
 from patchword.training.tracking import console
 
@@ -35,7 +35,7 @@ def family_of(run: RunConfig) -> tuple[Family, ModelConfig]:
     """The family and the sizes that the run starts from."""
     if run.stage == "pretrain":
         return preset(run.start)
-    description = describe(Path(run.start))
+    description = describe(Path(run.start), tasks()[run.task.replace("_", "-")].way_out)
     return description.family, description.config
 
 

@@ -1,0 +1,24 @@
+"""Masked image modelling from random weights (He et al. 2022, table 8, at the scale of one machine).
+
+Not tuned yet.
+"""
+
+from __future__ import annotations
+
+from patchword.training.recipe import Recipe
+
+
+def recipe(width: int, rows: int) -> Recipe:
+    """200 passes in batches of 256; the rate falls with the square root of the width, 1e-3 at 192."""
+    return Recipe(
+        epochs=200,
+        lr=1e-3 * (192 / width) ** 0.5,
+        schedule="cosine",
+        warmup=0.05,
+        weight_decay=0.05,
+        betas=(0.9, 0.95),
+        batch_tokens=1 << 20,
+        micro_tokens=32768,
+        batch_size=256,
+        evaluations=20,
+    )
