@@ -28,7 +28,7 @@ from patchword.models.masked_image import MaskedImageHead
 from patchword.nn.packing import Packed
 
 LABELS = ("left", "none", "right")
-WITH_LABELS = ("class", "token_class")
+WITH_LABELS = ("class", "class_distilled", "token_class")
 TOLERANCE = 1e-5
 """On logits of the order of 1 in fp32: some hundred roundings of 6e-8, one after another."""
 
@@ -147,7 +147,7 @@ def _patches(case: Case, ours: Model, theirs: nn.Module) -> list[tuple[Tensor, T
 
 
 def _images(case: Case, ours: Model, pixels: Tensor, answer: Any) -> list[tuple[Tensor, Tensor]]:
-    if case.way_out == "class":
+    if case.way_out in WITH_LABELS:
         return [(ours(pixels), answer.logits)]
     features = ours.features(pixels).values
     last = answer.last_hidden_state

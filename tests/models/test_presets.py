@@ -69,6 +69,31 @@ def test_vit_has_the_sizes_of_dosovitskiy_et_al_2021_table_1(
     assert count(name, "class", CLASSES) == pytest.approx(millions * 1e6, rel=within)
 
 
+@pytest.mark.parametrize(("name", "millions"), [("deit-tiny", 5), ("deit-small", 22), ("deit-base", 86)])
+def test_deit_has_the_sizes_of_touvron_et_al_2021_table_1(name: str, millions: float) -> None:
+    """The table counts a ViT without the distillation token, rounded; the tiny one has 5.5 M and its classes."""
+    assert count(name, "features") - preset(name)[1].width ** 2 == pytest.approx(millions * 1e6, rel=0.03, abs=6e5)
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"), [("dinov2-with-registers-small", 21), ("dinov2-with-registers-base", 86)]
+)
+def test_dinov2_has_the_sizes_of_its_vits(name: str, millions: float) -> None:
+    """ViT-S and ViT-B as the authors' own table of models counts them; registers add four vectors."""
+    assert count(name, "features") == pytest.approx(millions * 1e6, abs=1e6)
+
+
+@pytest.mark.parametrize(("name", "like"), [("vit-mae-base", "vit-base-16"), ("vit-mae-large", "vit-large-16")])
+def test_a_masked_autoencoder_is_a_vit_of_its_size_but_for_fixed_positions(name: str, like: str) -> None:
+    """He et al. 2022, section 4: their encoders are Dosovitskiy et al.'s; the decoder is 8 layers of width 512."""
+    config = preset(like)[1]
+    positions, pooler = config.tokens * config.width, config.width * (config.width + 1)
+    assert count(name, "features") == count(like, "features") - positions - pooler
+    layer = 12 * 512**2 + 13 * 512
+    ends = 512 * (config.width + 1) + 512 + 2 * 512 + 768 * (512 + 1)
+    assert count(name, "masked_image") - count(name, "features") == 8 * layer + ends
+
+
 @pytest.mark.parametrize(("name", "millions"), [("vit-tiny-16", 5.7), ("vit-small-16", 22)])
 def test_vit_has_the_sizes_of_touvron_et_al_2021_table_1(name: str, millions: float) -> None:
     assert count(name, "class", CLASSES) == pytest.approx(millions * 1e6, rel=0.01)
@@ -133,7 +158,9 @@ def test_every_preset_can_be_built_with_every_head(name: str) -> None:
     family, config = preset(name)
     with torch.device("meta"):
         for way_out in family.ways_out:
-            model = Model(family, config, way_out, CLASSES if way_out in ("class", "token_class") else ())
+            model = Model(
+                family, config, way_out, CLASSES if way_out in ("class", "class_distilled", "token_class") else ()
+            )
             written = [
                 name
                 for parameter in model.tensors()

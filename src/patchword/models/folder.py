@@ -26,6 +26,9 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
 
+WITH_LABELS = ("class", "class_distilled")
+"""Ways out with classes of their own names."""
+
 # What LayerNorm's weight and bias are called in files converted from TensorFlow checkpoints.
 _OLD_ENDINGS = {".gamma": ".weight", ".beta": ".bias"}
 
@@ -153,7 +156,7 @@ def describe(folder: Path, wanted: str | None = None) -> Description:
     by_architecture = {way.architecture: name for name, way in family.ways_out.items()}
     way_out = next((by_architecture[a] for a in architectures if a in by_architecture), "features")
     # transformers leaves the names out where they are its own, which are two.
-    id2label = raw.get("id2label") or ({"0": "LABEL_0", "1": "LABEL_1"} if way_out == "class" else {})
+    id2label = raw.get("id2label") or ({"0": "LABEL_0", "1": "LABEL_1"} if way_out in WITH_LABELS else {})
     labels = tuple(str(id2label[key]) for key in sorted(id2label, key=int))
     if wanted is not None and wanted not in family.ways_out and family.continues_as is not None:
         family = families()[family.continues_as]

@@ -111,7 +111,7 @@ class MaskedImageHead(Head):
         """Vectors of the patches that were seen -> of all, `[N * P, decoder_width]`."""
         assert isinstance(hidden, SeenPatches)
         count = len(hidden.layout)
-        tokens = self.embed(hidden.values).unflatten(0, (count, -1))
+        tokens = self.embed(hidden.values).view(count, -1, self.mask_token.shape[0])
         patches = self.mask_token.to(tokens.dtype).expand(count, self.count, -1)
         at = hidden.seen[..., None].expand(-1, -1, tokens.shape[-1])
         patches = patches.scatter(1, at, tokens[:, 1:])

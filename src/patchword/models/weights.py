@@ -98,16 +98,18 @@ class GridPositions(Same):
         name: in the file.
         grid: rows and columns of patches that a config has.
         extra: leading positions that belong to no patch.
+        antialias: how they are resized (`resize_grid_positions`).
     """
 
     grid: Callable[[Any], tuple[int, int]]
     extra: int = 1
+    antialias: bool = False
 
     def read(self, get: Get, was: Any, now: Any) -> Tensor:
         positions = get(self.name).squeeze(0)
         if self.grid(was) == self.grid(now):
             return positions
-        return resize_grid_positions(positions, self.grid(now), self.extra)
+        return resize_grid_positions(positions, self.grid(now), self.extra, antialias=self.antialias)
 
     def write(self, tensor: Tensor, config: Any) -> dict[str, Tensor]:
         return {self.name: tensor[None]}

@@ -32,7 +32,7 @@ class Activation(nn.Module):
 
 
 class StandardisedConv2d(nn.Conv2d):
-    """A convolution whose filters have mean 0 and variance 1 (Qiao et al. 2019, equation 6); without a bias.
+    """A convolution whose filters have mean 0 and variance 1 (Qiao et al. 2019); without a bias.
 
     Args:
         before, after: channels.

@@ -162,13 +162,16 @@ class RelativeBias(nn.Module):
         return bias.transpose(1, 2)
 
 
-def resize_grid_positions(positions: Tensor, size: tuple[int, int], extra: int = 1) -> Tensor:
+def resize_grid_positions(
+    positions: Tensor, size: tuple[int, int], extra: int = 1, *, antialias: bool = False
+) -> Tensor:
     """Positions learned on one grid of patches, for another: bicubic between neighbours (ViT, section 3.2).
 
     Args:
         positions: `[extra + rows * columns, width]` of a square grid, after `extra` tokens that are no patch.
         size: rows and columns that are wanted.
         extra: leading positions, kept as they are.
+        antialias: whether a smaller grid is a mean over more neighbours (DINOv2).
 
     Returns:
         `[extra + size[0] * size[1], width]`.
@@ -179,5 +182,5 @@ def resize_grid_positions(positions: Tensor, size: tuple[int, int], extra: int =
     if size == (side, side):
         return positions
     grid = positions[extra:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
-    resized = F.interpolate(grid.float(), size=size, mode="bicubic", align_corners=False).to(positions.dtype)
+    resized = F.interpolate(grid.float(), size=size, mode="bicubic", antialias=antialias).to(positions.dtype)
     return torch.cat([positions[:extra], resized.flatten(2).squeeze(0).t()])

@@ -87,6 +87,8 @@ class Task(ABC):
     modality: ClassVar[Modality]
     way_out: ClassVar[str]
     """The head it asks a family for."""
+    understands: ClassVar[tuple[str, ...]] = ()
+    """Other heads whose models can be used for it."""
     reads: ClassVar[Literal["corpus", "labelled"]]
     """Unlabelled text, or rows with labels."""
     labels: tuple[str, ...] = ()
@@ -203,7 +205,7 @@ def task_of(model: Model) -> type[Task]:
         UserError: it has learnt none.
     """
     for task in tasks().values():
-        if (task.modality, task.way_out) == (model.family.modality, model.way_out):
+        if task.modality == model.family.modality and model.way_out in (task.way_out, *task.understands):
             return task
     raise UserError(
         "The folder holds a bare model that has learnt no task; `patchword finetune FOLDER data.csv --out ...` "
