@@ -49,8 +49,7 @@ class DeiT(ViT):
     """A ViT with a distillation token."""
 
     def __init__(self, config: DeiTConfig) -> None:
-        super().__init__(config)
-        self.embed = DistilledEmbedding(config)
+        super().__init__(config, DistilledEmbedding(config))
 
 
 class DistilledHead(Head):

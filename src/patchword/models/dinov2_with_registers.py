@@ -16,15 +16,11 @@ from patchword.models.config import PatchConfig
 from patchword.models.family import Family, Key, WayOut
 from patchword.models.heads import ClassHead, FirstToken, Pooled
 from patchword.models.stems import PatchEmbedding
-from patchword.models.vit import CONFIG_NAMES, TRUNK_NAMES
+from patchword.models.vit import CONFIG_NAMES, TRUNK_NAMES, ViT
 from patchword.models.weights import Batched, GridPositions, Rows, with_prefix
-from patchword.nn.attention import SelfAttention
-from patchword.nn.block import Block, pre_norm
 from patchword.nn.config import Positive, Probability
-from patchword.nn.feedforward import FeedForward
 from patchword.nn.norm import Scaled
 from patchword.nn.packing import Packed
-from patchword.nn.transformer import Transformer
 
 
 class RegisterConfig(PatchConfig):
@@ -75,30 +71,12 @@ class RegisterEmbedding(PatchEmbedding):
         return torch.cat([tokens[:, :1], registers, tokens[:, 1:]], dim=1)
 
 
-class RegisterViT(nn.Module):
+class RegisterViT(ViT):
     """A ViT with registers and scaled sub-layers."""
 
     def __init__(self, config: RegisterConfig) -> None:
-        super().__init__()
-        norm = partial(nn.LayerNorm, config.width, eps=config.norm_eps)
         scaled = partial(Scaled, width=config.width, start=config.layer_scale)
-        self.embed = RegisterEmbedding(config)
-        self.encoder = Transformer(
-            config.depth,
-            lambda layer: Block(
-                attention=scaled(SelfAttention(config.width, config.heads, dropout=config.attention_dropout)),
-                feedforward=scaled(FeedForward(config.width, config.hidden, activation=config.activation)),
-                norm=norm,
-                order=pre_norm,
-                dropout=config.dropout,
-            ),
-            norm=norm,
-        )
-
-    def forward(self, pixels: Tensor) -> Packed:
-        """`[N, channels, height, width]` -> N sequences of vectors, `[T, width]`."""
-        hidden: Packed = self.encoder(self.embed(pixels))
-        return hidden
+        super().__init__(config, RegisterEmbedding(config), scaled)
 
 
 class ClassAndPatches(nn.Module):

@@ -6,7 +6,7 @@ is read from the class token.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -32,14 +32,22 @@ class ViTConfig(PatchConfig):
     attention_dropout: Probability = 0.0
 
 
-def vit_layers(config: TransformerConfig) -> Transformer:
-    """Norm before each sub-layer, and at the end."""
+Around = Callable[[nn.Module], nn.Module]
+
+
+def vit_layers(config: TransformerConfig, around: Around = lambda sublayer: sublayer) -> Transformer:
+    """Norm before each sub-layer, and at the end.
+
+    Args:
+        config: sizes.
+        around: what each sub-layer is put into.
+    """
     norm = partial(nn.LayerNorm, config.width, eps=config.norm_eps)
     return Transformer(
         config.depth,
         lambda layer: Block(
-            attention=SelfAttention(config.width, config.heads, dropout=config.attention_dropout),
-            feedforward=FeedForward(config.width, config.hidden, activation=config.activation),
+            attention=around(SelfAttention(config.width, config.heads, dropout=config.attention_dropout)),
+            feedforward=around(FeedForward(config.width, config.hidden, activation=config.activation)),
             norm=norm,
             order=pre_norm,
             dropout=config.dropout,
@@ -49,14 +57,25 @@ def vit_layers(config: TransformerConfig) -> Transformer:
 
 
 class ViT(nn.Module):
-    """Patches in both directions, norm before each sub-layer (Dosovitskiy et al. 2021, equations 1 to 4)."""
+    """Patches in both directions, norm before each sub-layer (Dosovitskiy et al. 2021, equations 1 to 4).
 
-    def __init__(self, config: ViTConfig) -> None:
+    Args:
+        config: sizes.
+        embed: another way in.
+        around: what each sub-layer is put into.
+    """
+
+    def __init__(
+        self,
+        config: PatchConfig,
+        embed: PatchEmbedding | None = None,
+        around: Around = lambda sublayer: sublayer,
+    ) -> None:
         super().__init__()
-        self.embed = PatchEmbedding(
+        self.embed = embed or PatchEmbedding(
             config.image_size, config.patch_size, config.channels, config.width, dropout=config.dropout
         )
-        self.encoder = vit_layers(config)
+        self.encoder = vit_layers(config, around)
 
     def forward(self, pixels: Tensor) -> Packed:
         """`[N, channels, height, width]` -> N sequences of vectors, `[T, width]`."""
