@@ -12,8 +12,12 @@ from patchword.nn.convnet import StandardisedConv2d, basic_block, initialise_con
 SIZES = {"stem_width": 32, "widths": (128, 128), "width": 128, "depths": (2, 1), "image_size": (24, 24)}
 
 
-def network(family: str) -> Model:
+@pytest.fixture(autouse=True)
+def seed() -> None:
     torch.manual_seed(0)
+
+
+def network(family: str) -> Model:
     kind = families()[family]
     return Model(kind, kind.config(**SIZES), "class", ("a", "b"))
 
@@ -23,7 +27,7 @@ def test_standardised_filters_have_mean_0_and_variance_1() -> None:
     weight = layer.weight.detach()
     mean, variance = weight.mean((1, 2, 3), True), weight.var((1, 2, 3), correction=0, keepdim=True)
     pixels = torch.randn(2, 3, 7, 6)
-    expected = F.conv2d(pixels, (weight - mean) / variance.sqrt(), padding=1)
+    expected = F.conv2d(pixels, (weight - mean) / (variance + layer.epsilon).sqrt(), padding=1)
     assert (layer(pixels) - expected).abs().max() <= 1e-5
     assert (layer(pixels) - _scaled(layer, 7.0)(pixels)).abs().max() <= 1e-4  # the scale of a filter is nothing
 

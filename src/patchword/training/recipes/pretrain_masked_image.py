@@ -1,6 +1,8 @@
 """Masked image modelling from random weights (He et al. 2022, table 8, at the scale of one machine).
 
-Not tuned yet.
+Seen once each, vit-mae-tiny on 5,521 digits of 28 pixels in patches of 4, 4 passes (88 steps, 3 minutes on one core),
+a held-back loss of 0.358 at 1e-3, 0.359 at 3e-4, 0.362 at 3e-3; guessing each patch's mean 0.370. On 200 labels, 120
+steps from there: 32 % right, 26 % from random weights. Such short runs say little; the 200 passes were not tried.
 """
 
 from __future__ import annotations
