@@ -11,7 +11,8 @@ from PIL import Image
 
 from patchword.errors import UserError
 from patchword.tasks.predictor import load
-from patchword.training.stages import finetune, pretrain
+from patchword.training.loop import Interrupted
+from patchword.training.stages import finetune, pretrain, resume
 
 
 @pytest.fixture
@@ -36,6 +37,16 @@ def test_both_stages_predict_and_evaluate(photos: Path, tmp_path: Path) -> None:
     assert predictor.predict([buffer.getvalue()])[0]["label"] in ("dark", "light")
     assert predictor.features([buffer.getvalue()]).shape == (1, 512)
     assert predictor.evaluate(photos)["rows"] == 26
+
+
+def test_an_interrupted_run_goes_on_exactly_with_the_statistics_of_its_norms(photos: Path, tmp_path: Path) -> None:
+    how = {"model": "resnet-18", "image_size": 32, "steps": 4, "batch_size": 8, "precision": "fp32", "quiet": True}
+    pretrain(photos, out=tmp_path / "whole", device="cpu", **how)
+    with pytest.raises(Interrupted):
+        pretrain(photos, out=tmp_path / "cut", device="cpu", stop_after=2, **how)
+    resume(tmp_path / "cut", quiet=True)
+    whole, again = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "cut"))
+    assert whole == again
 
 
 def test_patches_are_refused_where_there_are_none(photos: Path, tmp_path: Path) -> None:
