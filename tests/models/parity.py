@@ -24,10 +24,11 @@ import tests.models.cases
 from patchword.models.family import Model, families
 from patchword.models.folder import describe, read_model, write_model
 from patchword.models.heads import VocabularyHead
+from patchword.models.masked_image import MaskedImageHead
 from patchword.nn.packing import Packed
 
 LABELS = ("left", "none", "right")
-WITH_LABELS = ("class", "token_class")
+WITH_LABELS = ("class", "class_distilled", "token_class")
 TOLERANCE = 1e-5
 """On logits of the order of 1 in fp32: some hundred roundings of 6e-8, one after another."""
 
@@ -41,7 +42,8 @@ class Case:
         family: `model_type`.
         way_out: ours.
         config: keyword arguments of their config class; small sizes.
-        reads: what the model takes: packed ids, ids to read and ids to write, or pixels `[3, 3, *image]`.
+        reads: what the model takes: packed ids, ids to read and ids to write, pixels `[3, 3, *image]`, or pixels of
+            which a part is seen.
         auto: the Auto class that opens it.
         segments: whether it takes segment ids.
         image: height and width in pixels.
@@ -54,7 +56,7 @@ class Case:
     family: str
     way_out: str
     config: Mapping[str, Any] = field(hash=False)
-    reads: Literal["words", "pairs", "pixels"] = "words"
+    reads: Literal["words", "pairs", "pixels", "patches"] = "words"
     auto: str = ""
     segments: bool = False
     image: tuple[int, int] = (16, 16)
@@ -109,6 +111,8 @@ def outputs(case: Case, ours: Model, theirs: nn.Module) -> list[tuple[Tensor, Te
     torch.manual_seed(1)
     ours.eval()
     with torch.no_grad():
+        if case.reads == "patches":
+            return _patches(case, ours, theirs)
         if case.reads == "pixels":
             pixels = torch.randn(3, 3, *case.image)
             return _images(case, ours, pixels, theirs(pixel_values=pixels))
@@ -136,8 +140,26 @@ def outputs(case: Case, ours: Model, theirs: nn.Module) -> list[tuple[Tensor, Te
         return _words(case, ours, inputs, theirs(**given), said)
 
 
+def _patches(case: Case, ours: Model, theirs: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    """Of pictures of which a part is seen: vectors, or what is guessed and the loss of it."""
+    pixels = torch.randn(3, 3, *case.image)
+    noise = torch.rand(3, ours.config.tokens - 1)
+    order = noise.argsort(1)
+    seen, hidden = order.tensor_split([int(order.shape[1] * (1 - theirs.config.mask_ratio))], 1)
+    answer = theirs(pixel_values=pixels, noise=noise)
+    vectors = ours.features(pixels, seen)
+    if case.way_out == "features":
+        return [(vectors.values, answer.last_hidden_state.flatten(0, 1))]
+    assert isinstance(ours.head, MaskedImageHead)
+    pictures = torch.arange(3).repeat_interleave(hidden.shape[1])
+    errors = ours.head.errors(vectors, pixels, pictures, hidden.flatten())
+    assert len(errors) == answer.mask.sum()
+    assert abs(errors.mean() - answer.loss) <= TOLERANCE, (errors.mean(), answer.loss)
+    return [(ours(pixels, seen), answer.logits.flatten(0, 1))]
+
+
 def _images(case: Case, ours: Model, pixels: Tensor, answer: Any) -> list[tuple[Tensor, Tensor]]:
-    if case.way_out == "class":
+    if case.way_out in WITH_LABELS:
         return [(ours(pixels), answer.logits)]
     features = ours.features(pixels).values
     last = answer.last_hidden_state

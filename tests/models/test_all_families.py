@@ -10,14 +10,23 @@ import torch
 from safetensors.torch import load_file
 
 from patchword.models.family import families
-from patchword.models.folder import read_model, write_model
+from patchword.models.folder import describe, read_model, write_model
 from tests.models.parity import TOLERANCE, Case, all_cases, into_ours, into_theirs
 
 every_case = pytest.mark.parametrize("case", all_cases(), ids=lambda case: case.name)
 
 
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """By the names that the family's tables have."""
+    respelled = describe(folder).family.respelled
+    loaded = load_file(folder / "model.safetensors")
+    for theirs, ours in respelled.items():
+        loaded = {ours + n.removeprefix(theirs) if n.startswith(theirs) else n: t for n, t in loaded.items()}
+    return loaded
+
+
 def assert_equal_tensors(*folders: Path) -> None:
-    one, other = (load_file(folder / "model.safetensors") for folder in folders)
+    one, other = map(tensors, folders)
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
 

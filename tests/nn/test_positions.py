@@ -7,9 +7,10 @@ import torch
 from transformers import LlamaConfig, T5Config, ViTConfig, ViTModel
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
 from transformers.models.t5.modeling_t5 import T5Attention
+from transformers.models.vit_mae.modeling_vit_mae import build_2d_sinusoidal_position_embedding
 
 from patchword.nn.packing import Layout
-from patchword.nn.positions import LearnedPositions, RelativeBias, Rotary, Scaling, resize_grid_positions
+from patchword.nn.positions import GridSinCos, LearnedPositions, RelativeBias, Rotary, Scaling, resize_grid_positions
 
 
 def test_every_sequence_begins_at_position_0() -> None:
@@ -37,6 +38,14 @@ def test_resized_positions_are_those_of_transformers(size: tuple[int, int]) -> N
     resized = resize_grid_positions(positions[0], size)
     assert resized.shape == (1 + size[0] * size[1], width)
     assert (resized - expected).abs().max() <= 1e-5
+
+
+def test_fixed_positions_are_those_of_transformers() -> None:
+    # A new ViTMAEModel of transformers 5 has zeros there; the function is right. Files have the column first.
+    expected = build_2d_sinusoidal_position_embedding(5, 5, 32, cls_token=True).roll(16, dims=1)
+    assert (GridSinCos((5, 5), 32).weight - expected).abs().max() <= 1e-6
+    wide = GridSinCos((2, 3), 32).weight[1:].view(2, 3, 32)  # of a grid that is no square: the corner of a larger one
+    assert torch.equal(wide, GridSinCos((5, 5), 32).weight[1:].view(5, 5, 32)[:2, :3])
 
 
 def test_the_same_grid_is_left_as_it_is() -> None:

@@ -32,7 +32,7 @@ def embed(
 ) -> None:
     """Contextual vectors of texts or pictures.
 
-    [dim]patchword embed runs/vit photos/ --out vectors.parquet        patchword embed runs/base notes.csv --near late[/]
+    [dim]patchword embed runs/vit photos/ --out vectors.parquet        patchword embed runs/base a.csv --near late[/]
     """
     from patchword.data.tables import write_vectors
     from patchword.errors import UserError

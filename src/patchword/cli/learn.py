@@ -53,7 +53,7 @@ def show(result: Result) -> None:
     console.print(f"Written: {result.folder}   Next: patchword {after.format(result.folder)}", highlight=False)
 
 
-_COUNTS = ("rows", "hidden_tokens")
+_COUNTS = ("rows", "hidden_tokens", "hidden_patches")
 
 
 def _count(metrics: dict[str, Any]) -> str:

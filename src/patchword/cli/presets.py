@@ -31,8 +31,8 @@ def presets() -> None:
             name,
             family.modality + size,
             str(config.width),
-            str(config.depth),
-            str(config.heads),
+            str(getattr(config, "depth", "")),
+            str(getattr(config, "heads", "")),
             f"{count / 1e6:,.1f} M",
         )
     Console().print(table)

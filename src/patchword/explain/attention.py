@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from patchword.models.config import ImageConfig
+from patchword.models.config import PatchConfig
 from patchword.models.family import Model
 from patchword.nn.attention import SelfAttention
 from patchword.nn.packing import Layout
@@ -99,7 +99,7 @@ def patch_map(model: Model, pixels: Tensor) -> Tensor:
         ValueError: the model reads no images.
     """
     config = model.config
-    if not isinstance(config, ImageConfig):
+    if not isinstance(config, PatchConfig):
         raise ValueError(f"a {model.family.model_type} model reads no patches")
     share = rollout(attention_weights(model, pixels[None]))[0, 1:]
-    return (share / share.sum()).view(config.image_size[0] // config.patch_size, -1)
+    return (share / share.sum()).view(config.grid)

@@ -237,7 +237,7 @@ def size_of(
     elif length is not None:
         raise UserError("A picture has as many tokens as it has patches; --length is for models that read texts.")
     else:
-        tokens, written = (patches.positions.length if patches else 0), 0
+        tokens, written = (config.tokens if isinstance(config, ImageConfig) else 0), 0
     walk = Walk(getattr(config, "width", 0), tokens, written or 0, targets)
     if any(isinstance(part, nn.Conv2d) for part in trunk.modules()) and not patches:
         with torch.device("meta"):

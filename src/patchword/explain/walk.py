@@ -100,12 +100,11 @@ class Walk:
                 self._through((module.source, module.encoder), self.tokens, part)
                 self._through((module.target, module.decoder), self.written, part)
             case PatchEmbedding():
-                rows = module.positions.length
                 patches = (module.image_size[0] // module.project.stride[0]) * (
                     module.image_size[1] // module.project.stride[1]
                 )
                 self._convolution(part, module.project, patches)
-                self.costs.append(costs.dropout(part, module.dropout, rows, self.width))
+                self.costs.append(costs.dropout(part, module.dropout, self.tokens, self.width))
             case WordEmbedding():
                 self.costs.append(Cost("word table", kept=INDEX * n))
                 self._through((module.positions, module.norm), n, part)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from patchword.nn.config import Positive, TransformerConfig
+from patchword.nn.config import ModelConfig, Positive, TransformerConfig
 
 
 class TextConfig(TransformerConfig):
@@ -38,25 +38,50 @@ class EncoderDecoderConfig(GenerativeConfig):
     """Every written text begins with it."""
 
 
-class ImageConfig(TransformerConfig):
-    """Sizes of a model that reads patches; pictures in pixels, height before width."""
+class ImageConfig(ModelConfig):
+    """Sizes of a model that reads pictures; in pixels, height before width."""
 
     image_size: tuple[Positive, Positive] = (224, 224)
-    patch_size: Positive = 16
     channels: Positive = 3
 
+    @property
+    def stride(self) -> int:
+        """Pixels from one token to the next."""
+        raise NotImplementedError
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of places that a picture becomes; what is left over at the edge is one more."""
+        return -(-self.image_size[0] // self.stride), -(-self.image_size[1] // self.stride)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of one picture."""
+        return self.grid[0] * self.grid[1]
+
+
+class PatchConfig(ImageConfig, TransformerConfig):
+    """Sizes of a Transformer that reads patches."""
+
+    patch_size: Positive = 16
+
     @model_validator(mode="after")
-    def _patches_cover_the_picture(self) -> ImageConfig:
+    def _patches_cover_the_picture(self) -> PatchConfig:
         if any(side % self.patch_size for side in self.image_size):
             raise ValueError(f"pictures of {self.image_size} pixels can not be cut into patches of {self.patch_size}")
         return self
 
     @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of patches."""
-        return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
+    def stride(self) -> int:
+        """The side of a patch."""
+        return self.patch_size
+
+    @property
+    def special_tokens(self) -> int:
+        """Tokens before the patches: the class token."""
+        return 1
 
     @property
     def tokens(self) -> int:
-        """Tokens of one picture: the class token and the patches."""
-        return 1 + self.grid[0] * self.grid[1]
+        """Tokens of one picture: the special ones and the patches."""
+        return self.special_tokens + super().tokens

@@ -19,7 +19,7 @@ from patchword.data.tokenizers import TokenizerStyle
 from patchword.errors import UserError, did_you_mean
 from patchword.models.heads import Head
 from patchword.models.weights import Names, Rule, rule_for
-from patchword.nn.config import TransformerConfig
+from patchword.nn.config import ModelConfig
 from patchword.nn.packing import Packed
 from patchword.nn.transformer import initialise
 
@@ -75,30 +75,35 @@ class Family:
         required: keys of `config.json` that must have this value where they are present, because we build no other.
         weight_names: the trunk's weights in files.
         ways_out: the heads, by what a task asks for: "features", "masked_token", "next_token", "class", "token_class",
-            "span", "next_sentence".
+            "span", "next_sentence", "masked_image".
         presets: configs by name.
         begin: (model, config): puts random weights in.
         ignored: endings of names of tensors in files in which nothing is learnt.
         objective: the task that such models are pretrained with where no other is asked for.
         start: role of the token that every written text begins with, where a model reads one and writes another.
         tokenizer: how a new vocabulary is learnt; a family without one takes its tokenizer from a folder.
+        continues_as: `model_type` of the family that takes the trunk over, for heads that this one has not; its
+            trunk's names in files are the same.
+        respelled: beginnings of names in files -> how the tables here spell them.
     """
 
     model_type: str
     modality: Modality
-    config: type[TransformerConfig]
+    config: type[ModelConfig]
     trunk: Callable[[Any], nn.Module]
     prefix: str
     config_names: Mapping[str, str | Key]
     required: Mapping[str, Any]
     weight_names: Names
     ways_out: Mapping[str, WayOut]
-    presets: Mapping[str, TransformerConfig]
+    presets: Mapping[str, ModelConfig]
     begin: Callable[[nn.Module, Any], None] = lambda model, config: initialise(model, config.init_std)
     ignored: tuple[str, ...] = ()
     objective: str = "masked-lm"
     start: str = "pad"
     tokenizer: TokenizerStyle | None = None
+    continues_as: str | None = None
+    respelled: Mapping[str, str] = field(default_factory=dict)
 
     def way_out(self, name: str) -> WayOut:
         """The head that a task asks for.
@@ -133,7 +138,7 @@ class Model(nn.Module):
     def __init__(
         self,
         family: Family,
-        config: TransformerConfig,
+        config: ModelConfig,
         way_out: str,
         labels: tuple[str, ...] = (),
         problem: str | None = None,
@@ -187,12 +192,12 @@ def families() -> dict[str, Family]:
 
 
 @cache
-def presets() -> dict[str, tuple[Family, TransformerConfig]]:
+def presets() -> dict[str, tuple[Family, ModelConfig]]:
     """All presets by name, in the order of their families' files."""
     return {name: (family, config) for family in families().values() for name, config in family.presets.items()}
 
 
-def preset(name: str) -> tuple[Family, TransformerConfig]:
+def preset(name: str) -> tuple[Family, ModelConfig]:
     """A family and a config by name, "bert-mini".
 
     Raises:

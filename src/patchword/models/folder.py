@@ -21,11 +21,14 @@ from torch import Tensor
 from patchword.errors import UserError, did_you_mean
 from patchword.models.family import Family, Key, Model, families
 from patchword.models.weights import Get, Rule, rule_in
-from patchword.nn.config import TransformerConfig
+from patchword.nn.config import ModelConfig
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
+
+WITH_LABELS = ("class", "class_distilled", "token_class")
+"""Ways out with classes of their own names."""
 
 # What LayerNorm's weight and bias are called in files converted from TensorFlow checkpoints.
 _OLD_ENDINGS = {".gamma": ".weight", ".beta": ".bias"}
@@ -36,7 +39,7 @@ class Description:
     """What `config.json` says, in our words."""
 
     family: Family
-    config: TransformerConfig
+    config: ModelConfig
     way_out: str
     labels: tuple[str, ...]
     problem: str | None
@@ -122,8 +125,13 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 # ------------------------------------------------------------------------------------------------ config.json
 
 
-def describe(folder: Path) -> Description:
+def describe(folder: Path, wanted: str | None = None) -> Description:
     """Read `config.json`, as transformers 4 or 5 wrote it.
+
+    Args:
+        folder: with the file.
+        wanted: a head that is asked for. Where the folder's family has none of that name, the one that its trunk
+            goes on as is described (a masked autoencoder's encoder is a ViT).
 
     Raises:
         UserError: an architecture or a setting that is not supported, or fields that contradict each other.
@@ -154,21 +162,25 @@ def describe(folder: Path) -> Description:
     by_architecture = {way.architecture: name for name, way in family.ways_out.items()}
     way_out = next((by_architecture[a] for a in architectures if a in by_architecture), "features")
     # transformers leaves the names out where they are its own, which are two.
-    id2label = raw.get("id2label") or ({"0": "LABEL_0", "1": "LABEL_1"} if way_out in ("class", "token_class") else {})
+    id2label = raw.get("id2label") or ({"0": "LABEL_0", "1": "LABEL_1"} if way_out in WITH_LABELS else {})
     labels = tuple(str(id2label[key]) for key in sorted(id2label, key=int))
+    if wanted is not None and wanted not in family.ways_out and family.continues_as is not None:
+        family = families()[family.continues_as]
+        shared = {name: value for name, value in config.model_dump().items() if name in family.config.model_fields}
+        config = make_config(family.config, shared, str(where))
     return Description(family, config, way_out, labels, raw.get("problem_type"))
 
 
-def _may_be_none(kind: type[TransformerConfig], name: str) -> bool:
+def _may_be_none(kind: type[ModelConfig], name: str) -> bool:
     return type(None) in typing.get_args(kind.model_fields[name].annotation)
 
 
 def make_config(
-    kind: type[TransformerConfig],
+    kind: type[ModelConfig],
     fields: Mapping[str, Any],
     where: str,
-    base: TransformerConfig | None = None,
-) -> TransformerConfig:
+    base: ModelConfig | None = None,
+) -> ModelConfig:
     """A checked config from fields, or from another one with some fields changed.
 
     Raises:
@@ -268,7 +280,7 @@ def read_model(
         UserError: a tensor of the trunk (or, when the folder's own head is read, of the head) is missing or has
             another shape; the message names it.
     """
-    description = describe(folder)
+    description = describe(folder, way_out)
     family = description.family
     config = description.config
     if changes:
@@ -283,7 +295,7 @@ def read_model(
             problem or description.problem,
         )
     with ExitStack() as stack:
-        names, get = _open_weights(folder, stack)
+        names, get = _open_weights(folder, stack, family.respelled)
         prefixes = (family.prefix, *(way.prefix for way in family.ways_out.values() if way.prefix))
         prefix = next((p for p in prefixes if any(name.startswith(p) for name in names)), "")
         replaced = model.head.per_label if labels is not None and labels != description.labels else ()
@@ -309,8 +321,8 @@ def _fill(
     names: Mapping[str, str],
     get: Get,
     folder: Path,
-    was: TransformerConfig,
-    now: TransformerConfig,
+    was: ModelConfig,
+    now: ModelConfig,
 ) -> None:
     theirs = rule.names(was)
     missing = [name for name in theirs if name not in names]
@@ -328,7 +340,7 @@ def _fill(
         ours.copy_(tensor)
 
 
-def _open_weights(folder: Path, stack: ExitStack) -> tuple[dict[str, str], Get]:
+def _open_weights(folder: Path, stack: ExitStack, respelled: Mapping[str, str]) -> tuple[dict[str, str], Get]:
     """The tensors' names (today's spelling -> the file's own) and how to read one."""
     if (folder / WEIGHTS).is_file():
         files = [WEIGHTS]
@@ -353,6 +365,9 @@ def _open_weights(folder: Path, stack: ExitStack) -> tuple[dict[str, str], Get]:
             for old, new in _OLD_ENDINGS.items():
                 if name.endswith(old):
                     modern = name.removesuffix(old) + new
+            for other, ours in respelled.items():
+                if name.startswith(other):
+                    modern = ours + name.removeprefix(other)
             spelling[modern] = name
             handles[modern] = handle
 

@@ -46,7 +46,27 @@ class MeanToken(nn.Module):
 
     def forward(self, hidden: Packed) -> Tensor:
         """`[T, width]` -> `[N, width]`."""
-        return torch.stack([sequence.mean(0) for sequence in hidden.sequences()])
+        runs = hidden.layout.runs(hidden.layout)
+        blocks = torch.split(hidden.values, [count * length for count, length, _ in runs])
+        means = [block.view(*run[:2], -1).mean(1) for block, run in zip(blocks, runs, strict=True)]
+        return means[0] if len(means) == 1 else torch.cat(means)
+
+
+class Pooled(Head):
+    """One vector of each sequence, as it is.
+
+    Args:
+        pool: from packed tokens to one vector a sequence.
+    """
+
+    def __init__(self, pool: nn.Module) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, hidden: Packed) -> Tensor:
+        """`[T, width]` -> `[N, width]`."""
+        vectors: Tensor = self.pool(hidden)
+        return vectors
 
 
 class Pooler(Head):

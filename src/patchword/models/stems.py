@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from patchword.nn.packing import Layout, Packed
-from patchword.nn.positions import LearnedPositions
+from patchword.nn.positions import GridSinCos, LearnedPositions
 
 
 class WordEmbedding(nn.Module):
@@ -84,15 +84,27 @@ class PatchEmbedding(nn.Module):
         self.project = nn.Conv2d(channels, width, kernel_size=patch_size, stride=patch_size)
         self.class_token = nn.Parameter(torch.zeros(width))
         patches = (image_size[0] // patch_size) * (image_size[1] // patch_size)
-        self.positions = LearnedPositions(1 + patches, width)
+        self.positions: LearnedPositions | GridSinCos = LearnedPositions(1 + patches, width)
         self.dropout = nn.Dropout(dropout)
+
+    def patches(self, pixels: Tensor) -> Tensor:
+        """`[N, channels, height, width]` -> `[N, P, width]`, P patches row by row."""
+        if pixels.shape[-2:] != self.image_size:
+            raise ValueError(f"pictures of {tuple(pixels.shape[-2:])} pixels for a model of {self.image_size}")
+        patches: Tensor = self.project(pixels)
+        return patches.flatten(2).transpose(1, 2)
+
+    def special(self) -> Tensor:
+        """The tokens before the patches, `[S, width]`."""
+        return self.class_token[None]
+
+    def placed(self, patches: Tensor) -> Tensor:
+        """`[N, P, width]` -> `[N, S + P, width]`: the special tokens in front, and each with where it stands."""
+        special = self.special().to(patches.dtype).expand(len(patches), -1, -1)
+        return torch.cat([special, patches], dim=1) + self.positions.weight
 
     def forward(self, pixels: Tensor) -> Packed:
         """`[N, channels, height, width]` -> N sequences of 1 + height x width / patch^2 tokens."""
-        if pixels.shape[-2:] != self.image_size:
-            raise ValueError(f"pictures of {tuple(pixels.shape[-2:])} pixels for a model of {self.image_size}")
-        patches = self.project(pixels).flatten(2).transpose(1, 2)
-        class_token = self.class_token.to(patches.dtype).expand(len(patches), 1, -1)
-        tokens = torch.cat([class_token, patches], dim=1) + self.positions.weight
+        tokens = self.placed(self.patches(pixels))
         layout = Layout([tokens.shape[1]] * len(tokens), tokens.device)
         return Packed(self.dropout(tokens.flatten(0, 1)), layout)

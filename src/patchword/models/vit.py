@@ -6,52 +6,76 @@ is read from the class token.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
-from patchword.models.config import ImageConfig
+from patchword.models.config import PatchConfig
 from patchword.models.family import Family, Key, WayOut
 from patchword.models.heads import ClassHead, Pooler
 from patchword.models.stems import PatchEmbedding
-from patchword.models.weights import Batched, GridPositions, Rows
+from patchword.models.weights import Batched, GridPositions, Names, Rows, with_prefix
 from patchword.nn.attention import SelfAttention
 from patchword.nn.block import Block, pre_norm
-from patchword.nn.config import Probability
+from patchword.nn.config import Probability, TransformerConfig
 from patchword.nn.feedforward import FeedForward
 from patchword.nn.packing import Packed
 from patchword.nn.transformer import Transformer
 
 
-class ViTConfig(ImageConfig):
+class ViTConfig(PatchConfig):
     """Sizes of a ViT."""
 
     dropout: Probability = 0.0
     attention_dropout: Probability = 0.0
 
 
-class ViT(nn.Module):
-    """Patches in both directions, norm before each sub-layer (Dosovitskiy et al. 2021, equations 1 to 4)."""
+Around = Callable[[nn.Module], nn.Module]
 
-    def __init__(self, config: ViTConfig) -> None:
+
+def vit_layers(config: TransformerConfig, around: Around = lambda sublayer: sublayer) -> Transformer:
+    """Norm before each sub-layer, and at the end.
+
+    Args:
+        config: sizes.
+        around: what each sub-layer is put into.
+    """
+    norm = partial(nn.LayerNorm, config.width, eps=config.norm_eps)
+    return Transformer(
+        config.depth,
+        lambda layer: Block(
+            attention=around(SelfAttention(config.width, config.heads, dropout=config.attention_dropout)),
+            feedforward=around(FeedForward(config.width, config.hidden, activation=config.activation)),
+            norm=norm,
+            order=pre_norm,
+            dropout=config.dropout,
+        ),
+        norm=norm,
+    )
+
+
+class ViT(nn.Module):
+    """Patches in both directions, norm before each sub-layer (Dosovitskiy et al. 2021, equations 1 to 4).
+
+    Args:
+        config: sizes.
+        embed: another way in.
+        around: what each sub-layer is put into.
+    """
+
+    def __init__(
+        self,
+        config: PatchConfig,
+        embed: PatchEmbedding | None = None,
+        around: Around = lambda sublayer: sublayer,
+    ) -> None:
         super().__init__()
-        norm = partial(nn.LayerNorm, config.width, eps=config.norm_eps)
-        self.embed = PatchEmbedding(
+        self.embed = embed or PatchEmbedding(
             config.image_size, config.patch_size, config.channels, config.width, dropout=config.dropout
         )
-        self.encoder = Transformer(
-            config.depth,
-            lambda layer: Block(
-                attention=SelfAttention(config.width, config.heads, dropout=config.attention_dropout),
-                feedforward=FeedForward(config.width, config.hidden, activation=config.activation),
-                norm=norm,
-                order=pre_norm,
-                dropout=config.dropout,
-            ),
-            norm=norm,
-        )
+        self.encoder = vit_layers(config, around)
 
     def forward(self, pixels: Tensor) -> Packed:
         """`[N, channels, height, width]` -> N sequences of vectors, `[T, width]`."""
@@ -68,7 +92,44 @@ def _sizes(depth: int, width: int, heads: int, patch: int, hidden: int | None = 
     return ViTConfig(depth=depth, width=width, heads=heads, hidden=hidden or 4 * width, patch_size=patch)
 
 
-_ATTENTION = "encoder.layer.{i}.attention.attention."
+CONFIG_NAMES: Mapping[str, str | Key] = {
+    "width": "hidden_size",
+    "depth": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "hidden": "intermediate_size",
+    "activation": "hidden_act",
+    "norm_eps": "layer_norm_eps",
+    "dropout": "hidden_dropout_prob",
+    "attention_dropout": "attention_probs_dropout_prob",
+    "init_std": "initializer_range",
+    "image_size": Key(_image_size, lambda size: {"image_size": size[0] if size[0] == size[1] else list(size)}),
+    "patch_size": "patch_size",
+    "channels": "num_channels",
+}
+"""Of ViT and those that go on from it."""
+LAYER_NAMES: Names = {
+    f"{ours}.{kind}": theirs if isinstance(theirs, Rows) else f"{theirs}.{kind}"
+    for kind in ("weight", "bias")
+    for ours, theirs in {
+        "attention.qkv": Rows(tuple(f"attention.attention.{part}.{kind}" for part in ("query", "key", "value"))),
+        "attention.out": "attention.output.dense",
+        "attention_norm": "layernorm_before",
+        "feedforward.up": "intermediate.dense",
+        "feedforward.down": "output.dense",
+        "feedforward_norm": "layernorm_after",
+    }.items()
+}
+"""Weights of one layer."""
+TRUNK_NAMES: Names = {
+    "embed.class_token": Batched("embeddings.cls_token", axes=2),
+    "embed.positions.weight": GridPositions("embeddings.position_embeddings", grid=lambda config: config.grid),
+    "embed.project.weight": "embeddings.patch_embeddings.projection.weight",
+    "embed.project.bias": "embeddings.patch_embeddings.projection.bias",
+    **with_prefix(LAYER_NAMES, "encoder.layers.{i}.", "encoder.layer.{i}."),
+    "encoder.norm.weight": "layernorm.weight",
+    "encoder.norm.bias": "layernorm.bias",
+}
+"""Weights of a trunk."""
 
 FAMILY = Family(
     model_type="vit",
@@ -76,45 +137,9 @@ FAMILY = Family(
     config=ViTConfig,
     trunk=ViT,
     prefix="vit.",
-    config_names={
-        "width": "hidden_size",
-        "depth": "num_hidden_layers",
-        "heads": "num_attention_heads",
-        "hidden": "intermediate_size",
-        "activation": "hidden_act",
-        "norm_eps": "layer_norm_eps",
-        "dropout": "hidden_dropout_prob",
-        "attention_dropout": "attention_probs_dropout_prob",
-        "init_std": "initializer_range",
-        "image_size": Key(_image_size, lambda size: {"image_size": size[0] if size[0] == size[1] else list(size)}),
-        "patch_size": "patch_size",
-        "channels": "num_channels",
-    },
+    config_names=CONFIG_NAMES,
     required={"qkv_bias": True, "pooler_act": "tanh"},
-    weight_names={
-        "embed.class_token": Batched("embeddings.cls_token", axes=2),
-        "embed.positions.weight": GridPositions("embeddings.position_embeddings", grid=lambda config: config.grid),
-        "embed.project.weight": "embeddings.patch_embeddings.projection.weight",
-        "embed.project.bias": "embeddings.patch_embeddings.projection.bias",
-        **{
-            f"encoder.layers.{{i}}.{ours}.{kind}": (
-                Rows(tuple(f"{_ATTENTION}{part}.{kind}" for part in ("query", "key", "value")))
-                if ours == "attention.qkv"
-                else f"encoder.layer.{{i}}.{theirs}.{kind}"
-            )
-            for ours, theirs in {
-                "attention.qkv": "",
-                "attention.out": "attention.output.dense",
-                "attention_norm": "layernorm_before",
-                "feedforward.up": "intermediate.dense",
-                "feedforward.down": "output.dense",
-                "feedforward_norm": "layernorm_after",
-            }.items()
-            for kind in ("weight", "bias")
-        },
-        "encoder.norm.weight": "layernorm.weight",
-        "encoder.norm.bias": "layernorm.bias",
-    },
+    weight_names=TRUNK_NAMES,
     ways_out={
         "features": WayOut(
             "ViTModel",

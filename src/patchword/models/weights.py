@@ -98,16 +98,18 @@ class GridPositions(Same):
         name: in the file.
         grid: rows and columns of patches that a config has.
         extra: leading positions that belong to no patch.
+        antialias: how they are resized (`resize_grid_positions`).
     """
 
     grid: Callable[[Any], tuple[int, int]]
     extra: int = 1
+    antialias: bool = False
 
     def read(self, get: Get, was: Any, now: Any) -> Tensor:
         positions = get(self.name).squeeze(0)
         if self.grid(was) == self.grid(now):
             return positions
-        return resize_grid_positions(positions, self.grid(now), self.extra)
+        return resize_grid_positions(positions, self.grid(now), self.extra, antialias=self.antialias)
 
     def write(self, tensor: Tensor, config: Any) -> dict[str, Tensor]:
         return {self.name: tensor[None]}
@@ -223,6 +225,14 @@ def heads_rows(config: Any) -> tuple[int, int, int]:
     """Rows of queries, keys and values (`Rows.sizes`)."""
     shared = (config.kv_heads or config.heads) * config.head_width
     return config.heads * config.head_width, shared, shared
+
+
+def with_prefix(names: Names, ours: str, theirs: str) -> Names:
+    """A table of the names of a part, as one of the names of the whole."""
+    return {
+        ours + name: theirs + rule if isinstance(rule, str) else rule.renamed(lambda part: theirs + part)
+        for name, rule in names.items()
+    }
 
 
 def rule_for(names: Names, parameter: str, prefix: str) -> Rule:

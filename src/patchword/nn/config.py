@@ -1,4 +1,4 @@
-"""The numbers that every Transformer has."""
+"""The numbers that every model has, and those that every Transformer has."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ Positive = Annotated[int, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
-class TransformerConfig(BaseModel):
-    """Sizes of a stack of Transformer layers, checked when made and never changed afterwards.
+class ModelConfig(BaseModel):
+    """Sizes of a model, checked when made and never changed afterwards.
 
     A family adds the fields of its own way in (a vocabulary, an image size) and composes its parts from them.
     """
@@ -21,7 +21,14 @@ class TransformerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     width: Positive
-    """Numbers per token (`d_model`, "hidden size")."""
+    """Numbers per vector that comes out (`d_model`, "hidden size")."""
+    init_std: float = Field(0.02, gt=0.0)
+    """Standard deviation of new weights (a normal cut at two deviations)."""
+
+
+class TransformerConfig(ModelConfig):
+    """Sizes of a stack of Transformer layers."""
+
     depth: Positive
     """Layers."""
     heads: Positive
@@ -37,8 +44,6 @@ class TransformerConfig(BaseModel):
     """On the embeddings and after each sub-layer, while training."""
     attention_dropout: Probability = 0.1
     """On the attention weights, while training."""
-    init_std: float = Field(0.02, gt=0.0)
-    """Standard deviation of new weights (a normal cut at two deviations)."""
 
     @model_validator(mode="after")
     def _heads_can_be_shared(self) -> TransformerConfig:

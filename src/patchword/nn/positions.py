@@ -92,6 +92,35 @@ class Rotary(nn.Module):
         return torch.cat([one * cos - other * sin, other * cos + one * sin], dim=-1).to(heads.dtype)
 
 
+class GridSinCos(nn.Module):
+    """Fixed vectors for the places of a grid, after one of zeros for the class token (He et al. 2022, appendix A.1).
+
+    Half of the numbers tell the column, half the row, each by sines and cosines (Vaswani et al. 2017, section 3.5).
+
+    Args:
+        grid: rows and columns.
+        width: numbers per token; a multiple of 4.
+    """
+
+    weight: Tensor
+
+    def __init__(self, grid: tuple[int, int], width: int) -> None:
+        super().__init__()
+        if width % 4:
+            raise ValueError(f"sines and cosines of rows and columns need a width that 4 divides, not {width}")
+        frequencies = 10000.0 ** -(torch.arange(width // 4, dtype=torch.float64) / (width // 4))
+        rows, columns = (torch.arange(side, dtype=torch.float64)[:, None] * frequencies for side in grid)
+        row, column = (torch.cat([angles.sin(), angles.cos()], 1) for angles in (rows, columns))
+        places = torch.cat(
+            [
+                column[None].expand(grid[0], -1, -1),
+                row[:, None].expand(-1, grid[1], -1),
+            ],
+            dim=-1,
+        ).flatten(0, 1)
+        self.register_buffer("weight", torch.cat([torch.zeros(1, width), places.float()]))
+
+
 class RelativeBias(nn.Module):
     """A learned number per head for how far apart two tokens are (Raffel et al. 2020, section 2.1).
 
@@ -133,13 +162,16 @@ class RelativeBias(nn.Module):
         return bias.transpose(1, 2)
 
 
-def resize_grid_positions(positions: Tensor, size: tuple[int, int], extra: int = 1) -> Tensor:
+def resize_grid_positions(
+    positions: Tensor, size: tuple[int, int], extra: int = 1, *, antialias: bool = False
+) -> Tensor:
     """Positions learned on one grid of patches, for another: bicubic between neighbours (ViT, section 3.2).
 
     Args:
         positions: `[extra + rows * columns, width]` of a square grid, after `extra` tokens that are no patch.
         size: rows and columns that are wanted.
         extra: leading positions, kept as they are.
+        antialias: whether a smaller grid is a mean over more neighbours (DINOv2).
 
     Returns:
         `[extra + size[0] * size[1], width]`.
@@ -150,5 +182,5 @@ def resize_grid_positions(positions: Tensor, size: tuple[int, int], extra: int =
     if size == (side, side):
         return positions
     grid = positions[extra:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
-    resized = F.interpolate(grid.float(), size=size, mode="bicubic", align_corners=False).to(positions.dtype)
+    resized = F.interpolate(grid.float(), size=size, mode="bicubic", antialias=antialias).to(positions.dtype)
     return torch.cat([positions[:extra], resized.flatten(2).squeeze(0).t()])

@@ -77,6 +77,7 @@ class ImageClassification(Classification):
 
     name = "image_classification"
     modality = "image"
+    understands = ("class_distilled",)
 
     @classmethod
     def inputs(cls, items: Sequence[Any], reader: Reader, ask: Ask) -> ImageExamples:

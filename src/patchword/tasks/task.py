@@ -93,6 +93,8 @@ class Task(ABC):
     """The head it asks a family for."""
     trunk: ClassVar[type[nn.Module]] = nn.Module
     """The kind of trunk that it needs."""
+    understands: ClassVar[tuple[str, ...]] = ()
+    """Other heads whose models can be used for it."""
     reads: ClassVar[Literal["corpus", "labelled"]]
     """Unlabelled text, or rows with labels."""
     labels: tuple[str, ...] = ()
@@ -209,8 +211,8 @@ def task_of(model: Model) -> type[Task]:
         UserError: it has learnt none.
     """
     for task in tasks().values():
-        fits = (task.modality, task.way_out) == (model.family.modality, model.way_out)
-        if fits and isinstance(model.trunk, task.trunk):
+        reads = task.modality == model.family.modality and isinstance(model.trunk, task.trunk)
+        if reads and model.way_out in (task.way_out, *task.understands):
             return task
     raise UserError(
         "The folder holds a bare model that has learnt no task; `patchword finetune FOLDER data.csv --out ...` "

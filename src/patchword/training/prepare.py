@@ -23,19 +23,19 @@ from patchword.errors import UserError
 from patchword.models.config import ImageConfig, TextConfig
 from patchword.models.family import Family, Model, preset
 from patchword.models.folder import describe, find_folder, make_config, read_json, read_model
-from patchword.nn.config import TransformerConfig
-from patchword.tasks.task import Ask, Prepared, Reader, Task, task_named
+from patchword.nn.config import ModelConfig
+from patchword.tasks.task import Ask, Prepared, Reader, Task, task_named, tasks
 from patchword.training.run import CARD, RunConfig, RunFolder
 from patchword.training.tracking import console
 
 Say = Callable[[str], None]
 
 
-def family_of(run: RunConfig) -> tuple[Family, TransformerConfig]:
+def family_of(run: RunConfig) -> tuple[Family, ModelConfig]:
     """The family and the sizes that the run starts from."""
     if run.stage == "pretrain":
         return preset(run.start)
-    description = describe(Path(run.start))
+    description = describe(Path(run.start), tasks()[run.task.replace("_", "-")].way_out)
     return description.family, description.config
 
 
@@ -96,10 +96,10 @@ def _image_processor(run: RunConfig, folder: RunFolder, again: bool, say: Say) -
         where=run.where,
         need_labels=False,
     )
-    patch = run.patch_size or config.patch_size
+    patch = run.patch_size or config.stride
     items = cast("Sequence[Path | bytes]", rows.inputs)
     side = max(Images(items, rows.origins, ImageProcessor(size=config.image_size), 0).median_size())
-    # A grid of 4 x 4 patches at least; never larger than the preset's own pictures.
+    # A grid of 4 x 4 tokens at least; never larger than the preset's own pictures.
     fitting = min(max(-(-side // patch), 4) * patch, config.image_size[0] // patch * patch)
     if fitting < config.image_size[0]:
         say(
@@ -153,13 +153,11 @@ def prepare(run: RunConfig, ask: Ask, reader: Reader, family: Family, quiet: boo
         return kind.prepare(ask, reader, lambda documents: status.update(f"Tokenising: {documents:,} documents"))
 
 
-def config_for(run: RunConfig, reader: Reader) -> tuple[Family, TransformerConfig]:
+def config_for(run: RunConfig, reader: Reader) -> tuple[Family, ModelConfig]:
     """The family and the sizes that the run's model has, checked before any weight is moved."""
     family, config = family_of(run)
-    changes: dict[str, Any] = {
-        "dropout": run.recipe.dropout,
-        "attention_dropout": run.recipe.attention_dropout,
-    }
+    rates = {"dropout": run.recipe.dropout, "attention_dropout": run.recipe.attention_dropout}
+    changes: dict[str, Any] = {name: rate for name, rate in rates.items() if name in family.config.model_fields}
     if isinstance(config, TextConfig):
         assert isinstance(reader, Tokenizer)
         if run.stage == "pretrain":
@@ -179,13 +177,15 @@ def config_for(run: RunConfig, reader: Reader) -> tuple[Family, TransformerConfi
         assert isinstance(reader, ImageProcessor)
         changes["image_size"] = reader.size
         if run.patch_size and run.stage == "pretrain":
+            if "patch_size" not in family.config.model_fields:
+                raise UserError(
+                    f"--patch-size {run.patch_size}: {family.model_type} models cut no patches. Leave it out."
+                )
             changes["patch_size"] = run.patch_size
     return family, make_config(family.config, changes, run.start, base=config)
 
 
-def model_for(
-    run: RunConfig, family: Family, config: TransformerConfig, task: Task, device: torch.device, say: Say
-) -> Model:
+def model_for(run: RunConfig, family: Family, config: ModelConfig, task: Task, device: torch.device, say: Say) -> Model:
     if run.stage == "pretrain":
         with torch.device(device):
             return Model(family, config, task.way_out, task.labels, task.problem)

@@ -19,7 +19,7 @@ from patchword.errors import UserError
 from patchword.models.config import EncoderDecoderConfig, ImageConfig
 from patchword.models.family import Family, Model, preset
 from patchword.models.folder import config_json, describe, find_folder, read_json, write_json, write_model
-from patchword.nn.config import TransformerConfig
+from patchword.nn.config import ModelConfig
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, choose_device, task_named
 from patchword.training.checkpoint import TrainState, check_space, latest, seed_everything
 from patchword.training.curves import draw_curves
@@ -164,7 +164,7 @@ def _begin(
     return _execute(folder, run, False, quiet, stop_after)
 
 
-def _described(start: str) -> tuple[Family, TransformerConfig]:
+def _described(start: str) -> tuple[Family, ModelConfig]:
     description = describe(Path(start))
     return description.family, description.config
 

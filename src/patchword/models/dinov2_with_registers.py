@@ -1,0 +1,153 @@
+"""DINOv2 with registers (Oquab et al. 2024; Darcet et al. 2024): a ViT with tokens that belong to no patch.
+
+What each sub-layer adds is scaled number by number (Touvron et al. 2021b, "LayerScale"). Registers stand after the
+class token and have no position; nothing is read from them. A class is read from the class token and the patches' mean.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from pydantic import model_validator
+from torch import Tensor, nn
+
+from patchword.models.config import PatchConfig
+from patchword.models.family import Family, Key, WayOut
+from patchword.models.heads import ClassHead, FirstToken, Pooled
+from patchword.models.stems import PatchEmbedding
+from patchword.models.vit import CONFIG_NAMES, TRUNK_NAMES, ViT
+from patchword.models.weights import Batched, GridPositions, Rows, with_prefix
+from patchword.nn.config import Positive, Probability
+from patchword.nn.norm import Scaled
+from patchword.nn.packing import Packed
+
+
+class RegisterConfig(PatchConfig):
+    """Sizes of a DINOv2 with registers."""
+
+    patch_size: Positive = 14
+    norm_eps: float = 1e-6
+    dropout: Probability = 0.0
+    attention_dropout: Probability = 0.0
+    registers: Positive = 4
+    """Tokens after the class token that belong to no patch."""
+    times: Positive = 4
+    """`hidden` in widths."""
+    layer_scale: float = 1.0
+    """What each number that a sub-layer adds is multiplied by in the beginning."""
+
+    @model_validator(mode="after")
+    def _hidden_is_a_multiple(self) -> RegisterConfig:
+        if self.hidden != self.times * self.width:
+            raise ValueError(f"hidden {self.hidden} is not {self.times} times the width {self.width}")
+        return self
+
+    @property
+    def special_tokens(self) -> int:
+        """The class token and the registers."""
+        return 1 + self.registers
+
+
+class RegisterEmbedding(PatchEmbedding):
+    """Patches after a class token and registers, which have no position (Darcet et al. 2024).
+
+    Args:
+        config: sizes.
+    """
+
+    mask_token: Tensor
+    """Stands for hidden patches in their pretraining; kept as it is."""
+
+    def __init__(self, config: RegisterConfig) -> None:
+        super().__init__(config.image_size, config.patch_size, config.channels, config.width, dropout=config.dropout)
+        self.registers = nn.Parameter(torch.zeros(config.registers, config.width))
+        self.register_buffer("mask_token", torch.zeros(config.width))
+
+    def placed(self, patches: Tensor) -> Tensor:
+        """`[N, P, width]` -> `[N, 1 + registers + P, width]`."""
+        tokens = super().placed(patches)
+        registers = self.registers.to(tokens.dtype).expand(len(tokens), -1, -1)
+        return torch.cat([tokens[:, :1], registers, tokens[:, 1:]], dim=1)
+
+
+class RegisterViT(ViT):
+    """A ViT with registers and scaled sub-layers."""
+
+    def __init__(self, config: RegisterConfig) -> None:
+        scaled = partial(Scaled, width=config.width, start=config.layer_scale)
+        super().__init__(config, RegisterEmbedding(config), scaled)
+
+
+class ClassAndPatches(nn.Module):
+    """The class token beside the mean of the patches (Oquab et al. 2024).
+
+    Args:
+        special: tokens before the patches.
+    """
+
+    def __init__(self, special: int) -> None:
+        super().__init__()
+        self.special = special
+
+    def forward(self, hidden: Packed) -> Tensor:
+        """`[T, width]` -> `[N, 2 * width]`."""
+        tokens = hidden.values.view(len(hidden.layout), -1, hidden.values.shape[-1])
+        return torch.cat([tokens[:, 0], tokens[:, self.special :].mean(1)], dim=1)
+
+
+def _sizes(width: int, heads: int) -> RegisterConfig:
+    return RegisterConfig(depth=12, width=width, heads=heads, hidden=4 * width)
+
+
+_NAMES = {
+    f"{ours}.{kind}": theirs if isinstance(theirs, Rows) else f"{theirs}.{kind}"
+    for kind in ("weight", "bias")
+    for ours, theirs in {
+        "attention.inner.qkv": Rows(tuple(f"attention.attention.{part}.{kind}" for part in ("query", "key", "value"))),
+        "attention.inner.out": "attention.output.dense",
+        "attention_norm": "norm1",
+        "feedforward.inner.up": "mlp.fc1",
+        "feedforward.inner.down": "mlp.fc2",
+        "feedforward_norm": "norm2",
+    }.items()
+} | {"attention.scale": "layer_scale1.lambda1", "feedforward.scale": "layer_scale2.lambda1"}
+
+FAMILY = Family(
+    model_type="dinov2_with_registers",
+    modality="image",
+    config=RegisterConfig,
+    trunk=RegisterViT,
+    prefix="dinov2_with_registers.",
+    config_names={
+        **CONFIG_NAMES,
+        "hidden": Key(lambda raw: raw["hidden_size"] * (raw.get("mlp_ratio") or 4), lambda hidden: {}),
+        "times": "mlp_ratio",
+        "layer_scale": "layerscale_value",
+        "registers": "num_register_tokens",
+    },
+    required={"qkv_bias": True, "use_swiglu_ffn": False, "drop_path_rate": 0.0},
+    weight_names={
+        **{name: rule for name, rule in TRUNK_NAMES.items() if "{i}" not in name},
+        "embed.positions.weight": GridPositions(
+            "embeddings.position_embeddings", grid=lambda config: config.grid, antialias=True
+        ),
+        "embed.registers": Batched("embeddings.register_tokens"),
+        "embed.mask_token": Batched("embeddings.mask_token"),
+        **with_prefix(_NAMES, "encoder.layers.{i}.", "encoder.layer.{i}."),
+    },
+    ways_out={
+        "features": WayOut("Dinov2WithRegistersModel", lambda config, trunk, classes: Pooled(FirstToken()), bare=True),
+        "class": WayOut(
+            "Dinov2WithRegistersForImageClassification",
+            lambda config, trunk, classes: ClassHead(
+                2 * config.width, classes, pool=ClassAndPatches(config.special_tokens)
+            ),
+            {"scores.weight": "/classifier.weight", "scores.bias": "/classifier.bias"},
+        ),
+    },
+    presets={
+        "dinov2-with-registers-small": _sizes(384, 6),
+        "dinov2-with-registers-base": _sizes(768, 12),
+    },
+)
