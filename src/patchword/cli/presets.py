@@ -19,20 +19,27 @@ def presets() -> None:
     from patchword.models.config import ImageConfig
     from patchword.models.family import Model
     from patchword.models.family import presets as all_presets
+    from patchword.tasks.task import tasks
 
-    table = Table()
-    for name in ("preset", "reads", "width", "depth", "heads", "parameters"):
-        table.add_column(name, justify="right" if name in ("width", "depth", "heads", "parameters") else "left")
+    table = Table(caption="parameters: with the head that it is pretrained with; images in 1,000 classes")
+    for name in ("preset", "reads", "pretrained by", "width", "depth", "heads", "parameters"):
+        numbers = name in ("width", "depth", "heads", "parameters")
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for name, (family, config) in all_presets().items():
+        way_out = tasks()[family.objective].way_out
         with torch.device("meta"):
-            count = sum(p.numel() for p in Model(family, config, "features").trunk.parameters())
-        size = f"s of {config.image_size[0]} px" if isinstance(config, ImageConfig) else ""
+            count = Model(family, config, way_out, _CLASSES if way_out == "class" else ()).num_parameters
+        size = f"s, {config.image_size[0]} px" if isinstance(config, ImageConfig) else ""
         table.add_row(
             name,
             family.modality + size,
+            family.objective,
             str(config.width),
             str(getattr(config, "depth", "")),
             str(getattr(config, "heads", "")),
             f"{count / 1e6:,.1f} M",
         )
     Console().print(table)
+
+
+_CLASSES = tuple(map(str, range(1000)))
