@@ -39,7 +39,9 @@ def presets() -> None:
             str(getattr(config, "heads", "")),
             f"{count / 1e6:,.1f} M",
         )
-    Console().print(table)
+    console = Console()
+    # Names are to be copied: where nobody looks at a screen's width, none is folded.
+    (console if console.is_terminal else Console(width=120)).print(table)
 
 
 _CLASSES = tuple(map(str, range(1000)))
