@@ -257,6 +257,11 @@ def test_the_cache_has_the_size_on_paper(trunk: Callable[[Any], nn.Module], conf
     assert on_paper(model).cache_full == held / COUNT
 
 
+def test_a_model_without_experts_is_active_as_a_whole() -> None:
+    size = explain("llama-tiny")
+    assert size.total("active") == size.total("parameters")
+
+
 def test_experts_that_a_token_does_not_meet_are_not_active() -> None:
     config = composed()[0].values[1]
     model = made(partial(decoder, feedforward=lambda: MixtureOfExperts(64, config.hidden, experts=4, active=1)), config)

@@ -12,11 +12,11 @@ import transformers
 
 from patchword.data.tokenizers import train_tokenizer
 from patchword.errors import UserError
-from patchword.models.family import Model, families, preset
+from patchword.models.family import Model, families
 from patchword.models.folder import config_json, describe, read_model, write_model
 from patchword.models.trunks import Decoder
 from patchword.nn.cache import Cache
-from patchword.nn.experts import active_parameters, balance_loss
+from patchword.nn.experts import balance_loss
 from patchword.nn.packing import Layout, Packed
 from tests.models.cases.llama import LLAMA3, SIZES
 from tests.models.cases.mixtral import MIXTURE
@@ -82,13 +82,6 @@ def test_the_loss_with_its_balance_is_that_of_transformers(tmp_path: Path) -> No
     (said + model.config.balance * balance).backward()
     router = model.trunk.decoder.layers[0].feedforward.router.weight.grad
     assert (router - reference.model.layers[0].mlp.gate.weight.grad).abs().max() <= TOLERANCE
-
-
-def test_a_model_without_experts_is_active_as_a_whole() -> None:
-    family, config = preset("llama-tiny")
-    with torch.device("meta"):
-        model = Model(family, config, "next_token")
-    assert active_parameters(model) == model.num_parameters
 
 
 @pytest.mark.parametrize("scaling", [None, {"type": "linear", "factor": 2.0}, LLAMA3], ids=["none", "linear", "llama3"])

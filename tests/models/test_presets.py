@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from patchword.errors import UserError
+from patchword.explain.size import explain
 from patchword.models.family import Model, preset, presets
-from patchword.nn.experts import active_parameters
 
 CLASSES = tuple(map(str, range(1000)))
 
@@ -207,9 +207,7 @@ def test_llama_3_has_the_sizes_of_grattafiori_et_al_2024_table_3(
 
 def test_mixtral_has_the_sizes_of_jiang_et_al_2024() -> None:
     """Section 1: 47 billion numbers, of which a word goes through 13."""
-    family, config = preset("mixtral-8x7b")
-    with torch.device("meta"):
-        active = active_parameters(Model(family, config, "next_token"))
+    config, active = preset("mixtral-8x7b")[1], explain("mixtral-8x7b").total("active")
     layer = config.width * (2 * config.width + 2 * config.kv_heads * config.head_width + config.experts + 2)
     two = config.active_experts * 3 * config.width * config.hidden
     assert active == config.depth * (layer + two) + config.width * (2 * config.vocab_size + 1)

@@ -14,13 +14,14 @@ from torch import nn
 
 from patchword.explain import costs
 from patchword.explain.costs import FP32, INDEX, Cost
-from patchword.models.heads import ClassHead, Head, Pooler, VocabularyHead
+from patchword.models.heads import Head, SequenceHead, VocabularyHead
 from patchword.models.stems import PatchEmbedding, SegmentedEmbedding, WordEmbedding
 from patchword.models.trunks import EncoderDecoder
 from patchword.nn.attention import Attention, CrossAttention, SelfAttention
 from patchword.nn.block import Block, DecoderBlock
 from patchword.nn.experts import MixtureOfExperts
 from patchword.nn.feedforward import FeedForward
+from patchword.nn.norm import Scaled
 from patchword.nn.positions import LearnedPositions, RelativeBias, Rotary
 from patchword.nn.transformer import Transformer
 
@@ -40,6 +41,8 @@ def part_of(module: nn.Module, inside: str) -> str:
     match module:
         case Head():
             return "head"
+        case Scaled():
+            return part_of(module.inner, inside)
         case CrossAttention():
             return "cross-attention"
         case LearnedPositions() | RelativeBias():
@@ -116,6 +119,10 @@ class Walk:
                 self.costs.append(costs.dropout("norms", module.dropout, n, self.width))
             case Block():
                 self._block(module, n, part)
+            case Scaled():
+                self.visit(module.inner, n, inside)
+                # What the scale is learnt from: the result as it was.
+                self.costs.append(Cost(part, kept=FP32 * n * len(module.scale)))
             case Attention():
                 self._attention(module, n, part)
             case MixtureOfExperts():
@@ -189,7 +196,7 @@ class Walk:
                 self._activation(head, rows, part)
                 # The logarithms of all words' probabilities, and which word was right.
                 self.costs.append(Cost("loss", kept=rows * (FP32 * head.scores.out_features + INDEX)))
-            case ClassHead() | Pooler():
+            case SequenceHead():
                 self._through(tuple(head.children()), 1, part)
                 self._activation(head, 1, part)
             case _:

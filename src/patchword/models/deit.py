@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from patchword.models.config import PatchConfig
 from patchword.models.family import Family, WayOut
-from patchword.models.heads import ClassHead, Head, Pooler
+from patchword.models.heads import ClassHead, Pooler, SequenceHead
 from patchword.models.stems import PatchEmbedding
 from patchword.models.vit import CONFIG_NAMES, TRUNK_NAMES, ViT, ViTConfig
 from patchword.models.weights import Batched, GridPositions
@@ -52,7 +52,7 @@ class DeiT(ViT):
         super().__init__(config, DistilledEmbedding(config))
 
 
-class DistilledHead(Head):
+class DistilledHead(SequenceHead):
     """The mean of two scores of the classes, one from each special token.
 
     Args:

@@ -17,6 +17,10 @@ class Head(nn.Module):
     """Names of the parameters that belong to one class each; new classes need new ones."""
 
 
+class SequenceHead(Head):
+    """A way out that takes one vector, or a few, of each sequence and goes on with these alone."""
+
+
 class Features(Head):
     """No way out of its own: the core's vectors."""
 
@@ -52,7 +56,7 @@ class MeanToken(nn.Module):
         return means[0] if len(means) == 1 else torch.cat(means)
 
 
-class Pooled(Head):
+class Pooled(SequenceHead):
     """One vector of each sequence, as it is.
 
     Args:
@@ -69,7 +73,7 @@ class Pooled(Head):
         return vectors
 
 
-class Pooler(Head):
+class Pooler(SequenceHead):
     """f(W x + b) of one token of each sequence; tanh of the first (Devlin et al. 2018, their code).
 
     Args:
@@ -93,7 +97,7 @@ class Pooler(Head):
         return self.activation(self.dense(self.dropout(self.token(hidden))))
 
 
-class ClassHead(Head):
+class ClassHead(SequenceHead):
     """Scores of classes from one vector of each sequence.
 
     Args:

@@ -70,13 +70,3 @@ def balance_loss(model: nn.Module) -> Tensor | None:
     chosen = F.one_hot(chances.topk(layers[0].active, dim=-1).indices, layers[0].experts)
     share = chosen.float().mean(0).sum(0)
     return layers[0].experts * (share * chances.mean(0)).sum()
-
-
-def active_parameters(model: nn.Module) -> int:
-    """Numbers that one token goes through: all that are learnt, less the experts that are not its own."""
-    idle = sum(
-        (part.experts - part.active) * (part.up[0].numel() + part.down[0].numel())
-        for part in model.modules()
-        if isinstance(part, MixtureOfExperts)
-    )
-    return sum(parameter.numel() for parameter in model.parameters()) - idle
