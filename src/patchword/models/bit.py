@@ -101,6 +101,7 @@ FAMILY = Family(
     },
     ways_out=ways_out("Bit"),
     begin=begin,
+    objective="image-classification",
     presets={
         "bit-50": _sizes(3, 4, 6, 3),
         "bit-101": _sizes(3, 4, 23, 3),

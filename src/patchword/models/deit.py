@@ -116,6 +116,7 @@ FAMILY = Family(
             },
         ),
     },
+    objective="image-classification",
     presets={
         "deit-tiny": _sizes(192, 3),
         "deit-small": _sizes(384, 6),
