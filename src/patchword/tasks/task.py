@@ -238,7 +238,7 @@ def task_named(name: str, family: Family) -> type[Task]:
     if task.modality != family.modality:
         raise UserError(f"The task {name} reads {task.modality}s, but {family.model_type} models {family.modality}s.")
     trunk = family.way_out(task.way_out).trunk or family.trunk
-    if not (isinstance(trunk, type) and issubclass(trunk, task.trunk)):
+    if not issubclass(trunk, task.trunk):
         raise UserError(
             f"{family.model_type} models can not learn {name}: it is for a {task.trunk.__name__}. Theirs is "
             f"{family.objective}."
