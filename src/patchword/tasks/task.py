@@ -24,7 +24,7 @@ from patchword.data.images import ImageProcessor
 from patchword.data.loader import Batch, Examples, in_order
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError, did_you_mean
-from patchword.models.family import Family, Modality, Model
+from patchword.models.family import Family, Modality, Model, families
 
 Reader = Tokenizer | ImageProcessor
 """What turns raw input into what a model reads; kept in the model's folder."""
@@ -237,6 +237,8 @@ def task_named(name: str, family: Family) -> type[Task]:
     task = tasks()[name]
     if task.modality != family.modality:
         raise UserError(f"The task {name} reads {task.modality}s, but {family.model_type} models {family.modality}s.")
+    if task.way_out not in family.ways_out and family.continues_as is not None:
+        family = families()[family.continues_as]
     trunk = family.way_out(task.way_out).trunk or family.trunk
     if not issubclass(trunk, task.trunk):
         raise UserError(
