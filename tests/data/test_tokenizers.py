@@ -319,6 +319,19 @@ def test_an_old_encoder_folder_of_byte_pairs(trained: dict[str, Tokenizer], tmp_
     assert tokenizer.roles == trained["encoder"].roles
 
 
+@pytest.mark.parametrize("said", [{}, {"add_bos_token": False}, {"add_bos_token": True}])
+def test_an_old_decoder_folder_of_byte_pairs(
+    said: dict[str, bool], trained: dict[str, Tokenizer], tmp_path: Path
+) -> None:
+    """OPT's, whose texts begin with an end token, and GPT-2's, whose do not."""
+    trained["begin"].save(tmp_path, 64)
+    (tmp_path / "tokenizer.json").unlink()
+    roles = {"bos_token": "<|end|>", "eos_token": "<|end|>", "unk_token": "<|end|>"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "GPT2Tokenizer", **roles, **said}))
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    assert framed(Tokenizer.load(tmp_path), TEXTS) == [theirs(text)["input_ids"] for text in TEXTS]
+
+
 def test_a_real_sentencepiece_model(real_data: Path, tmp_path: Path) -> None:
     """Read with protobuf's own reader, and built as transformers builds it."""
     folder = real_data / "tokenizers" / "mistral-v1-sentencepiece"

@@ -22,11 +22,8 @@ from tests.models.cases.llama import LLAMA3, SIZES
 from tests.models.cases.mixtral import MIXTURE
 from tests.models.parity import TOLERANCE, Case, all_cases, scrambled
 
-WRITERS = [
-    case
-    for case in all_cases()
-    if case.way_out == "next_token" and case.family in ("gpt2", "openai-gpt", "llama", "mistral", "mixtral", "qwen3")
-]
+DECODERS = [name for name, family in families().items() if family.objective == "causal-lm"]
+WRITERS = [case for case in all_cases() if case.way_out == "next_token" and case.family in DECODERS]
 
 
 def theirs(name: str, **config: Any) -> torch.nn.Module:
@@ -128,13 +125,15 @@ def test_what_a_llama_can_not_be_is_told_with_its_file(
     ("name", "changes", "words"),
     [
         ("Qwen3Model", {"use_sliding_window": True}, ["use_sliding_window"]),
-        ("MixtralModel", {"num_experts_per_tok": 9}, ["9 of 8"]),
+        ("MixtralModel", {"num_experts_per_tok": 9}, ["9 of 5"]),
         ("OpenAIGPTModel", {"afn": "tanh"}, ["activation", "gelu_new", "'tanh'"]),
         ("OpenAIGPTModel", {"n_embd": 36, "n_head": 5}, ["36", "5"]),
+        ("OPTModel", {"do_layer_norm_before": False}, ["do_layer_norm_before", "only True"]),
+        ("OPTModel", {"word_embed_proj_dim": 16}, ["word_embed_proj_dim is 16", "hidden_size, 32"]),
     ],
 )
 def test_what_others_can_not_be_is_told(name: str, changes: dict[str, Any], words: list[str], tmp_path: Path) -> None:
-    sizes = {"n_embd": 32, "n_layer": 1, "n_head": 4, "vocab_size": 67} if name.startswith("Open") else SIZES
+    sizes = next(case.config for case in all_cases() if case.theirs == name)
     theirs(name, **sizes).save_pretrained(tmp_path)
     edit(tmp_path, **changes)
     with pytest.raises(UserError) as said:
@@ -166,14 +165,14 @@ def test_an_answer_is_read_from_a_model_that_wrote(tmp_path: Path) -> None:
         assert torch.equal(tensor, loaded.model.trunk.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("family", ["openai-gpt", "llama", "mistral", "mixtral", "qwen3"])
+@pytest.mark.parametrize("family", DECODERS)
 def test_transformers_opens_the_vocabulary_that_is_learnt(family: str, corpus: list[str], tmp_path: Path) -> None:
     found = families()[family]
     assert found.tokenizer is not None
     tokenizer = train_tokenizer(corpus, found.tokenizer, 600)
     config = next(iter(found.presets.values()))
     sizes = {"width": 32, "heads": 2, "hidden": 128, "depth": 1, "vocab_size": tokenizer.vocab_size}
-    shared = {} if family == "openai-gpt" else {"kv_heads": 1}
+    shared = {"kv_heads": 1} if config.kv_heads else {}
     write_model(Model(found, config.model_copy(update=sizes | shared), "next_token"), tmp_path)
     tokenizer.save(tmp_path, 64)
     opened = transformers.AutoTokenizer.from_pretrained(tmp_path)
@@ -183,7 +182,7 @@ def test_transformers_opens_the_vocabulary_that_is_learnt(family: str, corpus: l
         assert opened.decode(ids) == tokenizer.decode(ids)
 
 
-@pytest.mark.parametrize("family", ["openai-gpt", "llama", "mistral", "mixtral", "qwen3"])
+@pytest.mark.parametrize("family", DECODERS)
 def test_transformers_counts_what_we_count(family: str) -> None:
     """Of every published size, from the `config.json` that we write."""
     found = families()[family]

@@ -175,6 +175,27 @@ def test_gpt2_has_the_sizes_of_radford_et_al_2019_table_2(name: str, millions: f
 
 
 @pytest.mark.parametrize(
+    ("name", "billions", "depth", "heads", "width"),
+    [
+        ("opt-125m", "0.125", 12, 12, 768),
+        ("opt-1.3b", "1.3", 24, 32, 2048),
+        ("opt-6.7b", "6.7", 32, 32, 4096),
+        ("opt-13b", "13", 40, 40, 5120),
+        ("opt-30b", "30", 48, 56, 7168),
+        ("opt-66b", "66", 64, 72, 9216),
+    ],
+)
+def test_opt_has_the_sizes_of_zhang_et_al_2022_table_1(
+    name: str, billions: str, depth: int, heads: int, width: int
+) -> None:
+    config = preset(name)[1]
+    assert (config.depth, config.heads, config.width, config.hidden) == (depth, heads, width, 4 * width)
+    assert (config.vocab_size, config.max_length) == (50272, 2048)
+    places = len(billions.partition(".")[2])
+    assert f"{count(name, 'next_token') / 1e9:.{places}f}" == billions
+
+
+@pytest.mark.parametrize(
     ("name", "billions", "width", "heads", "depth"),
     [
         ("llama-7b", 6.7, 4096, 32, 32),

@@ -27,7 +27,7 @@ class Batch:
         targets: one a label: `[N, ...]`, or `[n]` where `at` says at which tokens.
         lengths: tokens of each of the N examples, in all inputs together.
         at: `[n]` ascending indices of the targets among the tokens of the last input, or of the examples where that is
-            not packed; None where a target belongs to an example.
+            no `Packed`; None where a target belongs to an example.
     """
 
     inputs: tuple[Packed | Tensor, ...]
@@ -62,9 +62,9 @@ class Batch:
         inputs, lengths = tuple(cut(values) for values in self.inputs), self.lengths[first:last]
         if self.at is None:
             return Batch(inputs, self.targets[first:last], lengths)
-        last_input = self.inputs[-1]
-        answered = last_input.layout.lengths if isinstance(last_input, Packed) else self.lengths
-        start, stop = (sum(answered[:n]) for n in (first, last))
+        answered = self.inputs[-1]
+        tokens = answered.layout.lengths if isinstance(answered, Packed) else self.lengths
+        start, stop = (sum(tokens[:n]) for n in (first, last))
         inside = (self.at >= start) & (self.at < stop)
         return Batch(inputs, self.targets[inside], lengths, self.at[inside] - start)
 

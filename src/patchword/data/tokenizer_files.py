@@ -72,10 +72,11 @@ def read_backend(folder: Path, settings: Mapping[str, Any]) -> Backend:
     elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
         parts = models.BPE.read_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
         backend = byte_bpe(models.BPE(*parts), False, bool(settings.get("add_prefix_space")))
+        ends = _decoder_ends(backend, settings) if "add_bos_token" in settings else ends
     elif (folder / "tokenizer.model").is_file():
         backend = read_sentencepiece(folder / "tokenizer.model")
         _add_sentinels(backend, settings)
-        ends = _sentence_ends(backend, settings)
+        ends = _decoder_ends(backend, settings)
     else:
         raise UserError(
             f"{folder} has no tokenizer: neither tokenizer.json nor vocab.txt, vocab.json with merges.txt, "
@@ -99,8 +100,8 @@ def add_frame(backend: Backend, before: Sequence[str], after: Sequence[str]) -> 
     )
 
 
-def _sentence_ends(backend: Backend, settings: Mapping[str, Any]) -> Ends:
-    """Of SentencePiece's two ends, the usual one: the beginning where it is known (a decoder), else the end."""
+def _decoder_ends(backend: Backend, settings: Mapping[str, Any]) -> Ends:
+    """As the settings say, else the usual one of two: the beginning where it is known (a decoder), else the end."""
     roles = read_roles(settings, backend)
     begins = settings.get("add_bos_token", "bos" in roles)
     ends = settings.get("add_eos_token", "bos" not in roles and "eos" in roles)

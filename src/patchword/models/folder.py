@@ -76,7 +76,7 @@ def find_folder(start: str | os.PathLike[str]) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        wanted = ["*.json", "*.safetensors", "vocab.txt"]
+        wanted = ["*.json", "*.safetensors", "vocab.txt", "merges.txt", "tokenizer.model"]
         return Path(snapshot_download(name, allow_patterns=wanted))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(

@@ -205,19 +205,24 @@ def tasks() -> dict[str, type[Task]]:
 
 
 def task_of(model: Model) -> type[Task]:
-    """The task that a model with such a head has learnt.
+    """The task that a model with such a head has learnt; of several, the one that its family is pretrained with.
 
     Raises:
         UserError: it has learnt none.
     """
-    for task in tasks().values():
-        reads = task.modality == model.family.modality and isinstance(model.trunk, task.trunk)
-        if reads and model.way_out in (task.way_out, *task.understands):
-            return task
-    raise UserError(
-        "The folder holds a bare model that has learnt no task; `patchword finetune FOLDER data.csv --out ...` "
-        "teaches it one."
-    )
+    fitting = {
+        name: task
+        for name, task in tasks().items()
+        if task.modality == model.family.modality
+        and isinstance(model.trunk, task.trunk)
+        and model.way_out in (task.way_out, *task.understands)
+    }
+    if not fitting:
+        raise UserError(
+            "The folder holds a bare model that has learnt no task; `patchword finetune FOLDER data.csv --out ...` "
+            "teaches it one."
+        )
+    return fitting.get(model.family.objective) or next(iter(fitting.values()))
 
 
 def task_named(name: str, family: Family) -> type[Task]:
@@ -234,9 +239,8 @@ def task_named(name: str, family: Family) -> type[Task]:
         raise UserError(f"The task {name} reads {task.modality}s, but {family.model_type} models {family.modality}s.")
     if task.way_out not in family.ways_out and family.continues_as is not None:
         family = families()[family.continues_as]
-    with torch.device("meta"):
-        trunk = (family.way_out(task.way_out).trunk or family.trunk)(next(iter(family.presets.values())))
-    if not isinstance(trunk, task.trunk):
+    trunk = family.way_out(task.way_out).trunk or family.trunk
+    if not issubclass(trunk, task.trunk):
         raise UserError(
             f"{family.model_type} models can not learn {name}: it is for a {task.trunk.__name__}. Theirs is "
             f"{family.objective}."
