@@ -146,6 +146,8 @@ FAMILY = Family(
             {"scores.weight": "/classifier.weight", "scores.bias": "/classifier.bias"},
         ),
     },
+    objective="image-classification",
+    image_processor="BitImageProcessor",
     presets={
         "dinov2-with-registers-small": _sizes(384, 6),
         "dinov2-with-registers-base": _sizes(768, 12),

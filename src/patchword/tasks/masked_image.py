@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchword.data.images import ImageProcessor, Images
+from patchword.data.image_processor import ImageProcessor
+from patchword.data.images import Images
 from patchword.data.loader import Batch, Examples
 from patchword.data.shuffle import Permutation, mix
 from patchword.data.sources import Labelled, read_labelled
