@@ -26,8 +26,8 @@ class Batch:
         inputs: what the trunk takes; a `Packed` holds `[T]`, a tensor `[N, ...]`.
         targets: one a label: `[N, ...]`, or `[n]` where `at` says at which tokens.
         lengths: tokens of each of the N examples, in all inputs together.
-        at: `[n]` ascending indices of the targets among the tokens of the last input; None where a target belongs to an
-            example.
+        at: `[n]` ascending indices of the targets among the tokens of the last input (of the examples, where they are
+            pictures); None where a target belongs to an example.
     """
 
     inputs: tuple[Packed | Tensor, ...]
@@ -63,8 +63,8 @@ class Batch:
         if self.at is None:
             return Batch(inputs, self.targets[first:last], lengths)
         answered = self.inputs[-1]
-        assert isinstance(answered, Packed)
-        start, stop = (sum(answered.layout.lengths[:n]) for n in (first, last))
+        tokens = answered.layout.lengths if isinstance(answered, Packed) else self.lengths
+        start, stop = (sum(tokens[:n]) for n in (first, last))
         inside = (self.at >= start) & (self.at < stop)
         return Batch(inputs, self.targets[inside], lengths, self.at[inside] - start)
 

@@ -111,6 +111,8 @@ class MaskedImage(Task):
         """Find the pictures, and hold a part back for validation where none is given."""
         train = cls.read(ask.data, ask)
         notes, fingerprint = list(train.notes), train.fingerprint
+        if train.labels is not None:
+            notes.append("The labels are not used: this is learnt from pictures alone.")
         if ask.validation is None:
             count = min(_VALIDATION_PICTURES, round(len(train) * VALIDATION_SHARE))
             if not count:
