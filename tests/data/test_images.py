@@ -1,9 +1,8 @@
-"""Pixels compared with transformers' image processor, PIL's own arithmetic and closed forms."""
+"""Pixels compared with PIL's own arithmetic and closed forms."""
 
 from __future__ import annotations
 
 import io
-import json
 import os
 import threading
 from pathlib import Path
@@ -13,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from patchword.data.images import ImageProcessor, Images, decode
+from patchword.data.image_processor import ImageProcessor
+from patchword.data.images import Images, decode
 from patchword.data.sources import read_labelled
 from patchword.errors import UserError
 
@@ -131,68 +131,6 @@ class TestDecode:
             decode(eps, "x")
 
 
-PROCESSORS: list[dict[str, Any]] = [
-    {"size": {"height": 32, "width": 32}},
-    {"size": {"height": 24, "width": 40}, "resample": 3, "image_mean": [0.485, 0.456, 0.406]},
-    {"size": {"height": 16, "width": 16}, "resample": 0, "image_std": [0.229, 0.224, 0.225]},
-    {"size": {"height": 16, "width": 16}, "do_normalize": False},
-    {"size": {"height": 16, "width": 16}, "do_rescale": False},
-    {"size": {"height": 16, "width": 16}, "rescale_factor": 0.00784},
-    {"size": {"height": 33, "width": 47}, "do_resize": False},
-]
-
-
-class TestImageProcessor:
-    @pytest.mark.parametrize("options", PROCESSORS, ids=str)
-    def test_same_pixels_as_transformers(self, options: dict[str, Any]) -> None:
-        peer = pytest.importorskip("transformers.models.vit.image_processing_pil_vit").ViTImageProcessorPil(**options)
-        ours = ImageProcessor.from_dict(peer.to_dict())
-        shapes = [(33, 47, 3), (33, 47, 1)] + [(7, 91, 3), (120, 50, 1)] * ours.do_resize
-        for height, width, channels in shapes:
-            image = Image.fromarray(noise(height, width, channels)).convert("RGB")
-            theirs = np.asarray(peer(image)["pixel_values"][0], np.float32)
-            mine = ours.normalise(ours.resize(image)[None])
-            assert mine.dtype == np.float32
-            assert mine.shape == (1, 3, *ours.size)
-            assert np.abs(mine[0] - theirs).max() <= 1e-6
-
-    def test_transformers_reads_what_is_written(self, tmp_path: Path) -> None:
-        vit = pytest.importorskip("transformers.models.vit.image_processing_pil_vit")
-        ours = ImageProcessor((20, 30), 3, 1 / 128, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), do_rescale=False)
-        theirs = vit.ViTImageProcessorPil(**ours.to_dict()).to_dict()
-        assert json.loads(json.dumps({key: theirs[key] for key in ours.to_dict()})) == ours.to_dict()
-        assert ImageProcessor.from_dict(theirs) == ours == ImageProcessor.from_dict(ours.to_dict())
-
-    def test_files_of_transformers_4(self) -> None:
-        old = {
-            "do_normalize": True,
-            "do_resize": True,
-            "feature_extractor_type": "ViTFeatureExtractor",
-            "image_mean": [0.5, 0.5, 0.5],
-            "image_std": [0.25, 0.25, 0.25],
-            "resample": 2,
-            "size": 384,
-        }
-        assert ImageProcessor.from_dict(old) == ImageProcessor((384, 384), std=(0.25, 0.25, 0.25))
-
-    @pytest.mark.parametrize(
-        ("key", "value"),
-        [
-            ("do_center_crop", True),
-            ("do_pad", True),
-            ("size", {"shortest_edge": 224}),
-            ("size", {"height": 0, "width": 4}),
-            ("resample", 9),
-            ("image_std", [1.0, 0.0, 1.0]),
-            ("image_mean", [0.5]),
-        ],
-    )
-    def test_what_is_not_supported_is_named(self, key: str, value: Any) -> None:
-        with pytest.raises(UserError, match=key):
-            ImageProcessor.from_dict({key: value})
-        ImageProcessor.from_dict({"do_center_crop": False, "crop_size": 3, "do_convert_rgb": True, "do_pad": None})
-
-
 class TestImages:
     processor = ImageProcessor((8, 6))
 
@@ -208,7 +146,7 @@ class TestImages:
     def test_fetch(self, tmp_path: Path, kept: int) -> None:
         items = self.items(tmp_path)
         images = Images(items, [f"row {i}" for i in range(10)], self.processor, cache_bytes=kept * 8 * 6 * 3 + 1)
-        one_by_one = [self.processor.resize(decode(item, "")) for item in items]
+        one_by_one = [self.processor.fit(decode(item, "")) for item in items]
         for ids in ([3, 9, 0, 3], [9, 8, 7, 3, 2], []):
             fetched = images.fetch(np.array(ids, int))
             expected = np.stack(one_by_one)[ids].transpose(0, 3, 1, 2) / 127.5 - 1

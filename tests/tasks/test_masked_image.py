@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from patchword.data.images import ImageProcessor
+from patchword.data.image_processor import ImageProcessor
 from patchword.errors import UserError
 from patchword.models.family import Model, families
 from patchword.models.folder import read_model

@@ -49,8 +49,10 @@ def show(result: Result) -> None:
         f"({report['tokens_per_second']:,.0f} tokens/s); the best was step {report['best_step']:,}.",
         highlight=False,
     )
-    after = "finetune {} labelled.csv --out ..." if "floors" not in report else "predict {} new.csv"
-    console.print(f"Written: {result.folder}   Next: patchword {after.format(result.folder)}", highlight=False)
+    labelled, new = ("photos/", "photos/") if result.model.family.modality == "image" else ("labelled.csv", "new.csv")
+    folder = result.folder
+    after = f"predict {folder} {new}" if "floors" in report else f"finetune {folder} {labelled} --out ..."
+    console.print(f"Written: {folder}   Next: patchword {after}", highlight=False)
 
 
 _COUNTS = ("rows", "hidden_tokens", "hidden_patches")

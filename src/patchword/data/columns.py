@@ -160,7 +160,7 @@ def _is_text(cell: object) -> bool:
 
 
 def _is_image(cell: object) -> bool:
-    return isinstance(cell, bytes | dict)
+    return isinstance(cell, bytes) or (isinstance(cell, dict) and bool(cell.keys() & {"bytes", "path"}))
 
 
 def _is_image_path(cell: object) -> bool:

@@ -1,4 +1,4 @@
-"""Image files -> pixels that a model takes: decoded, resized, normalised as `preprocessor_config.json` says.
+"""Image files -> pixels that a model takes: decoded, and kept once they have its size.
 
 Dims: n images, h height, w width.
 """
@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from patchword.data.image_processor import ImageProcessor
 from patchword.errors import UserError
 
 if TYPE_CHECKING:
     from PIL import Image
-
-Triple = tuple[float, float, float]
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # not EPS, for which PIL starts Ghostscript
 _ROTATED = (5, 6, 7, 8)  # the EXIF orientations that swap height and width
@@ -68,118 +66,6 @@ def _rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
-
-
-@dataclass(frozen=True)
-class ImageProcessor:
-    """What `preprocessor_config.json` says: resize, rescale, normalise; as transformers' ViTImageProcessor.
-
-    Attributes:
-        size: (height, width) of the result.
-        resample: the PIL code of the filter (0 nearest, 1 Lanczos, 2 bilinear, 3 bicubic, 4 box, 5 Hamming).
-        mean, std: of the red, green and blue channel, after rescaling.
-    """
-
-    size: tuple[int, int] = (224, 224)
-    resample: int = 2
-    rescale_factor: float = 1 / 255
-    mean: Triple = (0.5, 0.5, 0.5)
-    std: Triple = (0.5, 0.5, 0.5)
-    do_resize: bool = True
-    do_rescale: bool = True
-    do_normalize: bool = True
-
-    @classmethod
-    def from_dict(cls, d: dict[str, Any]) -> ImageProcessor:
-        """Of the keys of a `preprocessor_config.json`, those of transformers 4 included.
-
-        A step that is asked for and not done here is a UserError, for its results would differ silently.
-        """
-        known = {"do_resize", "do_rescale", "do_normalize", "do_convert_rgb"}
-        for key, value in d.items():
-            if value and key not in known and (key.startswith("do_") or key == "rescale_offset"):
-                raise UserError(f"preprocessor_config.json: {key} is set, which is not supported.")
-        flags = {key: bool(d[key]) for key in sorted(known & d.keys() - {"do_convert_rgb"}) if d[key] is not None}
-        resample = _get(d, "resample", 2)
-        if resample not in range(6):
-            raise UserError(f"preprocessor_config.json: resample is {resample!r}, not a PIL filter (0 to 5).")
-        processor = cls(
-            size=_size(_get(d, "size", 224)),
-            resample=int(resample),
-            rescale_factor=_numbers("rescale_factor", _get(d, "rescale_factor", 1 / 255))[0],
-            mean=_numbers("image_mean", _get(d, "image_mean", 0.5)),
-            std=_numbers("image_std", _get(d, "image_std", 0.5)),
-            **flags,
-        )
-        if 0 in processor.std:
-            raise UserError("preprocessor_config.json: image_std is 0 in a channel, which divides by zero.")
-        return processor
-
-    def to_dict(self) -> dict[str, Any]:
-        """The `preprocessor_config.json` of transformers' ViTImageProcessor."""
-        height, width = self.size
-        return {
-            "image_processor_type": "ViTImageProcessor",
-            "do_resize": self.do_resize,
-            "size": {"height": height, "width": width},
-            "resample": self.resample,
-            "do_rescale": self.do_rescale,
-            "rescale_factor": self.rescale_factor,
-            "do_normalize": self.do_normalize,
-            "image_mean": list(self.mean),
-            "image_std": list(self.std),
-        }
-
-    def resize(self, image: Image.Image) -> np.ndarray:
-        """An RGB image -> uint8 [h, w, 3]. UserError if it has another size and `do_resize` is off."""
-        from PIL import Image
-
-        height, width = self.size
-        if self.do_resize:
-            image = image.resize((width, height), Image.Resampling(self.resample))
-        elif image.size != (width, height):
-            raise UserError(
-                f"the image has {image.width} x {image.height} pixels, the model has {width} x {height}, and "
-                "do_resize is off in preprocessor_config.json"
-            )
-        return np.asarray(image)
-
-    def normalise(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 [n, h, w, 3] -> float32 [n, 3, h, w]."""
-        normalised = np.empty((len(pixels), 3, *pixels.shape[1:3]), np.float32)
-        for channel, levels in enumerate(self._levels):
-            np.take(levels, pixels[..., channel], out=normalised[:, channel])
-        return normalised
-
-    @cached_property
-    def _levels(self) -> np.ndarray:
-        """What each of the 256 levels becomes: float32 [3, 256], rounded where transformers rounds."""
-        levels = np.arange(256, dtype=np.float64)
-        levels = (levels * self.rescale_factor if self.do_rescale else levels).astype(np.float32)
-        mean, std = (np.array(x, np.float32)[:, None] for x in (self.mean, self.std))
-        return (levels - mean) / std if self.do_normalize else np.tile(levels, (3, 1))
-
-
-def _get(d: dict[str, Any], key: str, default: Any) -> Any:
-    return default if d.get(key) is None else d[key]
-
-
-def _numbers(key: str, value: Any) -> Triple:
-    values = [value] * 3 if isinstance(value, int | float) else value
-    if not isinstance(values, Collection) or len(values) != 3 or not all(isinstance(v, int | float) for v in values):
-        raise UserError(f"preprocessor_config.json: {key} is {value!r}, not a number for each of 3 channels.")
-    red, green, blue = map(float, values)
-    return red, green, blue
-
-
-def _size(size: Any) -> tuple[int, int]:
-    if isinstance(size, int):
-        size = (size, size)
-    elif isinstance(size, dict) and size.keys() == {"height", "width"}:
-        size = (size["height"], size["width"])
-    if isinstance(size, tuple | list) and len(size) == 2 and all(isinstance(x, int) and x > 0 for x in size):
-        return size[0], size[1]
-    raise UserError(f"preprocessor_config.json: size {size!r} is not supported; it must have height and width.")
 
 
 class Images:
@@ -261,7 +147,7 @@ class Images:
             return np.asarray(self._kept[i])
         image = decode(self.items[i], self.origins[i])
         try:
-            pixels = self.processor.resize(image)
+            pixels = self.processor.fit(image)
         except UserError as error:
             raise UserError(f"{self.origins[i]}: {error}.") from None
         if i < len(self._kept):

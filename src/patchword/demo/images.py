@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from patchword.data.images import ImageProcessor, Images
+from patchword.data.image_processor import ImageProcessor
+from patchword.data.images import Images
 from patchword.data.sources import Labelled, read_labelled
 from patchword.demo.digits import DigitData
 from patchword.explain.attention import patch_map

@@ -102,6 +102,7 @@ FAMILY = Family(
     ways_out=ways_out("Bit"),
     begin=begin,
     objective="image-classification",
+    image_processor="BitImageProcessor",
     presets={
         "bit-50": _sizes(3, 4, 6, 3),
         "bit-101": _sizes(3, 4, 23, 3),

@@ -117,6 +117,7 @@ FAMILY = Family(
         ),
     },
     objective="image-classification",
+    image_processor="DeiTImageProcessor",
     presets={
         "deit-tiny": _sizes(192, 3),
         "deit-small": _sizes(384, 6),

@@ -147,6 +147,7 @@ FAMILY = Family(
         ),
     },
     objective="image-classification",
+    image_processor="BitImageProcessor",
     presets={
         "dinov2-with-registers-small": _sizes(384, 6),
         "dinov2-with-registers-base": _sizes(768, 12),

@@ -80,6 +80,7 @@ class Family:
         begin: (model, config): puts random weights in.
         ignored: endings of names of tensors in files in which nothing is learnt.
         objective: the task that such models are pretrained with where no other is asked for.
+        image_processor: class of transformers that prepares pictures, where a folder does not name one.
         start: role of the token that every written text begins with, where a model reads one and writes another.
         tokenizer: how a new vocabulary is learnt; a family without one takes its tokenizer from a folder.
         continues_as: `model_type` of the family that takes the trunk over, for heads that this one has not; its
@@ -100,6 +101,7 @@ class Family:
     begin: Callable[[nn.Module, Any], None] = lambda model, config: initialise(model, config.init_std)
     ignored: tuple[str, ...] = ()
     objective: str = "masked-lm"
+    image_processor: str = "ViTImageProcessor"
     start: str = "pad"
     tokenizer: TokenizerStyle | None = None
     continues_as: str | None = None

@@ -149,6 +149,7 @@ FAMILY = Family(
     ways_out=ways_out("ResNet"),
     begin=begin,
     objective="image-classification",
+    image_processor="ConvNextImageProcessor",
     presets={
         "resnet-18": _sizes("basic", 2, 2, 2, 2),
         "resnet-34": _sizes("basic", 3, 4, 6, 3),

@@ -135,6 +135,7 @@ FAMILY = Family(
         ),
     },
     begin=begin,
+    objective="masked-image",
     continues_as="vit",
     # What transformers 5 writes; it reads both.
     respelled={"decoder.decoder_encoder.layer.": "decoder.decoder_layers."},

@@ -9,7 +9,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from patchword.data.images import ImageProcessor, Images
+from patchword.data.image_processor import ImageProcessor
+from patchword.data.images import Images
 from patchword.data.loader import Batch
 from patchword.data.sources import Labelled
 from patchword.tasks.classification import Classification, LabelledExamples

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchword.data.images import ImageProcessor, Images
+from patchword.data.image_processor import ImageProcessor
+from patchword.data.images import Images
 from patchword.data.loader import Batch, Examples
 from patchword.data.shuffle import Permutation, mix
 from patchword.data.sources import Labelled, read_labelled
@@ -110,6 +111,8 @@ class MaskedImage(Task):
         """Find the pictures, and hold a part back for validation where none is given."""
         train = cls.read(ask.data, ask)
         notes, fingerprint = list(train.notes), train.fingerprint
+        if train.labels is not None:
+            notes.append("The labels are not used: this is learnt from pictures alone.")
         if ask.validation is None:
             count = min(_VALIDATION_PICTURES, round(len(train) * VALIDATION_SHARE))
             if not count:

@@ -11,14 +11,14 @@ import pydantic
 import torch
 
 from patchword.data.files import Data
-from patchword.data.images import ImageProcessor
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
 from patchword.generation.settings import Generation
 from patchword.generation.write import write
 from patchword.models.config import EncoderDecoderConfig, ImageConfig, TextConfig
 from patchword.models.family import Model
-from patchword.models.folder import find_folder, read_json, read_model
+from patchword.models.folder import describe, find_folder, read_json, read_model
+from patchword.models.image_processors import read_image_processor
 from patchword.models.trunks import Decoder
 from patchword.nn.packing import Packed
 from patchword.tasks.image_classification import ImageClassification
@@ -163,9 +163,10 @@ def load(folder: str | Path, device: str = "auto") -> Predictor:
     card = read_json(path / "patchword.json") if (path / "patchword.json").is_file() else {}
     if card and "report" not in card:
         raise UserError(f"The run in {path} is not finished. Go on with it: `patchword resume {path}`.")
-    model = read_model(path, device=on).model
-    config = model.config
+    description = describe(path)
+    config = description.config
     reader: Reader
+    changes: dict[str, Any] = {}
     if isinstance(config, TextConfig):
         reader = Tokenizer.load(path)
         if reader.vocab_size > config.vocab_size:
@@ -176,9 +177,10 @@ def load(folder: str | Path, device: str = "auto") -> Predictor:
         max_length = min(int(card.get("max_length") or config.max_length), config.max_length)
     else:
         assert isinstance(config, ImageConfig)
-        kept = path / "preprocessor_config.json"
-        reader = ImageProcessor.from_dict(read_json(kept)) if kept.is_file() else ImageProcessor(size=config.image_size)
+        reader = read_image_processor(path, description.family, config)
+        changes["image_size"] = reader.size  # positions learnt for another size are resized
         max_length = config.tokens
+    model = read_model(path, device=on, **changes).model
     return Predictor(path, model, reader, max_length, Compute(on))
 
 

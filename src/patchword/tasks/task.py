@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 import patchword.tasks
 from patchword.data.files import Data
-from patchword.data.images import ImageProcessor
+from patchword.data.image_processor import ImageProcessor
 from patchword.data.loader import Batch, Examples, in_order
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError, did_you_mean

@@ -8,14 +8,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
 from patchword.data.documents import Documents
-from patchword.data.images import ImageProcessor, Images
+from patchword.data.image_processor import ImageProcessor
+from patchword.data.images import Images
 from patchword.data.sources import read_labelled
 from patchword.data.store import cache_folder
 from patchword.data.tokenizers import Tokenizer, train_tokenizer
@@ -23,6 +23,7 @@ from patchword.errors import UserError
 from patchword.models.config import ImageConfig, TextConfig
 from patchword.models.family import Family, Model, preset
 from patchword.models.folder import describe, find_folder, make_config, read_json, read_model
+from patchword.models.image_processors import read_image_processor
 from patchword.nn.config import ModelConfig
 from patchword.tasks.task import Ask, Prepared, Reader, Task, task_named, tasks
 from patchword.training.run import CARD, RunConfig, RunFolder
@@ -75,16 +76,12 @@ def _keep(tokenizer: Tokenizer, folder: Path) -> None:
 
 
 def _image_processor(run: RunConfig, folder: RunFolder, again: bool, say: Say) -> ImageProcessor:
-    name = "preprocessor_config.json"
-    if again:
-        return ImageProcessor.from_dict(read_json(folder.path / name))
-    if run.stage == "finetune":
-        start = find_folder(run.start)
-        config = describe(start).config
-        assert isinstance(config, ImageConfig)
-        kept = read_json(start / name) if (start / name).is_file() else {}
-        size = (run.image_size, run.image_size) if run.image_size else config.image_size
-        return replace(ImageProcessor.from_dict(kept), size=size)
+    if again or run.stage == "finetune":
+        start = folder.path if again else find_folder(run.start)
+        description = describe(start)
+        assert isinstance(description.config, ImageConfig)
+        processor = read_image_processor(start, description.family, description.config)
+        return processor.at((run.image_size, run.image_size)) if run.image_size else processor
     config = preset(run.start)[1]
     assert isinstance(config, ImageConfig)
     if run.image_size:
