@@ -139,7 +139,6 @@ FAMILY = Family(
     continues_as="vit",
     # What transformers 5 writes; it reads both.
     respelled={"decoder.decoder_encoder.layer.": "decoder.decoder_layers."},
-    objective="masked-image",
     presets={
         "vit-mae-tiny": _sizes(12, 192, 3, (4, 128, 4)),
         "vit-mae-base": _sizes(12, 768, 12),
