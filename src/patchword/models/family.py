@@ -50,7 +50,7 @@ class WayOut:
         names: the head's weights in files; a name that begins with "/" stands outside the trunk's prefix.
         bare: whether the trunk's weights have no prefix in such a file.
         prefix: of the trunk's weights in such a file, where it is not the family's.
-        trunk: config -> the trunk, where such a model has another (an encoder without its decoder).
+        trunk: class of the trunk, where such a model has another (an encoder without its decoder).
     """
 
     architecture: str
@@ -58,7 +58,7 @@ class WayOut:
     names: Names = field(default_factory=dict)
     bare: bool = False
     prefix: str | None = None
-    trunk: Callable[[Any], nn.Module] | None = None
+    trunk: type[nn.Module] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Family:
         model_type: Hugging Face's name for it.
         modality: what it reads.
         config: its config class.
-        trunk: config -> the module from inputs to `Packed` vectors.
+        trunk: class of the module from inputs to `Packed` vectors, made from a config; what it is says what it can learn.
         prefix: what the trunk is called inside a model with a head.
         config_names: our fields -> keys of `config.json`.
         required: keys of `config.json` that must have this value where they are present, because we build no other.
@@ -90,7 +90,7 @@ class Family:
     model_type: str
     modality: Modality
     config: type[ModelConfig]
-    trunk: Callable[[Any], nn.Module]
+    trunk: type[nn.Module]
     prefix: str
     config_names: Mapping[str, str | Key]
     required: Mapping[str, Any]

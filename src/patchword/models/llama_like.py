@@ -114,7 +114,7 @@ def llama_like(
     name: str,
     *,
     config: type[LlamaConfig],
-    trunk: Callable[[Any], nn.Module],
+    trunk: type[nn.Module],
     presets: Mapping[str, LlamaConfig],
     tokenizer: TokenizerStyle,
     config_names: Mapping[str, str | Key] | None = None,

@@ -23,11 +23,22 @@ def sliding(config: MistralConfig) -> Mask:
     return Mask(causal=True, window=config.window and config.window - 1)
 
 
+class Mistral(Llama):
+    """Words from left to right, each with a window on those before it.
+
+    Args:
+        config: the sizes.
+    """
+
+    def __init__(self, config: MistralConfig) -> None:
+        super().__init__(config, mask=sliding(config))
+
+
 FAMILY = llama_like(
     "mistral",
     "Mistral",
     config=MistralConfig,
-    trunk=lambda config: Llama(config, mask=sliding(config)),
+    trunk=Mistral,
     config_names={
         # Not there is 4096; null is none.
         "window": Key(lambda raw: raw.get("sliding_window", 4096), lambda window: {"sliding_window": window}),

@@ -45,6 +45,17 @@ def mixture(config: MixtralConfig) -> nn.Module:
     )
 
 
+class Mixtral(Llama):
+    """Words from left to right, each through a few experts in every layer.
+
+    Args:
+        config: the sizes.
+    """
+
+    def __init__(self, config: MixtralConfig) -> None:
+        super().__init__(config, mask=sliding(config), feedforward=mixture)
+
+
 def _experts(config: MixtralConfig) -> int:
     return config.experts
 
@@ -56,7 +67,7 @@ FAMILY = llama_like(
     "mixtral",
     "Mixtral",
     config=MixtralConfig,
-    trunk=lambda config: Llama(config, mask=sliding(config), feedforward=mixture),
+    trunk=Mixtral,
     config_names={
         "window": "sliding_window",
         "experts": "num_local_experts",

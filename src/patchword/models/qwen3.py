@@ -23,6 +23,17 @@ class Qwen3Config(LlamaConfig):
     eos_token_id: int | tuple[int, ...] | None = None
 
 
+class Qwen3(Llama):
+    """Words from left to right; queries and keys have a norm in each head.
+
+    Args:
+        config: the sizes.
+    """
+
+    def __init__(self, config: Qwen3Config) -> None:
+        super().__init__(config, head_norm=partial(RMSNorm, eps=config.norm_eps))
+
+
 def _sizes(depth: int, width: int, heads: int, hidden: int, tied: bool = False) -> Qwen3Config:
     return Qwen3Config(
         depth=depth,
@@ -41,7 +52,7 @@ FAMILY = llama_like(
     "qwen3",
     "Qwen3",
     config=Qwen3Config,
-    trunk=lambda config: Llama(config, head_norm=partial(RMSNorm, eps=config.norm_eps)),
+    trunk=Qwen3,
     required={"attention_bias": False, "use_sliding_window": False},
     weight_names={
         **GATED,

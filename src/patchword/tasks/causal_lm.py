@@ -81,12 +81,12 @@ class CausalLM(LanguageModel):
 
     def predict(self, model: Model, examples: Examples, compute: Compute) -> list[dict[str, Any]]:
         """`text`: how each goes on, by the best next token."""
-        return written(model, self.tokenizer, examples, compute)
+        return written(model, self.tokenizer, examples)
 
     def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
         """Validation figures, and how held-out texts go on."""
         return super().report(model, prepared, compute) | {
-            "samples": samples(model, self.tokenizer, prepared.validation, compute)
+            "samples": samples(model, self.tokenizer, prepared.validation)
         }
 
 

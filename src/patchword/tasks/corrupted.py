@@ -75,7 +75,7 @@ class Corrupted(LanguageModel):
 
     def predict(self, model: Model, examples: Examples, compute: Compute) -> list[dict[str, Any]]:
         """`text`: what the decoder writes when it looks at each, by the best next token."""
-        return written(model, self.tokenizer, examples, compute)
+        return written(model, self.tokenizer, examples)
 
 
 def _packed(sequences: list[np.ndarray]) -> Packed:

@@ -25,7 +25,6 @@ from patchword.tasks.image_classification import ImageClassification
 from patchword.tasks.task import Ask, Compute, Reader, choose_device, task_of
 from patchword.tasks.text_classification import TextClassification
 
-_AT_ONCE = 16  # prompts
 Inputs = Sequence[str] | Sequence[Path | bytes]
 
 
@@ -135,11 +134,7 @@ class Predictor:
         assert isinstance(self.reader, Tokenizer)
         tell = None if told is None else lambda row, text: told(text)
         with torch.inference_mode():
-            return [
-                text
-                for first in range(0, len(prompts), _AT_ONCE)
-                for text in write(self.model, self.reader, prompts[first : first + _AT_ONCE], how, tell)
-            ]
+            return write(self.model, self.reader, prompts, how, tell)
 
     def _ask(self, data: Data = "", **columns: Any) -> Ask:
         config = self.model.config

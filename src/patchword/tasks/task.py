@@ -232,13 +232,16 @@ def task_named(name: str, family: Family) -> type[Task]:
     task = tasks()[name]
     if task.modality != family.modality:
         raise UserError(f"The task {name} reads {task.modality}s, but {family.model_type} models {family.modality}s.")
-    trunk = family.way_out(task.way_out).trunk or family.trunk
-    if not (isinstance(trunk, type) and issubclass(trunk, task.trunk)):
-        raise UserError(
-            f"{family.model_type} models can not learn {name}: it is for a {task.trunk.__name__}. Theirs is "
-            f"{family.objective}."
-        )
+    if not _learns(family, task):
+        possible = ", ".join(sorted(name for name, other in tasks().items() if _learns(family, other)))
+        raise UserError(f"{family.model_type} models can not learn {name}. What they can learn: {possible}.")
     return task
+
+
+def _learns(family: Family, task: type[Task]) -> bool:
+    """Whether such models have the head that a task asks for, on the kind of trunk that it needs."""
+    way = family.ways_out.get(task.way_out)
+    return way is not None and task.modality == family.modality and issubclass(way.trunk or family.trunk, task.trunk)
 
 
 def kept_tokenizer(reader: Reader) -> Tokenizer:

@@ -20,7 +20,7 @@ from patchword.models.config import EncoderDecoderConfig, ImageConfig
 from patchword.models.family import Family, Model, preset
 from patchword.models.folder import config_json, describe, find_folder, read_json, write_json, write_model
 from patchword.nn.config import ModelConfig
-from patchword.tasks.task import Ask, Compute, Prepared, Reader, choose_device, task_named
+from patchword.tasks.task import Ask, Compute, Prepared, Reader, choose_device, task_named, tasks
 from patchword.training.checkpoint import TrainState, check_space, latest, seed_everything
 from patchword.training.curves import draw_curves
 from patchword.training.loop import Interrupted, train
@@ -134,7 +134,7 @@ def _begin(
     stop_after = settings.pop("stop_after", None)
     settings = {name: value for name, value in settings.items() if value is not None}
     recipe = {name: settings.pop(name) for name in list(settings) if name in Recipe.model_fields}
-    family, config = preset(start) if stage == "pretrain" else _described(start)
+    family, config = preset(start) if stage == "pretrain" else _described(start, task)
     kind = task_named(task, family)
     if modality(data, **{k: v for k, v in settings.items() if k in ("text_column", "image_column")}) != family.modality:
         raise UserError(f"{start} reads {family.modality}s, but {data} are not {family.modality}s.")
@@ -164,8 +164,9 @@ def _begin(
     return _execute(folder, run, False, quiet, stop_after)
 
 
-def _described(start: str) -> tuple[Family, ModelConfig]:
-    description = describe(Path(start))
+def _described(start: str, task: str) -> tuple[Family, ModelConfig]:
+    kind = tasks().get(task.replace("_", "-"))
+    description = describe(Path(start), kind and kind.way_out)
     return description.family, description.config
 
 
