@@ -62,7 +62,9 @@ def _choose(logits: Tensor, how: Generation, generators: list[torch.Generator]) 
     if how.temperature == 0.0:
         best: list[int] = logits.argmax(-1).tolist()
         return best
-    chances = limited(logits / how.temperature, how).softmax(-1).cpu()
+    # The best score is 0 first: divided by a small temperature it would be no number any more.
+    logits = (logits - logits.max(-1, keepdim=True).values) / how.temperature
+    chances = limited(logits, how).softmax(-1).cpu()
     return [
         int(torch.multinomial(row, 1, generator=generator)) for row, generator in zip(chances, generators, strict=True)
     ]

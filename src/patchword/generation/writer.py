@@ -15,6 +15,21 @@ from patchword.nn.cache import Cache
 from patchword.nn.packing import Layout, Packed
 
 
+def what_writes(model: Model) -> tuple[Generative, VocabularyHead]:
+    """The trunk and the head of a model that writes.
+
+    Raises:
+        UserError: the model does not write.
+    """
+    trunk, head = model.trunk, model.head
+    if not isinstance(trunk, Generative) or not isinstance(head, VocabularyHead):
+        raise UserError(
+            f"A {model.family.model_type} model with the way out '{model.way_out}' does not write text. Decoders and "
+            "encoder-decoders that were pretrained do."
+        )
+    return trunk, head
+
+
 class Writer:
     """Texts that are being written, N of them; prompts of unequal length are read together, without padding.
 
@@ -33,18 +48,14 @@ class Writer:
     """
 
     def __init__(self, model: Model, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:
-        trunk, head = model.trunk, model.head
-        if not isinstance(trunk, Generative) or not isinstance(head, VocabularyHead):
-            raise UserError(
-                f"A {model.family.model_type} model with the way out '{model.way_out}' does not write text. Decoders "
-                "and encoder-decoders that were pretrained do."
-            )
+        trunk, head = what_writes(model)
         self.trunk, self.head = trunk, head
         device = next(model.parameters()).device
         longest = max(map(len, prompts))
         if longest > trunk.max_length:
             raise UserError(
-                f"The longest prompt has {longest} tokens, but the model has positions for {trunk.max_length} only. Cut it."
+                f"The longest prompt has {longest} tokens, but the model has positions for {trunk.max_length} only. "
+                "Cut it."
             )
         packed = Packed(
             torch.tensor([token for prompt in prompts for token in prompt], device=device),
@@ -56,7 +67,8 @@ class Writer:
         self.room = [min(max_new_tokens, trunk.max_length - begun) for begun in self.begun]
         if min(self.room) < 1:
             raise UserError(
-                f"The longest prompt has {longest} tokens, which leaves no position of {trunk.max_length} for a new one. Cut it."
+                f"The longest prompt has {longest} tokens, which leaves no position of {trunk.max_length} for a new "
+                "one. Cut it."
             )
         memory = beginning.memory
         capacity = max(begun + room for begun, room in zip(self.begun, self.room, strict=True))

@@ -69,7 +69,7 @@ class Family:
         model_type: Hugging Face's name for it.
         modality: what it reads.
         config: its config class.
-        trunk: class of the module from inputs to `Packed` vectors, made from a config; what it is says what it can learn.
+        trunk: class of the module from inputs to `Packed` vectors, made from a config; it says what can be learnt.
         prefix: what the trunk is called inside a model with a head.
         config_names: our fields -> keys of `config.json`.
         required: keys of `config.json` that must have this value where they are present, because we build no other.

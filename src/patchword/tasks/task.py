@@ -204,16 +204,27 @@ def tasks() -> dict[str, type[Task]]:
     return found
 
 
-def task_of(model: Model) -> type[Task]:
+def task_of(model: Model, said: str | None = None) -> type[Task]:
     """The task that a model with such a head has learnt.
+
+    Args:
+        model: as it was read.
+        said: what its folder says that it has learnt; where several tasks have such a head, it decides, or else what
+            the family's models are pretrained with.
 
     Raises:
         UserError: it has learnt none.
     """
-    for task in tasks().values():
-        reads = task.modality == model.family.modality and isinstance(model.trunk, task.trunk)
-        if reads and model.way_out in (task.way_out, *task.understands):
-            return task
+    possible = {
+        name: task
+        for name, task in tasks().items()
+        if task.modality == model.family.modality
+        and isinstance(model.trunk, task.trunk)
+        and model.way_out in (task.way_out, *task.understands)
+    }
+    for name in ((said or "").replace("_", "-"), model.family.objective, *possible):
+        if name in possible:
+            return possible[name]
     raise UserError(
         "The folder holds a bare model that has learnt no task; `patchword finetune FOLDER data.csv --out ...` "
         "teaches it one."

@@ -42,11 +42,11 @@ class _HasSequences(Protocol):
 
 
 def written(model: Model, tokenizer: Tokenizer, examples: Examples) -> list[dict[str, Any]]:
-    """`text` for each prompt, by the best next token."""
+    """`written` for each prompt, by the best next token."""
     assert isinstance(examples, Prompts)
     with torch.inference_mode():
         texts = write(model.eval(), tokenizer, examples.texts, Generation())
-    return [{"text": text} for text in texts]
+    return [{"written": text} for text in texts]
 
 
 def samples(model: Model, tokenizer: Tokenizer, examples: Any, count: int = 3) -> list[dict[str, Any]]:

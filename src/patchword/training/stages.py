@@ -166,7 +166,7 @@ def _begin(
 
 def _described(start: str, task: str) -> tuple[Family, ModelConfig]:
     kind = tasks().get(task.replace("_", "-"))
-    description = describe(Path(start), kind and kind.way_out)
+    description = describe(Path(start), kind.way_out if kind else None)
     return description.family, description.config
 
 
