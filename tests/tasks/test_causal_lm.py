@@ -91,5 +91,5 @@ def test_a_written_text_comes_back(prepared, bpe: Tokenizer) -> None:
     model = Model(family, config.model_copy(update=sizes), "next_token").eval()
     task = CausalLM.restore(model, bpe)
     answers = task.predict(model, task.inputs(["baber dunen", ""], bpe, Ask(data="")), Compute())
-    assert [list(answer) for answer in answers] == [["text"], ["text"]]
-    assert all(isinstance(answer["text"], str) for answer in answers)
+    assert [list(answer) for answer in answers] == [["written"], ["written"]]
+    assert all(isinstance(answer["written"], str) for answer in answers)

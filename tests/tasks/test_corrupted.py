@@ -188,8 +188,8 @@ def test_sentences_are_permuted_and_nothing_else(corpus: list[str], with_mask: T
 
 
 def test_a_tokenizer_without_what_is_needed(tokenizer: Tokenizer, with_sentinels: Tokenizer) -> None:
-    none = Sequences.from_arrays([np.array([1], np.int32)])
+    """Before the corpus is read: there is none."""
     with pytest.raises(UserError, match="sentinels"):
-        SpanCorruption.examples(none, tokenizer, Ask(data=""), True)
+        SpanCorruption.prepare(Ask(data="nowhere"), tokenizer, lambda documents: None)
     with pytest.raises(UserError, match="mask token"):
-        Denoising.examples(none, with_sentinels, Ask(data=""), True)
+        Denoising.prepare(Ask(data="nowhere"), with_sentinels, lambda documents: None)

@@ -7,6 +7,7 @@ import math
 import os
 import signal
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,14 @@ from torch import Tensor
 
 from patchword.data.loader import Batch, Examples, Position
 from patchword.data.store import Sequences
-from patchword.data.tokenizers import Tokenizer
+from patchword.data.tokenizers import Tokenizer, train_tokenizer
 from patchword.errors import UserError
-from patchword.models.family import Model, families
+from patchword.models.family import Model, families, preset
+from patchword.tasks.causal_lm import CausalExamples, CausalLM
+from patchword.tasks.denoising import Denoising, DenoisingExamples
 from patchword.tasks.labels import MULTI, REGRESSION, SINGLE, LabelSet
 from patchword.tasks.masked_lm import MaskedExamples, MaskedLM
+from patchword.tasks.span_corruption import SpanCorruption, SpanExamples
 from patchword.tasks.task import Compute, Prepared, Task
 from patchword.tasks.text_classification import TextClassification, TextExamples
 from patchword.training import checkpoint as checkpoint_module
@@ -34,6 +38,11 @@ from patchword.training.recipe import Recipe
 from patchword.training.tracking import Tracker, read_metrics
 
 TASKS = ["masked_lm", SINGLE, MULTI, REGRESSION]
+WRITING = {
+    "gpt2": (CausalLM, CausalExamples),
+    "t5": (SpanCorruption, SpanExamples),
+    "bart": (Denoising, DenoisingExamples),
+}
 
 
 def build(task: Task, tokenizer: Tokenizer, dropout: float = 0.0) -> Model:
@@ -119,6 +128,41 @@ def test_micro_batches_have_the_gradient_of_one_batch(
     for name, parameter in model.named_parameters():
         assert (before[name] - parameter.detach().double() - expected[name]).abs().max() <= 1e-5, name
     assert not gradients(model)
+
+
+@pytest.mark.parametrize("micro_tokens", [1, 90, 400])
+@pytest.mark.parametrize("family", WRITING)
+def test_micro_batches_of_models_that_write(family: str, micro_tokens: int, corpus: list[str]) -> None:
+    """The same, where a batch is pairs of what is read and what is written, and with a penalty on the scores."""
+    kind, config = preset(f"{family}-tiny")
+    assert kind.tokenizer is not None
+    style = replace(kind.tokenizer, sentinels=min(kind.tokenizer.sentinels, 20))
+    tokenizer = train_tokenizer(corpus, style, 700)
+    torch.manual_seed(0)
+    sizes = {"vocab_size": tokenizer.vocab_size, "width": 32, "hidden": 64, "heads": 4, "max_length": 128}
+    sizes |= {"head_size": 8} if family == "t5" else {}
+    rates = [name for name in type(config).model_fields if name.endswith("dropout")]
+    model = Model(kind, config.model_copy(update={**sizes, **dict.fromkeys(rates, 0.0)}), "next_token").double()
+    what, examples = WRITING[family]
+    sequences = Sequences.from_arrays(tokenizer.encode(corpus[:40]))
+    start = () if family == "gpt2" else (0,)
+    data = examples(sequences, tokenizer, *start)
+    task = what(tokenizer, np.ones(tokenizer.vocab_size), z_loss=1e-2)
+
+    batch = data.batch(np.arange(40), (0, 0))
+    parts = batch.split(micro_tokens)
+    assert len(parts) > 1
+    assert len({part.labels for part in parts}) > 1
+    mean = task.loss(model, batch) / batch.labels
+    mean.backward()
+    expected = gradients(model)
+    model.zero_grad()
+    for part in parts:
+        (task.loss(model, part) / batch.labels).backward()
+    found = gradients(model)
+    assert found.keys() == expected.keys() == dict(model.named_parameters()).keys()
+    for name, gradient in found.items():
+        assert (gradient - expected[name]).abs().max() <= 1e-5, name
 
 
 @pytest.mark.parametrize("kind", TASKS)

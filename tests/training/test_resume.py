@@ -159,6 +159,22 @@ def test_fine_tuning_resumes_exactly_too(whole: Path, corpus: list[str], tmp_pat
     assert len([line for line in learnt(tmp_path / "cut") if line["kind"] == "train"]) == 28
 
 
+@pytest.mark.parametrize(
+    ("model", "vocab_size"), [("gpt2-tiny", 400), ("mixtral-tiny", 700), ("t5-tiny", 700), ("bart-tiny", 400)]
+)
+def test_models_that_write_resume_exactly_too(model: str, vocab_size: int, data: Path, tmp_path: Path) -> None:
+    """Next words, experts, gaps, and spoilt texts: what is hidden is drawn anew in the second epoch."""
+    settings = {**PRETRAIN, "model": model, "vocab_size": vocab_size, "steps": 9, "batch_size": 64}
+    pretrain(data, out=tmp_path / "whole", **settings)
+    with pytest.raises(Interrupted):
+        pretrain(data, out=tmp_path / "cut", stop_after=2, **settings)
+    with pytest.raises(Interrupted):
+        resume(tmp_path / "cut", quiet=True, stop_after=7)
+    (tmp_path / "cut" / "checkpoints" / "step-00000007" / "state.json").unlink()  # a kill before it was whole
+    resume(tmp_path / "cut", quiet=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
 # ------------------------------------------------------------------------------------------------ kills
 
 

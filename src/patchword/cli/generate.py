@@ -62,9 +62,15 @@ def generate(
         "stop": tuple(stop or ()),
         "seed": seed,
     }
+    from patchword.generation.settings import read_settings
+
+    read_settings(how)  # a wrong one is told before a large model is read
+
+    from patchword.generation.writer import what_writes
     from patchword.tasks.predictor import load
 
     model = load(folder, device)
+    what_writes(model.model)
     texts, _ = read_inputs(prompts, model, text_column=text_column, where=where)
     if len(texts) == 1:
         shown = ""

@@ -48,7 +48,7 @@ def info(folder: Annotated[str, typer.Argument(help="A model folder, a run, or a
     }.items():
         if metrics:
             shown = {k: v for k, v in metrics.items() if not k.endswith(("_low", "_high"))}
-            _line(name, ", ".join(f"{k} {v:.4g}" for k, v in shown.items()))
+            _line(name, ", ".join(f"{k} {v:,}" if isinstance(v, int) else f"{k} {v:.4g}" for k, v in shown.items()))
     if card.get("versions"):
         _line("made with", ", ".join(f"{name} {version}" for name, version in card["versions"].items()))
 

@@ -23,6 +23,8 @@ def read_inputs(inputs: list[str], model: Predictor, **columns: str | None) -> t
 
 def _is_sentence(item: str) -> bool:
     """Anything that is no path and does not look like one."""
+    if not item.strip():  # nothing, as text; as a path it would be this folder
+        return True
     if any(character in item for character in "*?[") and " " not in item:
         return False
     try:

@@ -116,8 +116,18 @@ class Tokenizer:
         return special
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Ids of each text, `[length]` int32, without the frame."""
-        encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        """Ids of each text, `[length]` int32, without the frame.
+
+        Raises:
+            UserError: a text is none: it holds half of a surrogate pair (bytes on a command line that are not UTF-8).
+        """
+        try:
+            encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        except TypeError as error:
+            bad = next(text for text in texts if any("\ud800" <= letter <= "\udfff" for letter in text))
+            raise UserError(
+                f"The text {bad[:60]!a} holds half of a surrogate pair, which is not a character. Is it UTF-8?"
+            ) from error
         return [np.array(encoding.ids, np.int32) for encoding in encodings]
 
     def decode(self, ids: Iterable[int]) -> str:

@@ -38,7 +38,7 @@ def write_beams(writer: Writer, how: Generation, ends: Collection[int]) -> list[
     # The first step has one text a prompt; from then on there are `beams` of each.
     prompts = {row: _Prompt([(0.0, [])]) for row in range(len(writer.history))}
     done: dict[int, list[int]] = {}
-    for step in range(writer.room):
+    for step in range(max(writer.room)):
         log_chances = writer.penalised(torch.log_softmax(writer.logits, -1), how.repetition_penalty)
         sources: list[int] = []
         tokens: list[int] = []
@@ -54,7 +54,7 @@ def write_beams(writer: Writer, how: Generation, ends: Collection[int]) -> list[
             for place, (score, index) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
                 beam, token = divmod(index, scores.shape[1])
                 text = [*prompt.running[beam][1], token]
-                if token in ends or step == writer.room - 1:
+                if token in ends or len(text) == writer.room[first]:
                     if place < beams:
                         prompt.ended.append((score / len(text) ** how.length_penalty, text))
                 elif len(goes_on) < beams:

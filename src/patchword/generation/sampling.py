@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor
 
+from patchword.data.shuffle import mix
 from patchword.generation.settings import Generation
 from patchword.generation.writer import Writer
 
@@ -17,8 +18,9 @@ def write_tokens(
     ends: Collection[int],
     stopped: Callable[[list[int]], bool] = lambda tokens: False,
     told: Callable[[int, int], None] = lambda row, token: None,
+    numbers: Sequence[int] | None = None,
 ) -> list[list[int]]:
-    """Write until each text ends, in an end token, a stop, or the last of `how.max_new_tokens`.
+    """Write until each text ends, in an end token, a stop, or where the writer has no more room for it.
 
     Texts that have ended are computed no further.
 
@@ -28,14 +30,16 @@ def write_tokens(
         ends: ids of end tokens.
         stopped: whether new tokens so far are to be the last.
         told: called with (index of the text, token) as they are written.
+        numbers: of the texts; with `how.seed` a text's number fixes what is drawn. Their indices where not given.
 
     Returns:
         The new tokens of each text, an end token included.
     """
-    generators = [torch.Generator().manual_seed(how.seed + row) for row in range(len(writer.history))]
+    numbers = range(len(writer.history)) if numbers is None else numbers
+    generators = [torch.Generator().manual_seed(int(mix(how.seed, number))) for number in numbers]
     written: list[list[int]] = [[] for _ in writer.history]
     running = list(range(len(written)))
-    for step in range(writer.room):
+    while True:
         tokens = _choose(
             writer.penalised(writer.logits, how.repetition_penalty), how, [generators[row] for row in running]
         )
@@ -45,21 +49,22 @@ def write_tokens(
         going_on = [
             n
             for n, (row, token) in enumerate(zip(running, tokens, strict=True))
-            if token not in ends and not stopped(written[row])
+            if token not in ends and len(written[row]) < writer.room[n] and not stopped(written[row])
         ]
-        if not going_on or step == writer.room - 1:
-            break
+        if not going_on:
+            return written
         writer.select(going_on)
         running = [running[n] for n in going_on]
         writer.write([tokens[n] for n in going_on])
-    return written
 
 
 def _choose(logits: Tensor, how: Generation, generators: list[torch.Generator]) -> list[int]:
     if how.temperature == 0.0:
         best: list[int] = logits.argmax(-1).tolist()
         return best
-    chances = limited(logits / how.temperature, how).softmax(-1).cpu()
+    # The best score is 0 first: divided by a small temperature it would be no number any more.
+    logits = (logits - logits.max(-1, keepdim=True).values) / how.temperature
+    chances = limited(logits, how).softmax(-1).cpu()
     return [
         int(torch.multinomial(row, 1, generator=generator)) for row, generator in zip(chances, generators, strict=True)
     ]

@@ -23,6 +23,7 @@ def write(
     prompts: Sequence[str],
     how: Generation,
     told: Callable[[int, str], None] | None = None,
+    at_once: int = 16,
 ) -> list[str]:
     """What a model writes after each prompt (a decoder), or in answer to it (an encoder-decoder).
 
@@ -32,13 +33,32 @@ def write(
         prompts: texts; for a decoder an empty one begins with its begin token.
         how: how the next token is chosen.
         told: called with (index of the prompt, its text so far) as tokens are written; not with beams.
+        at_once: texts that are written side by side.
 
     Raises:
         UserError: the model does not write, or a prompt is too long or empty.
     """
     framed = [frame(model, tokenizer, ids) for ids in tokenizer.encode(list(prompts))]
-    order = np.argsort([len(ids) for ids in framed], kind="stable").tolist()
-    writer = Writer(model, [framed[n] for n in order], how.max_new_tokens)
+    texts = [""] * len(prompts)
+    # Of like length together, the longest first: what is too long, for the model or for the memory, is told at once.
+    order = np.argsort([-len(ids) for ids in framed], kind="stable").tolist()
+    for first in range(0, len(order), at_once):
+        places = order[first : first + at_once]
+        writer = Writer(model, [framed[n] for n in places], how.max_new_tokens)
+        for place, text in zip(places, _write(writer, model, tokenizer, places, how, told), strict=True):
+            texts[place] = text
+    return texts
+
+
+def _write(
+    writer: Writer,
+    model: Model,
+    tokenizer: Tokenizer,
+    places: Sequence[int],
+    how: Generation,
+    told: Callable[[int, str], None] | None,
+) -> list[str]:
+    """Some of the prompts' texts at once; `places` are their indices among all."""
     begun = [list(tokens) for tokens in writer.history]
 
     def text_of(place: int, tokens: list[int]) -> str:
@@ -50,7 +70,7 @@ def write(
     if how.beams > 1:
         written = write_beams(writer, how, ends_of(model))
     else:
-        so_far: list[list[int]] = [[] for _ in prompts]
+        so_far: list[list[int]] = [[] for _ in begun]
 
         def stopped(tokens: list[int]) -> bool:
             # No token is shorter than a byte, so the last few hold any stop string that has just been completed.
@@ -63,13 +83,11 @@ def write(
                 text = text_of(place, so_far[place])
                 # A letter of several bytes is told when it is whole, and nothing that a stop may still take back.
                 if not text.endswith("\ufffd") and not how.stop:
-                    told(order[place], text)
+                    told(places[place], text)
 
-        written = write_tokens(writer, how, ends_of(model), stopped if how.stop else lambda tokens: False, tell)
-    texts = [""] * len(prompts)
-    for place, tokens in enumerate(written):
-        texts[order[place]] = text_of(place, tokens)
-    return texts
+        stops = stopped if how.stop else lambda tokens: False
+        written = write_tokens(writer, how, ends_of(model), stops, tell, numbers=places)
+    return [text_of(place, tokens) for place, tokens in enumerate(written)]
 
 
 def frame(model: Model, tokenizer: Tokenizer, ids: np.ndarray) -> list[int]:

@@ -15,6 +15,21 @@ from patchword.nn.cache import Cache
 from patchword.nn.packing import Layout, Packed
 
 
+def what_writes(model: Model) -> tuple[Generative, VocabularyHead]:
+    """The trunk and the head of a model that writes.
+
+    Raises:
+        UserError: the model does not write.
+    """
+    trunk, head = model.trunk, model.head
+    if not isinstance(trunk, Generative) or not isinstance(head, VocabularyHead):
+        raise UserError(
+            f"A {model.family.model_type} model with the way out '{model.way_out}' does not write text. Decoders and "
+            "encoder-decoders that were pretrained do."
+        )
+    return trunk, head
+
+
 class Writer:
     """Texts that are being written, N of them; prompts of unequal length are read together, without padding.
 
@@ -26,25 +41,21 @@ class Writer:
     Attributes:
         history: `[N]` lists: tokens of each text so far, the prompt (or the start token) included.
         begun: how many of them were there at the beginning, `[N]`.
-        room: new tokens that there are positions for, in every text.
+        room: how many new ones each will have at most, `[N]`: `max_new_tokens`, or as there are positions for.
 
     Raises:
         UserError: the model does not write, or a prompt is too long for it.
     """
 
     def __init__(self, model: Model, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:
-        trunk, head = model.trunk, model.head
-        if not isinstance(trunk, Generative) or not isinstance(head, VocabularyHead):
-            raise UserError(
-                f"A {model.family.model_type} model with the way out '{model.way_out}' does not write text. Decoders "
-                "and encoder-decoders that were pretrained do."
-            )
+        trunk, head = what_writes(model)
         self.trunk, self.head = trunk, head
         device = next(model.parameters()).device
         longest = max(map(len, prompts))
         if longest > trunk.max_length:
             raise UserError(
-                f"A prompt has {longest} tokens, but the model has positions for {trunk.max_length} only. Cut it."
+                f"The longest prompt has {longest} tokens, but the model has positions for {trunk.max_length} only. "
+                "Cut it."
             )
         packed = Packed(
             torch.tensor([token for prompt in prompts for token in prompt], device=device),
@@ -53,15 +64,15 @@ class Writer:
         beginning = trunk.begin(packed)
         self.history = [sequence.tolist() for sequence in beginning.tokens.sequences()]
         self.begun = [len(tokens) for tokens in self.history]
-        self.room = min(max_new_tokens, trunk.max_length - max(self.begun))
-        if self.room < 1:
+        self.room = [min(max_new_tokens, trunk.max_length - begun) for begun in self.begun]
+        if min(self.room) < 1:
             raise UserError(
-                f"A prompt has {longest} tokens, which leaves no position of {trunk.max_length} for a new one. Cut it."
+                f"The longest prompt has {longest} tokens, which leaves no position of {trunk.max_length} for a new "
+                "one. Cut it."
             )
         memory = beginning.memory
-        self.cache = Cache(
-            len(trunk.decoder.layers), max(self.begun) + self.room, memory.layout.longest if memory else 0
-        )
+        capacity = max(begun + room for begun, room in zip(self.begun, self.room, strict=True))
+        self.cache = Cache(len(trunk.decoder.layers), capacity, memory.layout.longest if memory else 0)
         self.logits = head.logits(trunk.decode(beginning.tokens, memory, self.cache).last()).float()
         """`[N, vocab_size]`: scores of each text's next token."""
 
@@ -83,6 +94,7 @@ class Writer:
         self.logits = self.logits[index]
         self.history = [list(self.history[row]) for row in rows]
         self.begun = [self.begun[row] for row in rows]
+        self.room = [self.room[row] for row in rows]
 
     def penalised(self, scores: Tensor, penalty: float) -> Tensor:
         """Scores `[N, vocab_size]`, lower for tokens that stand there already (Keskar et al. 2019, section 4.1)."""

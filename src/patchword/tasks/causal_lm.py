@@ -11,6 +11,7 @@ import torch
 from patchword.data.loader import Batch, Examples, by_length
 from patchword.data.store import Sequences
 from patchword.data.tokenizers import Tokenizer
+from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.trunks import Decoder
 from patchword.nn.packing import Layout, Packed
@@ -65,6 +66,15 @@ class CausalLM(LanguageModel):
         return CausalExamples(sequences, tokenizer)
 
     @classmethod
+    def check(cls, tokenizer: Tokenizer) -> None:
+        """An end."""
+        if not tokenizer.has("eos"):
+            raise UserError(
+                "Writing on needs a token that ends a text (eos), and this tokenizer has none. Take one that has it, "
+                "or let one be learnt from the text."
+            )
+
+    @classmethod
     def frame(cls, tokenizer: Tokenizer) -> int:
         """What stands before a text; its end is in the store."""
         return len(tokenizer.before)
@@ -80,13 +90,13 @@ class CausalLM(LanguageModel):
         return Prompts([str(item) for item in items])
 
     def predict(self, model: Model, examples: Examples, compute: Compute) -> list[dict[str, Any]]:
-        """`text`: how each goes on, by the best next token."""
-        return written(model, self.tokenizer, examples, compute)
+        """`written`: how each goes on, by the best next token."""
+        return written(model, self.tokenizer, examples)
 
     def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
         """Validation figures, and how held-out texts go on."""
         return super().report(model, prepared, compute) | {
-            "samples": samples(model, self.tokenizer, prepared.validation, compute)
+            "samples": samples(model, self.tokenizer, prepared.validation)
         }
 
 

@@ -74,8 +74,8 @@ class Corrupted(LanguageModel):
         return Prompts([str(item) for item in items])
 
     def predict(self, model: Model, examples: Examples, compute: Compute) -> list[dict[str, Any]]:
-        """`text`: what the decoder writes when it looks at each, by the best next token."""
-        return written(model, self.tokenizer, examples, compute)
+        """`written`: what the decoder writes when it looks at each, by the best next token."""
+        return written(model, self.tokenizer, examples)
 
 
 def _packed(sequences: list[np.ndarray]) -> Packed:

@@ -70,10 +70,14 @@ class Denoising(Corrupted):
     name = "denoising"
 
     @classmethod
-    def examples(cls, sequences: Sequences, tokenizer: Tokenizer, ask: Ask, learning: bool) -> DenoisingExamples:
-        """The same for learning and for evaluation."""
+    def check(cls, tokenizer: Tokenizer) -> None:
+        """A mask."""
         if not tokenizer.has("mask"):
             raise UserError("Denoising needs a mask token, and this tokenizer has none. Take a tokenizer that has one.")
+
+    @classmethod
+    def examples(cls, sequences: Sequences, tokenizer: Tokenizer, ask: Ask, learning: bool) -> DenoisingExamples:
+        """The same for learning and for evaluation."""
         return DenoisingExamples(sequences, tokenizer, ask.start_token)
 
 

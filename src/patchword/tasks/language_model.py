@@ -53,6 +53,14 @@ class LanguageModel(Task):
         """How many tokens are put around a sequence."""
 
     @classmethod
+    def check(cls, tokenizer: Tokenizer) -> None:
+        """Before a corpus is read: has the tokenizer what the task needs?
+
+        Raises:
+            UserError: it has not.
+        """
+
+    @classmethod
     def end(cls, tokenizer: Tokenizer) -> int | None:
         """The token that a document ends with in the store; None where that does not matter."""
         return None
@@ -61,6 +69,7 @@ class LanguageModel(Task):
     def prepare(cls, ask: Ask, reader: Reader, progress: Callable[[int], None]) -> Prepared:
         """Tokenise the corpus, or open the store of an earlier run."""
         tokenizer = kept_tokenizer(reader)
+        cls.check(tokenizer)
         documents = Documents(ask.data, text_column=ask.text_column, lines=ask.lines, where=ask.where)
         piece = ask.max_length - cls.frame(tokenizer)
         store = build_store(
@@ -113,6 +122,7 @@ class LanguageModel(Task):
 
     def labelled(self, ask: Ask, reader: Reader) -> Examples:
         """Text that the model has not seen; of a large corpus, its beginning."""
+        self.check(self.tokenizer)
         documents = Documents(ask.data, text_column=ask.text_column, lines=ask.lines, where=ask.where)
         texts = list(islice(iter(documents), _VALIDATION_SEQUENCES))
         sequences = self.sequences(texts, self.tokenizer, ask)

@@ -33,9 +33,6 @@ class MaskedExamples(Examples):
         tokenizer: says which ids are special and which go on with a word.
         whole_word: choose words, not word pieces.
         share: of the tokens of each sequence that are chosen (at least one).
-
-    Raises:
-        UserError: the tokenizer has no mask token.
     """
 
     def __init__(
@@ -45,10 +42,6 @@ class MaskedExamples(Examples):
         self.tokenizer = tokenizer
         self.whole_word = whole_word
         self.share = share
-        if not tokenizer.has("mask"):
-            raise UserError(
-                "Guessing hidden words needs a mask token, and this tokenizer has none. Take a tokenizer that has one."
-            )
         self.ordinary = np.flatnonzero(~tokenizer.is_special)
         self.frame = len(tokenizer.before) + len(tokenizer.after)
 
@@ -133,6 +126,14 @@ class MaskedLM(LanguageModel):
     def examples(cls, sequences: Sequences, tokenizer: Tokenizer, ask: Ask, learning: bool) -> MaskedExamples:
         """Masked anew in every epoch; whole words, where asked for, only while learning."""
         return MaskedExamples(sequences, tokenizer, whole_word=ask.whole_word and learning)
+
+    @classmethod
+    def check(cls, tokenizer: Tokenizer) -> None:
+        """A mask."""
+        if not tokenizer.has("mask"):
+            raise UserError(
+                "Guessing hidden words needs a mask token, and this tokenizer has none. Take a tokenizer that has one."
+            )
 
     @classmethod
     def frame(cls, tokenizer: Tokenizer) -> int:

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydantic
 import torch
 
 from patchword.data.files import Data
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
-from patchword.generation.settings import Generation
+from patchword.generation.settings import read_settings
 from patchword.generation.write import write
+from patchword.generation.writer import what_writes
 from patchword.models.config import EncoderDecoderConfig, ImageConfig, TextConfig
 from patchword.models.family import Model
 from patchword.models.folder import describe, find_folder, read_json, read_model
@@ -25,7 +25,6 @@ from patchword.tasks.image_classification import ImageClassification
 from patchword.tasks.task import Ask, Compute, Reader, choose_device, task_of
 from patchword.tasks.text_classification import TextClassification
 
-_AT_ONCE = 16  # prompts
 Inputs = Sequence[str] | Sequence[Path | bytes]
 
 
@@ -46,14 +45,18 @@ class Predictor:
         reader: its tokenizer or image processor.
         max_length: tokens of a text at most, special ones included.
         compute: where.
+        learnt: name of the task, where the folder says it.
     """
 
-    def __init__(self, folder: Path, model: Model, reader: Reader, max_length: int, compute: Compute) -> None:
+    def __init__(
+        self, folder: Path, model: Model, reader: Reader, max_length: int, compute: Compute, learnt: str | None = None
+    ) -> None:
         self.folder = folder
         self.model = model.eval()
         self.reader = reader
         self.max_length = max_length
         self.compute = compute
+        self.learnt = learnt
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -72,7 +75,7 @@ class Predictor:
         """
         if isinstance(inputs, str | Path | bytes):
             raise UserError("Give a list of inputs, even for one: predict([...]).")
-        task = task_of(self.model).restore(self.model, self.reader)
+        task = task_of(self.model, self.learnt).restore(self.model, self.reader)
         return task.predict(self.model, task.inputs(inputs, self.reader, self._ask()), self.compute) if inputs else []
 
     def evaluate(self, data: Data, **columns: Any) -> dict[str, float]:
@@ -85,7 +88,7 @@ class Predictor:
         Raises:
             UserError: among others, a label that the model does not know, with file and row.
         """
-        task = task_of(self.model).restore(self.model, self.reader)
+        task = task_of(self.model, self.learnt).restore(self.model, self.reader)
         return task.evaluate(self.model, task.labelled(self._ask(data, **columns), self.reader), self.compute)
 
     def features(self, inputs: Inputs, pool: str = "mean") -> np.ndarray:
@@ -126,20 +129,12 @@ class Predictor:
         """
         if isinstance(prompts, str):
             raise UserError("Give a list of prompts, even for one: generate([...]).")
-        try:
-            how = Generation(**settings)
-        except pydantic.ValidationError as error:
-            problem = error.errors()[0]
-            name = ".".join(str(part) for part in problem["loc"])
-            raise UserError(f"{name or 'settings'}: {problem['msg'].removeprefix('Value error, ')}.") from error
+        how = read_settings(settings)
+        what_writes(self.model)
         assert isinstance(self.reader, Tokenizer)
         tell = None if told is None else lambda row, text: told(text)
         with torch.inference_mode():
-            return [
-                text
-                for first in range(0, len(prompts), _AT_ONCE)
-                for text in write(self.model, self.reader, prompts[first : first + _AT_ONCE], how, tell)
-            ]
+            return write(self.model, self.reader, prompts, how, tell)
 
     def _ask(self, data: Data = "", **columns: Any) -> Ask:
         config = self.model.config
@@ -181,7 +176,7 @@ def load(folder: str | Path, device: str = "auto") -> Predictor:
         changes["image_size"] = reader.size  # positions learnt for another size are resized
         max_length = config.tokens
     model = read_model(path, device=on, **changes).model
-    return Predictor(path, model, reader, max_length, Compute(on))
+    return Predictor(path, model, reader, max_length, Compute(on), card.get("task"))
 
 
 def evaluate(folder: str | Path, data: Data, **columns: Any) -> dict[str, float]:

@@ -74,13 +74,17 @@ class SpanCorruption(Corrupted):
     name = "span_corruption"
 
     @classmethod
-    def examples(cls, sequences: Sequences, tokenizer: Tokenizer, ask: Ask, learning: bool) -> SpanExamples:
-        """The same for learning and for evaluation."""
+    def check(cls, tokenizer: Tokenizer) -> None:
+        """Sentinels."""
         if not tokenizer.sentinels:
             raise UserError(
                 "Span corruption needs sentinels (<extra_id_0>, ...), and this tokenizer has none. Let one be learnt "
                 "from the text, or take one that has them (--tokenizer)."
             )
+
+    @classmethod
+    def examples(cls, sequences: Sequences, tokenizer: Tokenizer, ask: Ask, learning: bool) -> SpanExamples:
+        """The same for learning and for evaluation."""
         return SpanExamples(sequences, tokenizer, ask.start_token)
 
 

@@ -204,25 +204,31 @@ def tasks() -> dict[str, type[Task]]:
     return found
 
 
-def task_of(model: Model) -> type[Task]:
-    """The task that a model with such a head has learnt; of several, the one that its family is pretrained with.
+def task_of(model: Model, said: str | None = None) -> type[Task]:
+    """The task that a model with such a head has learnt.
+
+    Args:
+        model: as it was read.
+        said: what its folder says that it has learnt; where several tasks have such a head, it decides, or else what
+            the family's models are pretrained with.
 
     Raises:
         UserError: it has learnt none.
     """
-    fitting = {
+    possible = {
         name: task
         for name, task in tasks().items()
         if task.modality == model.family.modality
         and isinstance(model.trunk, task.trunk)
         and model.way_out in (task.way_out, *task.understands)
     }
-    if not fitting:
-        raise UserError(
-            "The folder holds a bare model that has learnt no task; `patchword finetune FOLDER data.csv --out ...` "
-            "teaches it one."
-        )
-    return fitting.get(model.family.objective) or next(iter(fitting.values()))
+    for name in ((said or "").replace("_", "-"), model.family.objective, *possible):
+        if name in possible:
+            return possible[name]
+    raise UserError(
+        "The folder holds a bare model that has learnt no task; `patchword finetune FOLDER data.csv --out ...` "
+        "teaches it one."
+    )
 
 
 def task_named(name: str, family: Family) -> type[Task]:
@@ -237,15 +243,18 @@ def task_named(name: str, family: Family) -> type[Task]:
     task = tasks()[name]
     if task.modality != family.modality:
         raise UserError(f"The task {name} reads {task.modality}s, but {family.model_type} models {family.modality}s.")
+    if not _learns(family, task):
+        possible = ", ".join(sorted(name for name, other in tasks().items() if _learns(family, other)))
+        raise UserError(f"{family.model_type} models can not learn {name}. What they can learn: {possible}.")
+    return task
+
+
+def _learns(family: Family, task: type[Task]) -> bool:
+    """Whether such models have the head that a task asks for, on the kind of trunk that it needs."""
     if task.way_out not in family.ways_out and family.continues_as is not None:
         family = families()[family.continues_as]
-    trunk = family.way_out(task.way_out).trunk or family.trunk
-    if not issubclass(trunk, task.trunk):
-        raise UserError(
-            f"{family.model_type} models can not learn {name}: it is for a {task.trunk.__name__}. Theirs is "
-            f"{family.objective}."
-        )
-    return task
+    way = family.ways_out.get(task.way_out)
+    return way is not None and task.modality == family.modality and issubclass(way.trunk or family.trunk, task.trunk)
 
 
 def kept_tokenizer(reader: Reader) -> Tokenizer:

@@ -13,7 +13,6 @@ from patchword.data.tokenizers import Tokenizer
 from patchword.generation.settings import Generation
 from patchword.generation.write import write
 from patchword.models.family import Model
-from patchword.tasks.task import Compute
 
 
 class Prompts(Examples):
@@ -42,21 +41,15 @@ class _HasSequences(Protocol):
     sequences: Sequences
 
 
-def written(
-    model: Model, tokenizer: Tokenizer, examples: Examples, compute: Compute, at_once: int = 16
-) -> list[dict[str, Any]]:
-    """`text` for each prompt, by the best next token."""
+def written(model: Model, tokenizer: Tokenizer, examples: Examples) -> list[dict[str, Any]]:
+    """`written` for each prompt, by the best next token."""
     assert isinstance(examples, Prompts)
-    texts: list[str] = []
     with torch.inference_mode():
-        for first in range(0, len(examples), at_once):
-            texts += write(model.eval(), tokenizer, examples.texts[first : first + at_once], Generation())
-    return [{"text": text} for text in texts]
+        texts = write(model.eval(), tokenizer, examples.texts, Generation())
+    return [{"written": text} for text in texts]
 
 
-def samples(
-    model: Model, tokenizer: Tokenizer, examples: Any, compute: Compute, count: int = 3
-) -> list[dict[str, Any]]:
+def samples(model: Model, tokenizer: Tokenizer, examples: Any, count: int = 3) -> list[dict[str, Any]]:
     """Beginnings of held-out texts, and how the model goes on with them: drawn at temperature 0.8, top_p 0.9."""
     held_out: _HasSequences = examples
     long = np.flatnonzero(held_out.sequences.lengths(np.arange(len(examples))) >= 16)[:count]

@@ -153,12 +153,22 @@ def prepare(run: RunConfig, ask: Ask, reader: Reader, family: Family, quiet: boo
 def config_for(run: RunConfig, reader: Reader) -> tuple[Family, ModelConfig]:
     """The family and the sizes that the run's model has, checked before any weight is moved."""
     family, config = family_of(run)
-    rates = {"dropout": run.recipe.dropout, "attention_dropout": run.recipe.attention_dropout}
+    rates = {
+        "dropout": run.recipe.dropout,
+        "attention_dropout": run.recipe.attention_dropout,
+        "activation_dropout": run.recipe.dropout,
+    }
     changes: dict[str, Any] = {name: rate for name, rate in rates.items() if name in family.config.model_fields}
     if isinstance(config, TextConfig):
         assert isinstance(reader, Tokenizer)
         if run.stage == "pretrain":
             changes |= {"vocab_size": reader.vocab_size, "pad_token_id": reader.pad}
+            if "decoder_start_token_id" in family.config.model_fields and not reader.has(family.start):
+                raise UserError(
+                    f"{run.tokenizer}: the tokenizer has no {family.start} token, and every text that "
+                    f"{family.model_type} models write begins with it. Let one be learnt from the text (no "
+                    "--tokenizer), or take another."
+                )
             roles = {"bos_token_id": "bos", "eos_token_id": "eos", "decoder_start_token_id": family.start}
             changes |= {
                 field: reader.id(role) if reader.has(role) else None
