@@ -24,7 +24,7 @@ from patchword.data.image_processor import ImageProcessor
 from patchword.data.loader import Batch, Examples, in_order
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError, did_you_mean
-from patchword.models.family import Family, Modality, Model
+from patchword.models.family import Family, Modality, Model, families
 
 Reader = Tokenizer | ImageProcessor
 """What turns raw input into what a model reads; kept in the model's folder."""
@@ -214,8 +214,9 @@ def task_of(model: Model) -> type[Task]:
         reads = task.modality == model.family.modality and isinstance(model.trunk, task.trunk)
         if reads and model.way_out in (task.way_out, *task.understands):
             return task
+    data = "photos/" if model.family.modality == "image" else "data.csv"
     raise UserError(
-        "The folder holds a bare model that has learnt no task; `patchword finetune FOLDER data.csv --out ...` "
+        f"The folder holds a bare model that has learnt no task; `patchword finetune FOLDER {data} --out ...` "
         "teaches it one."
     )
 
@@ -232,6 +233,11 @@ def task_named(name: str, family: Family) -> type[Task]:
     task = tasks()[name]
     if task.modality != family.modality:
         raise UserError(f"The task {name} reads {task.modality}s, but {family.model_type} models {family.modality}s.")
+    if task.way_out not in family.ways_out:
+        able = ", ".join(sorted(kind for kind, other in families().items() if task.way_out in other.ways_out))
+        raise UserError(
+            f"{family.model_type} models can not learn {name}; {able} models can. Theirs is {family.objective}."
+        )
     trunk = family.way_out(task.way_out).trunk or family.trunk
     if not (isinstance(trunk, type) and issubclass(trunk, task.trunk)):
         raise UserError(
