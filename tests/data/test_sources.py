@@ -264,6 +264,11 @@ class TestLabelled:
         assert labelled.columns == {"text": "Text", "label": "Label"}
         assert "'rating'" in labelled.notes[1], "what is not used is told"
 
+    def test_a_dict_is_an_image_only_with_bytes_or_a_path(self, tmp_path: Path) -> None:
+        rows = [{"story": f"it is {i}", "answers": {"text": ["it"], "start": [0]}} for i in range(5)]
+        labelled = read_labelled(write_jsonl(tmp_path / "a.jsonl", rows), need_labels=False)
+        assert (labelled.modality, labelled.columns) == ("text", {"text": "story"})
+
     def test_ambiguous_labels(self, tmp_path: Path) -> None:
         rows = [{"text": f"t{i}", "team": "ab"[i % 2], "urgent": "yn"[i % 2]} for i in range(20)]
         path = write_csv(tmp_path / "a.csv", rows)

@@ -17,6 +17,7 @@ from patchword.models.family import families
 from patchword.models.folder import describe
 from patchword.models.image_processors import NAME, UNSAID, read_image_processor
 from patchword.tasks.predictor import load
+from patchword.training.stages import finetune
 
 transformers = pytest.importorskip("transformers")
 
@@ -166,6 +167,14 @@ def test_another_size_sees_the_same_part_of_a_picture() -> None:
     assert ImageProcessor((20, 40)).at((8, 8)) == ImageProcessor((8, 8))
 
 
+def test_what_is_told_of_it() -> None:
+    assert ImageProcessor((20, 40)).told == "resized to 40 x 20"
+    assert ImageProcessor((20, 40), do_resize=False).told == "40 x 20 as they are"
+    assert ImageProcessor((9, 9), resized=12).told == "resized to 12 on the shorter side, the middle of 9 x 9"
+    assert ImageProcessor((9, 9), resized=(12, 14)).told == "resized to 14 x 12, the middle of 9 x 9"
+    assert ImageProcessor((9, 9), resized=12, do_resize=False).told == "the middle of 9 x 9"
+
+
 def test_a_picture_that_would_become_huge_is_refused() -> None:
     with pytest.raises(UserError, match="2 x 9000 pixels, which is too long"):
         ImageProcessor(resized=256).fit(Image.new("RGB", (2, 9000)))
@@ -184,3 +193,28 @@ def test_a_model_reads_what_its_processor_gives(tmp_path: Path) -> None:
         expected = model(**pixels).last_hidden_state.mean(1).numpy()
     assert describe(tmp_path).config.image_size == (28, 28)
     assert np.abs(load(tmp_path).features([tmp_path / "a.png"]) - expected).max() <= 1e-5
+
+
+@pytest.mark.parametrize(("asked", "resized"), [(None, 40), (16, 20)])
+def test_fine_tuning_keeps_what_is_cut_away(asked: int | None, resized: int, tmp_path: Path) -> None:
+    sizes = {"hidden_sizes": [8, 16], "embedding_size": 8, "depths": [1, 1], "layer_type": "basic"}
+    transformers.ResNetModel(transformers.ResNetConfig(**sizes)).save_pretrained(tmp_path / "start")
+    transformers.ConvNextImageProcessorPil(size={"shortest_edge": 32}, crop_pct=0.8).save_pretrained(tmp_path / "start")
+    for label in "ab":
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for seed in range(6):
+            picture(20, 24, seed).save(tmp_path / "photos" / label / f"{seed}.png")
+    how = {"steps": 1, "precision": "fp32", "device": "cpu", "quiet": True}
+    result = finetune(tmp_path / "start", tmp_path / "photos", out=tmp_path / "out", image_size=asked, **how)
+    side = asked or 32
+    assert result.model.config.image_size == (side, side)
+    processor = transformers.AutoImageProcessor.from_pretrained(tmp_path / "out", backend="pil")
+    model = transformers.AutoModelForImageClassification.from_pretrained(tmp_path / "out").eval()
+    path = tmp_path / "photos" / "a" / "0.png"
+    pixels = processor(Image.open(path), return_tensors="pt")
+    assert pixels["pixel_values"].shape[-1] == side
+    with torch.no_grad():
+        expected = model(**pixels).logits.softmax(-1)[0].tolist()
+    found = load(tmp_path / "out")
+    assert found.reader.resized == resized
+    assert list(found.predict([path])[0]["probabilities"].values()) == pytest.approx(expected, abs=1e-5)

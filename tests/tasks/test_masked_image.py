@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -143,6 +145,32 @@ def test_pretraining_goes_on_as_a_vit(photos: Path, tmp_path: Path) -> None:
     names = load_file(tmp_path / "vit" / "model.safetensors").keys()
     assert "vit.embeddings.position_embeddings" in names
     assert not any(name.startswith("decoder.") for name in names)
+
+
+def test_pictures_without_labels_are_what_it_is_pretrained_on_by_default(photos: Path, tmp_path: Path) -> None:
+    how = {
+        "model": "vit-mae-tiny",
+        "patch_size": PATCH,
+        "steps": 1,
+        "device": "cpu",
+        "precision": "fp32",
+        "quiet": True,
+    }
+    flat = photos / "a"
+    table = pd.DataFrame({"image": [path.read_bytes() for path in sorted(flat.iterdir())]})
+    table.to_parquet(tmp_path / "bare.parquet")
+    for data, out in ((flat, "flat"), (tmp_path / "bare.parquet", "bare")):
+        result = pretrain(data, out=tmp_path / out, micro_tokens=40, image_size=SIDE, **how)
+        card = json.loads((tmp_path / out / "patchword.json").read_text())
+        assert card["task"] == "masked_image"
+        assert card["data"]["rows"] + card["data"]["validation_rows"] == 12
+        assert result.report["validation"]["loss"] > 0
+    with pytest.raises(UserError, match=r"vit_mae models can not learn image-classification; .*vit.* masked-image"):
+        pretrain(photos, task="image-classification", out=tmp_path / "x", **how)
+    with pytest.raises(UserError, match="resnet models can not learn masked-image; vit_mae models can"):
+        pretrain(photos, task="masked-image", out=tmp_path / "x", **{**how, "model": "resnet-18"})
+    with pytest.raises(UserError, match="with 1 pictures there is none to hold back"):
+        pretrain(flat / "1.png", image_size=SIDE, out=tmp_path / "y", **how)
 
 
 def test_an_interrupted_run_goes_on_exactly(photos: Path, tmp_path: Path) -> None:

@@ -16,8 +16,10 @@ def info(folder: Annotated[str, typer.Argument(help="A model folder, a run, or a
     """What a model folder holds: sizes, labels, scores, where it came from."""
     import torch
 
+    from patchword.models.config import ImageConfig
     from patchword.models.family import Model
     from patchword.models.folder import describe, find_folder, read_json
+    from patchword.models.image_processors import read_image_processor
 
     path = find_folder(folder)
     description = describe(path)
@@ -33,6 +35,8 @@ def info(folder: Annotated[str, typer.Argument(help="A model folder, a run, or a
     _line("sizes", ", ".join(f"{name} {value}" for name, value in config.model_dump().items()))
     if description.labels:
         _line("labels", f"{len(description.labels)}: {', '.join(description.labels)}")
+    if isinstance(config, ImageConfig):
+        _line("pictures", read_image_processor(path, description.family, config).told)
     card = read_json(path / "patchword.json") if (path / "patchword.json").is_file() else {}
     for name in ("task", "stage", "start", "max_length", "seed"):
         if card.get(name) is not None:

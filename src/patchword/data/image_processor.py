@@ -120,6 +120,19 @@ class ImageProcessor:
             "image_std": list(self.std),
         }
 
+    @property
+    def told(self) -> str:
+        """What becomes of a picture, in words."""
+        width_first = f"{self.size[1]} x {self.size[0]}"
+        if self.resized is None:
+            return f"resized to {width_first}" if self.do_resize else f"{width_first} as they are"
+        middle = f"the middle of {width_first}"
+        if not self.do_resize:
+            return middle
+        if isinstance(self.resized, int):
+            return f"resized to {self.resized} on the shorter side, {middle}"
+        return f"resized to {self.resized[1]} x {self.resized[0]}, {middle}"
+
     def at(self, size: tuple[int, int]) -> ImageProcessor:
         """The same with a result of another size, for which the same share of an image is cut away."""
         scales = [now / was for now, was in zip(size, self.size, strict=True)]

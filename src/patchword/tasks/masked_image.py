@@ -97,7 +97,7 @@ class MaskedImage(Task):
             data, image_column=ask.image_column, label_column=ask.label_column, where=ask.where, need_labels=False
         )
         if rows.modality != cls.modality:
-            raise UserError(f"{data}: these are {rows.modality}s, but {cls.name} reads {cls.modality}s.")
+            raise UserError(f"{rows.origins[0]}: these are {rows.modality}s, but {cls.name} reads {cls.modality}s.")
         return rows
 
     @classmethod
@@ -116,7 +116,10 @@ class MaskedImage(Task):
         if ask.validation is None:
             count = min(_VALIDATION_PICTURES, round(len(train) * VALIDATION_SHARE))
             if not count:
-                raise UserError(f"{ask.data}: {len(train)} pictures are too few to hold some back. Give more.")
+                raise UserError(
+                    f"{train.origins[0]}: with {len(train)} pictures there is none to hold back. "
+                    "Give more, or --validation."
+                )
             order = Permutation(len(train), ask.seed, _HOLD_BACK)[np.arange(len(train))]
             notes.append(f"{count:,} of {len(train):,} pictures held back for validation (seed {ask.seed}).")
             validation, train = train.subset(np.sort(order[:count])), train.subset(np.sort(order[count:]))

@@ -225,8 +225,9 @@ def task_of(model: Model, said: str | None = None) -> type[Task]:
     for name in ((said or "").replace("_", "-"), model.family.objective, *possible):
         if name in possible:
             return possible[name]
+    data = "photos/" if model.family.modality == "image" else "data.csv"
     raise UserError(
-        "The folder holds a bare model that has learnt no task; `patchword finetune FOLDER data.csv --out ...` "
+        f"The folder holds a bare model that has learnt no task; `patchword finetune FOLDER {data} --out ...` "
         "teaches it one."
     )
 
