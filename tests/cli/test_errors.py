@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -235,6 +236,109 @@ def test_a_text_of_a_million_tokens(base: Path, tmp_path: Path) -> None:
     result = pw.finetune(base, table(tmp_path / "t.csv", rows), out=tmp_path / "out", steps=2, quiet=True)
     card = json.loads((result.folder / "patchword.json").read_text())
     assert card["data"]["dropped_tokens"] >= 900_000
+
+
+@pytest.fixture(scope="module")
+def writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny decoder with its tokenizer."""
+    from patchword.data.tokenizers import train_tokenizer
+
+    folder = tmp_path_factory.mktemp("writer")
+    family, config = preset("gpt2-tiny")
+    tokenizer = train_tokenizer([text for text, _ in TEXTS], family.tokenizer, 300)
+    sizes = {"vocab_size": tokenizer.vocab_size, "max_length": 32, "bos_token_id": 0, "eos_token_id": 0}
+    write_model(Model(family, config.model_copy(update=sizes), "next_token"), folder)
+    tokenizer.save(folder, 32)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["--top-p", 2], "top_p = 2.0"),
+        (["--top-p", 0.5], "give a temperature"),
+        (["--max-new-tokens", 0], "max_new_tokens = 0"),
+        (["--beams", 0], "beams = 0"),
+        (["--beams", 2, "--temperature", 1], "one of the two"),
+        (["--stop", ""], "stop = ''"),
+        (["--temperature", "1e-40"], "give 0"),
+        (["--temperature", "nan"], "temperature"),
+    ],
+)
+def test_settings_of_writing_are_told_before_a_model_is_read(run: Run, settings: list, words: str) -> None:
+    assert words in run("generate", "./nowhere", "hi", *settings)
+
+
+def test_what_can_not_be_written_to(run: Run, base: Path, writer: Path) -> None:
+    assert "bert model with the way out 'masked_token' does not write" in run("generate", base, "hi")
+    assert "no model folder" in run("generate", "./nowhere", "hi")
+    assert "has positions for 32 only" in run("generate", writer, "late " * 60)
+    assert "surrogate" in run("generate", writer, "caf\udce9 au lait")
+
+
+def test_an_image_folder_does_not_write(run: Run, tmp_path: Path) -> None:
+    family, config = preset("vit-tiny-16")
+    config = config.model_copy(update={"image_size": (32, 32), "depth": 1})
+    write_model(Model(family, config, "class", ("cat", "dog")), tmp_path)
+    assert "vit model" in run("generate", tmp_path, "hi")
+
+
+def test_an_empty_text_is_no_path_and_has_a_vector(writer: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import patchword as pw
+    from patchword.cli.inputs import read_inputs
+
+    model = pw.load(writer)
+    assert read_inputs([""], model) == ([""], [""])
+    assert len(model.generate(["", "a refund"], max_new_tokens=2)) == 2
+    assert model.features(["", "a refund"]).shape == (2, model.model.config.width)
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "can"),
+    [
+        ("bert-tiny", "causal-lm", "masked-lm"),
+        ("t5-tiny", "causal-lm", "span-corruption"),
+        ("gpt2-tiny", "span-corruption", "causal-lm"),
+        ("mixtral-tiny", "masked-lm", "causal-lm"),
+    ],
+)
+def test_a_model_that_can_not_learn_a_task_says_what_it_can(
+    run: Run, tmp_path: Path, model: str, task: str, can: str
+) -> None:
+    said = run("pretrain", table(tmp_path / "t.csv"), "--model", model, "--task", task, "--out", tmp_path / "out")
+    assert f"can not learn {task}" in said
+    assert can in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_tokenizers_without_what_a_task_needs(run: Run, base: Path, writer: Path, tmp_path: Path) -> None:
+    data = table(tmp_path / "t.csv")
+    for model, tokenizer, words in (
+        ("gpt2-tiny", base, "ends a text (eos)"),
+        ("t5-tiny", base, "sentinels"),
+        ("bart-tiny", writer, "mask token"),
+        ("bert-tiny", writer, "mask token"),
+    ):
+        options = ("--model", model, "--tokenizer", tokenizer, "--out", tmp_path / "out")
+        assert words in run("pretrain", data, *options)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"n_head": 3}, "among 3 heads"),
+        ({"model_type": "gtp2"}, "did you mean 'gpt2'"),
+        ({"n_layer": "two"}, "depth"),
+        ({"vocab_size": 200}, "wte.weight"),
+    ],
+)
+def test_configs_that_contradict_themselves(
+    run: Run, writer: Path, tmp_path: Path, change: dict[str, object], words: str
+) -> None:
+    shutil.copytree(writer, tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert words in run("generate", tmp_path / "model", "hi")
 
 
 def test_help_is_quick_because_torch_is_not_imported() -> None:

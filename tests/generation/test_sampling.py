@@ -69,6 +69,15 @@ def test_a_text_does_not_depend_on_how_its_neighbours_end(seed: int) -> None:
     assert together[0] == alone[0]
 
 
+def test_what_is_drawn_depends_on_the_number_of_a_text_alone() -> None:
+    how = Generation(max_new_tokens=8, temperature=1.0, seed=3)
+    with torch.inference_mode():
+        together = write_tokens(Writer(model(), [[3, 4, 5], [1, 2]], 8), how, (), numbers=[7, 2])
+        alone = write_tokens(Writer(model(), [[1, 2]], 8), how, (), numbers=[2])
+        other = write_tokens(Writer(model(), [[1, 2]], 8), how, (), numbers=[3])
+    assert together[1] == alone[0] != other[0]
+
+
 def test_tokens_are_told_as_they_are_written() -> None:
     told: list[tuple[int, int]] = []
     with torch.inference_mode():

@@ -142,7 +142,7 @@ def test_any_frame_is_put_around_each_sequence(
 def test_a_tokenizer_without_a_mask_is_told(corpus: list[str]) -> None:
     tokenizer = train_tokenizer(corpus, TokenizerStyle("bpe", {"eos": "</s>"}), 400)
     with pytest.raises(UserError, match="needs a mask token"):
-        MaskedLM.check(tokenizer)
+        MaskedLM.prepare(Ask(data="nowhere"), tokenizer, lambda documents: None)
 
 
 def test_every_place_is_as_likely_as_the_others(tokenizer: Tokenizer) -> None:

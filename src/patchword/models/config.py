@@ -37,6 +37,12 @@ class EncoderDecoderConfig(GenerativeConfig):
     decoder_start_token_id: int = 0
     """Every written text begins with it."""
 
+    @model_validator(mode="after")
+    def _start_is_a_token(self) -> EncoderDecoderConfig:
+        if not 0 <= self.decoder_start_token_id < self.vocab_size:
+            raise ValueError(f"decoder_start_token_id {self.decoder_start_token_id} is none of {self.vocab_size} ids")
+        return self
+
 
 class ImageConfig(ModelConfig):
     """Sizes of a model that reads pictures; in pixels, height before width."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from patchword.data.tokenizers import TokenizerStyle
@@ -47,6 +47,12 @@ class LlamaConfig(GenerativeConfig):
     """The slowest pair of a head turns by about 1 / rotary_base a token."""
     rotary_scaling: Scaling | None = None
     """Slows the turning for texts longer than those of pretraining."""
+
+    @model_validator(mode="after")
+    def _heads_have_pairs(self) -> LlamaConfig:
+        if self.head_width % 2:
+            raise ValueError(f"heads of {self.head_width} numbers have no pairs to turn; their width must be even")
+        return self
 
 
 def gated(config: LlamaConfig) -> nn.Module:

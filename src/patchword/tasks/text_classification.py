@@ -36,6 +36,10 @@ class TextExamples(LabelledExamples):
         self.frame = len(tokenizer.before) + len(tokenizer.after)
         room = max_length - self.frame
         encoded = [ids for start in range(0, len(texts), 1000) for ids in tokenizer.encode(texts[start : start + 1000])]
+        if not self.frame:
+            # An empty text must be something to a model whose tokenizer puts nothing around it.
+            nothing = np.array([tokenizer.id("bos") if tokenizer.has("bos") else tokenizer.pad], np.int32)
+            encoded = [ids if len(ids) else nothing for ids in encoded]
         total = sum(map(len, encoded))
         dropped = sum(max(0, len(ids) - room) for ids in encoded)
         self.sequences = Sequences.from_arrays([ids[:room] for ids in encoded])
