@@ -165,9 +165,9 @@ def test_pictures_without_labels_are_what_it_is_pretrained_on_by_default(photos:
         assert card["task"] == "masked_image"
         assert card["data"]["rows"] + card["data"]["validation_rows"] == 12
         assert result.report["validation"]["loss"] > 0
-    with pytest.raises(UserError, match=r"vit_mae models can not learn image-classification; .*vit.* masked-image"):
+    with pytest.raises(UserError, match=r"vit_mae models can not learn image-classification\. .*: masked-image\."):
         pretrain(photos, task="image-classification", out=tmp_path / "x", **how)
-    with pytest.raises(UserError, match="resnet models can not learn masked-image; vit_mae models can"):
+    with pytest.raises(UserError, match=r"resnet models can not learn masked-image\. .*: image-classification\."):
         pretrain(photos, task="masked-image", out=tmp_path / "x", **{**how, "model": "resnet-18"})
     with pytest.raises(UserError, match="with 1 pictures there is none to hold back"):
         pretrain(flat / "1.png", image_size=SIDE, out=tmp_path / "y", **how)

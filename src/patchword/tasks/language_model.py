@@ -39,7 +39,8 @@ class LanguageModel(Task):
     def __init__(self, tokenizer: Tokenizer, counts: np.ndarray, z_loss: float = 0.0) -> None:
         self.tokenizer = tokenizer
         self.z_loss = z_loss
-        self.unigram = log_frequencies(counts)
+        # Of words among words: evaluation leaves special tokens out, and so does what it is compared with.
+        self.unigram = log_frequencies(np.where(tokenizer.is_special, 0, counts))
         """`[vocab_size]`: log-probability of each token by how often it stands in the training text."""
 
     @classmethod

@@ -24,7 +24,7 @@ from patchword.data.image_processor import ImageProcessor
 from patchword.data.loader import Batch, Examples, in_order
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError, did_you_mean
-from patchword.models.family import Family, Modality, Model, families
+from patchword.models.family import Family, Modality, Model
 
 Reader = Tokenizer | ImageProcessor
 """What turns raw input into what a model reads; kept in the model's folder."""
@@ -252,8 +252,6 @@ def task_named(name: str, family: Family) -> type[Task]:
 
 def _learns(family: Family, task: type[Task]) -> bool:
     """Whether such models have the head that a task asks for, on the kind of trunk that it needs."""
-    if task.way_out not in family.ways_out and family.continues_as is not None:
-        family = families()[family.continues_as]
     way = family.ways_out.get(task.way_out)
     return way is not None and task.modality == family.modality and issubclass(way.trunk or family.trunk, task.trunk)
 
