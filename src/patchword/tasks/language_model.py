@@ -39,8 +39,7 @@ class LanguageModel(Task):
     def __init__(self, tokenizer: Tokenizer, counts: np.ndarray, z_loss: float = 0.0) -> None:
         self.tokenizer = tokenizer
         self.z_loss = z_loss
-        # Of words among words: evaluation leaves special tokens out, and so does what it is compared with.
-        self.unigram = log_frequencies(np.where(tokenizer.is_special, 0, counts))
+        self.unigram = log_frequencies(counts, tokenizer)
         """`[vocab_size]`: log-probability of each token by how often it stands in the training text."""
 
     @classmethod
@@ -127,7 +126,8 @@ class LanguageModel(Task):
         documents = Documents(ask.data, text_column=ask.text_column, lines=ask.lines, where=ask.where)
         texts = list(islice(iter(documents), _VALIDATION_SEQUENCES))
         sequences = self.sequences(texts, self.tokenizer, ask)
-        self.unigram = log_frequencies(np.bincount(sequences.tokens, minlength=self.tokenizer.vocab_size))
+        counts = np.bincount(sequences.tokens, minlength=self.tokenizer.vocab_size)
+        self.unigram = log_frequencies(counts, self.tokenizer)
         return self.examples(sequences, self.tokenizer, ask, False)
 
     def predict(self, model: Model, examples: Examples, compute: Compute) -> list[dict[str, Any]]:
@@ -182,8 +182,12 @@ class LanguageModel(Task):
         return (-metrics["loss"],)
 
 
-def log_frequencies(counts: np.ndarray) -> np.ndarray:
-    """Log-probability of each token by how often it stands in a text, one added to each count, `[vocab_size]`."""
+def log_frequencies(counts: np.ndarray, tokenizer: Tokenizer) -> np.ndarray:
+    """Log-probability of each word by how often it stands in a text, one added to each count, `[vocab_size]`.
+
+    Among words: special tokens are left out of an evaluation, and so they are here.
+    """
+    counts = np.where(tokenizer.is_special, 0, counts)
     log: np.ndarray = np.log((counts + 1) / (counts.sum() + len(counts)))
     return log
 
