@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 from patchword.data.tokenizers import TokenizerStyle
 from patchword.models.config import EncoderDecoderConfig
-from patchword.models.family import Family, WayOut
-from patchword.models.heads import ClassHead, Features, LastToken, NextTokenHead, Pooler, SpanHead
+from patchword.models.encoder_decoders import CONFIG_NAMES, encoder_decoder_ways_out
+from patchword.models.family import Family
+from patchword.models.heads import NextTokenHead
 from patchword.models.stems import WordEmbedding
 from patchword.models.trunks import EncoderDecoder
-from patchword.models.weights import Batched, Rows
-from patchword.nn.attention import CAUSAL, CrossAttention, SelfAttention
-from patchword.nn.block import Block, DecoderBlock, post_norm
+from patchword.models.weights import Batched, Names, of_parts, with_prefix
+from patchword.nn.attention import BIDIRECTIONAL, CAUSAL, CrossAttention, SelfAttention
+from patchword.nn.block import layers_of, post_norm
 from patchword.nn.config import Positive, Probability
 from patchword.nn.feedforward import FeedForward
 from patchword.nn.positions import LearnedPositions
@@ -47,42 +48,38 @@ class BartConfig(EncoderDecoderConfig):
     decoder_start_token_id: int = 2
 
 
+def _embedding(config: BartConfig, words: nn.Embedding) -> WordEmbedding:
+    """The way in of one side."""
+    positions = LearnedPositions(config.max_length, config.width, unused=2)
+    norm = nn.LayerNorm(config.width, eps=config.norm_eps)
+    return WordEmbedding(words, positions=positions, norm=norm, dropout=config.dropout)
+
+
+def _stack(config: BartConfig, depth: int, heads: int, hidden: int, *, decodes: bool) -> Transformer:
+    """The layers of one side."""
+    attention: dict[str, Any] = {"width": config.width, "heads": heads, "dropout": config.attention_dropout}
+    inner: dict[str, Any] = {"activation": config.activation, "dropout": config.activation_dropout}
+    layers = layers_of(
+        attention=partial(SelfAttention, mask=CAUSAL if decodes else BIDIRECTIONAL, **attention),
+        cross=partial(CrossAttention, **attention) if decodes else None,
+        feedforward=partial(FeedForward, config.width, hidden, **inner),
+        norm=partial(nn.LayerNorm, config.width, eps=config.norm_eps),
+        order=post_norm,
+        dropout=config.dropout,
+    )
+    return Transformer(depth, layers)
+
+
 class Bart(EncoderDecoder):
     """Reads in both directions, writes from left to right; norm after each sub-layer."""
 
     def __init__(self, config: BartConfig) -> None:
         words = nn.Embedding(config.vocab_size, config.width)
-        norm = partial(nn.LayerNorm, config.width, eps=config.norm_eps)
-        attention: dict[str, Any] = {"dropout": config.attention_dropout}
-        rest: dict[str, Any] = {"norm": norm, "order": post_norm, "dropout": config.dropout}
-
-        def embed() -> WordEmbedding:
-            positions = LearnedPositions(config.max_length, config.width, unused=2)
-            return WordEmbedding(words, positions=positions, norm=norm(), dropout=config.dropout)
-
-        def feedforward(hidden: int) -> FeedForward:
-            return FeedForward(config.width, hidden, activation=config.activation, dropout=config.activation_dropout)
-
         super().__init__(
-            embed(),
-            Transformer(
-                config.depth,
-                lambda layer: Block(
-                    attention=SelfAttention(config.width, config.heads, **attention),
-                    feedforward=feedforward(config.hidden),
-                    **rest,
-                ),
-            ),
-            embed(),
-            Transformer(
-                config.decoder_depth,
-                lambda layer: DecoderBlock(
-                    attention=SelfAttention(config.width, config.decoder_heads, mask=CAUSAL, **attention),
-                    cross=CrossAttention(config.width, config.decoder_heads, **attention),
-                    feedforward=feedforward(config.decoder_hidden),
-                    **rest,
-                ),
-            ),
+            _embedding(config, words),
+            _stack(config, config.depth, config.heads, config.hidden, decodes=False),
+            _embedding(config, words),
+            _stack(config, config.decoder_depth, config.decoder_heads, config.decoder_hidden, decodes=True),
             start=config.decoder_start_token_id,
             max_length=config.max_length,
         )
@@ -104,50 +101,36 @@ class ShiftedScores(NextTokenHead):
         return logits
 
 
-def _class(config: BartConfig, trunk: Bart, classes: int) -> ClassHead:
-    pool = Pooler(config.width, token=LastToken(), dropout=config.classifier_dropout)
-    return ClassHead(config.width, classes, pool=pool, dropout=config.classifier_dropout)
-
-
 def _sizes(depth: int, width: int, heads: int) -> BartConfig:
-    return BartConfig(
-        width=width,
-        depth=depth,
-        heads=heads,
-        hidden=4 * width,
-        decoder_depth=depth,
-        decoder_heads=heads,
-        decoder_hidden=4 * width,
-        attention_dropout=0.1,
-        activation_dropout=0.1,
-    )
+    encoder: dict[str, Any] = {"depth": depth, "heads": heads, "hidden": 4 * width}
+    decoder: dict[str, Any] = {f"decoder_{name}": size for name, size in encoder.items()}
+    return BartConfig(width=width, **encoder, **decoder, attention_dropout=0.1, activation_dropout=0.1)
 
 
-def _names(ours: str, theirs: str) -> dict[str, Any]:
-    return {f"{ours}.{kind}": f"{theirs}.{kind}" for kind in ("weight", "bias")}
-
-
-def _joined(ours: str, theirs: str, parts: str) -> dict[str, Any]:
-    return {
-        f"{ours}.{kind}": Rows(tuple(f"{theirs}.{part}_proj.{kind}" for part in parts)) for kind in ("weight", "bias")
+_LAYER = of_parts(
+    {
+        "attention.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        "attention.out": "self_attn.out_proj",
+        "attention_norm": "self_attn_layer_norm",
+        "cross.query": "encoder_attn.q_proj",
+        "cross.key_value": ("encoder_attn.k_proj", "encoder_attn.v_proj"),
+        "cross.out": "encoder_attn.out_proj",
+        "cross_norm": "encoder_attn_layer_norm",
+        "feedforward.up": "fc1",
+        "feedforward.down": "fc2",
+        "feedforward_norm": "final_layer_norm",
     }
+)
 
 
-def _stack_names(way_in: str, stack: str) -> dict[str, Any]:
-    layer = f"{stack}.layers.{{i}}"
+def _names(way_in: str, stack: str) -> Names:
+    """Of one side."""
     return {
         f"{way_in}.positions.weight": f"{stack}.embed_positions.weight",
-        **_names(f"{way_in}.norm", f"{stack}.layernorm_embedding"),
-        **_joined(f"{layer}.attention.qkv", f"{layer}.self_attn", "qkv"),
-        **_names(f"{layer}.attention.out", f"{layer}.self_attn.out_proj"),
-        **_names(f"{layer}.attention_norm", f"{layer}.self_attn_layer_norm"),
-        **_names(f"{layer}.feedforward.up", f"{layer}.fc1"),
-        **_names(f"{layer}.feedforward.down", f"{layer}.fc2"),
-        **_names(f"{layer}.feedforward_norm", f"{layer}.final_layer_norm"),
+        **of_parts({f"{way_in}.norm": f"{stack}.layernorm_embedding"}),
+        **with_prefix(_LAYER, f"{stack}.layers.{{i}}.", f"{stack}.layers.{{i}}."),
     }
 
-
-_LAYER = "decoder.layers.{i}"
 
 FAMILY = Family(
     model_type="bart",
@@ -156,57 +139,27 @@ FAMILY = Family(
     trunk=Bart,
     prefix="model.",
     config_names={
-        "width": "d_model",
-        "depth": "encoder_layers",
-        "heads": "encoder_attention_heads",
-        "hidden": "encoder_ffn_dim",
-        "decoder_depth": "decoder_layers",
-        "decoder_heads": "decoder_attention_heads",
-        "decoder_hidden": "decoder_ffn_dim",
+        **CONFIG_NAMES,
+        **{
+            f"{ours}{field}": f"{theirs}_{name}"
+            for ours, theirs in (("", "encoder"), ("decoder_", "decoder"))
+            for field, name in (("depth", "layers"), ("heads", "attention_heads"), ("hidden", "ffn_dim"))
+        },
+        **{name: name for name in ("dropout", "attention_dropout", "activation_dropout", "init_std")},
         "activation": "activation_function",
-        "dropout": "dropout",
-        "attention_dropout": "attention_dropout",
-        "activation_dropout": "activation_dropout",
-        "classifier_dropout": "classifier_dropout",
-        "init_std": "init_std",
-        "vocab_size": "vocab_size",
         "max_length": "max_position_embeddings",
-        "pad_token_id": "pad_token_id",
-        "bos_token_id": "bos_token_id",
-        "eos_token_id": "eos_token_id",
-        "decoder_start_token_id": "decoder_start_token_id",
     },
     required={"scale_embedding": False, "tie_word_embeddings": True, "is_encoder_decoder": True},
     weight_names={
         "source.words.weight": "shared.weight",
-        **_stack_names("source", "encoder"),
-        **_stack_names("target", "decoder"),
-        **_names(f"{_LAYER}.cross.query", f"{_LAYER}.encoder_attn.q_proj"),
-        **_joined(f"{_LAYER}.cross.key_value", f"{_LAYER}.encoder_attn", "kv"),
-        **_names(f"{_LAYER}.cross.out", f"{_LAYER}.encoder_attn.out_proj"),
-        **_names(f"{_LAYER}.cross_norm", f"{_LAYER}.encoder_attn_layer_norm"),
+        **_names("source", "encoder"),
+        **_names("target", "decoder"),
     },
-    ways_out={
-        "features": WayOut("BartModel", lambda config, trunk, classes: Features(), bare=True),
-        "next_token": WayOut(
-            "BartForConditionalGeneration",
-            lambda config, trunk, classes: ShiftedScores(trunk.source.words),
-            {"shift": Batched("/final_logits_bias")},
-        ),
-        "class": WayOut(
-            "BartForSequenceClassification",
-            _class,
-            {
-                **_names("pool.dense", "/classification_head.dense"),
-                **_names("scores", "/classification_head.out_proj"),
-            },
-        ),
-        "span": WayOut(
-            "BartForQuestionAnswering",
-            lambda config, trunk, classes: SpanHead(config.width),
-            _names("scores", "/qa_outputs"),
-        ),
-    },
+    ways_out=encoder_decoder_ways_out(
+        "Bart",
+        lambda config, trunk, classes: ShiftedScores(trunk.source.words),
+        {"shift": Batched("/final_logits_bias")},
+    ),
     # Copies of the word table, and numbers of versions.
     ignored=("embed_tokens.weight", "encoder.version", "decoder.version"),
     presets={

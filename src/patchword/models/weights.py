@@ -235,6 +235,22 @@ def with_prefix(names: Names, ours: str, theirs: str) -> Names:
     }
 
 
+def of_parts(parts: Mapping[str, str | tuple[str, ...]], kinds: tuple[str, ...] = ("weight", "bias")) -> Names:
+    """A table of the names of layers, as one of the names of their weights and biases.
+
+    Args:
+        parts: ours -> theirs; several of theirs are one of ours, one below the other.
+        kinds: what each of them has.
+    """
+    return {
+        f"{ours}.{kind}": f"{theirs}.{kind}"
+        if isinstance(theirs, str)
+        else Rows(tuple(f"{part}.{kind}" for part in theirs))
+        for ours, theirs in parts.items()
+        for kind in kinds
+    }
+
+
 def rule_for(names: Names, parameter: str, prefix: str) -> Rule:
     """The rule of one parameter, with its numbers put in, for a file in which the trunk has that prefix.
 

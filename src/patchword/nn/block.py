@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -99,3 +100,26 @@ class DecoderBlock(Block):
             hidden_states, self.cross_norm, lambda x: self.dropout(self.cross(x, layout, memory, other))
         )
         return self.order(hidden_states, self.feedforward_norm, lambda x: self.dropout(self.feedforward(x)))
+
+
+def layers_of(
+    *,
+    attention: Callable[[], nn.Module],
+    feedforward: Callable[[], nn.Module],
+    cross: Callable[[], nn.Module] | None = None,
+    **rest: Any,
+) -> Callable[[int], nn.Module]:
+    """What makes a layer of any number, from what makes its parts.
+
+    Args:
+        attention: makes the attention of a layer.
+        feedforward: makes its feed-forward part.
+        cross: makes what looks at other sequences, in layers that do.
+        rest: as in `Block`.
+    """
+
+    def layer(number: int) -> nn.Module:
+        own: dict[str, Any] = {"attention": attention(), "feedforward": feedforward(), **rest}
+        return DecoderBlock(cross=cross(), **own) if cross else Block(**own)
+
+    return layer

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
+from patchword.nn.attention import CrossAttention, SelfAttention
 from patchword.nn.cache import Cache
 from patchword.nn.experts import MixtureOfExperts
 from patchword.nn.packing import Packed
-from patchword.nn.positions import LearnedPositions
+from patchword.nn.positions import LearnedPositions, RelativeBias
 
 
 class Transformer(nn.Module):
@@ -67,3 +70,28 @@ def initialise(module: nn.Module, std: float) -> None:
                 nn.init.trunc_normal_(part.down, std=std, a=-2 * std, b=2 * std)
             case nn.LayerNorm() | nn.RMSNorm() | nn.GroupNorm() | nn.BatchNorm2d():
                 part.reset_parameters()
+
+
+def initialise_unscaled(module: nn.Module, width: int, std: float) -> None:
+    """Random weights for attention whose products are not scaled (Raffel et al. 2020, their code); no word tables.
+
+    Matrices keep the size of what goes in, `std / sqrt(inputs)`; queries are smaller by `sqrt(D)` instead of their
+    products. Norms begin with `std`.
+    """
+    for part in module.modules():
+        match part:
+            case nn.Linear():
+                nn.init.normal_(part.weight, std=std / math.sqrt(part.in_features))
+                if part.bias is not None:
+                    nn.init.zeros_(part.bias)
+            case nn.RMSNorm():
+                nn.init.constant_(part.weight, std)
+            case RelativeBias():
+                nn.init.normal_(part.table.weight, std=std / math.sqrt(width))
+    with torch.no_grad():
+        for part in module.modules():
+            match part:
+                case SelfAttention():
+                    part.qkv.weight[: part.heads * part.head_width] /= math.sqrt(part.head_width)
+                case CrossAttention():
+                    part.query.weight /= math.sqrt(part.head_width)
