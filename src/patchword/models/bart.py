@@ -10,14 +10,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from patchword.data.tokenizers import TokenizerStyle
 from patchword.models.config import EncoderDecoderConfig
 from patchword.models.encoder_decoders import CONFIG_NAMES, encoder_decoder_ways_out
 from patchword.models.family import Family
-from patchword.models.heads import NextTokenHead
+from patchword.models.heads import ShiftedScores
 from patchword.models.stems import WordEmbedding
 from patchword.models.trunks import EncoderDecoder
 from patchword.models.weights import Batched, Names, of_parts, with_prefix
@@ -41,33 +40,30 @@ class BartConfig(EncoderDecoderConfig):
     attention_dropout: Probability = 0.0
     activation_dropout: Probability = 0.0
     """Inside the feed-forward parts, while training."""
-    classifier_dropout: Probability = 0.0
     pad_token_id: int | None = 1
     bos_token_id: int | None = 0
     eos_token_id: int | tuple[int, ...] | None = 2
     decoder_start_token_id: int = 2
 
 
-def _embedding(config: BartConfig, words: nn.Embedding) -> WordEmbedding:
-    """The way in of one side."""
+def _side(
+    config: BartConfig, words: nn.Embedding, depth: int, heads: int, hidden: int, *, decodes: bool
+) -> tuple[WordEmbedding, Transformer]:
+    """The way in of one side, and its layers."""
+    norm = partial(nn.LayerNorm, config.width, eps=config.norm_eps)
     positions = LearnedPositions(config.max_length, config.width, unused=2)
-    norm = nn.LayerNorm(config.width, eps=config.norm_eps)
-    return WordEmbedding(words, positions=positions, norm=norm, dropout=config.dropout)
-
-
-def _stack(config: BartConfig, depth: int, heads: int, hidden: int, *, decodes: bool) -> Transformer:
-    """The layers of one side."""
-    attention: dict[str, Any] = {"width": config.width, "heads": heads, "dropout": config.attention_dropout}
     inner: dict[str, Any] = {"activation": config.activation, "dropout": config.activation_dropout}
+    attention: dict[str, Any] = {"dropout": config.attention_dropout}
+    mask = CAUSAL if decodes else BIDIRECTIONAL
     layers = layers_of(
-        attention=partial(SelfAttention, mask=CAUSAL if decodes else BIDIRECTIONAL, **attention),
-        cross=partial(CrossAttention, **attention) if decodes else None,
+        attention=partial(SelfAttention, config.width, heads, mask=mask, **attention),
+        cross=partial(CrossAttention, config.width, heads, **attention) if decodes else None,
         feedforward=partial(FeedForward, config.width, hidden, **inner),
-        norm=partial(nn.LayerNorm, config.width, eps=config.norm_eps),
+        norm=norm,
         order=post_norm,
         dropout=config.dropout,
     )
-    return Transformer(depth, layers)
+    return WordEmbedding(words, positions=positions, norm=norm(), dropout=config.dropout), Transformer(depth, layers)
 
 
 class Bart(EncoderDecoder):
@@ -75,30 +71,9 @@ class Bart(EncoderDecoder):
 
     def __init__(self, config: BartConfig) -> None:
         words = nn.Embedding(config.vocab_size, config.width)
-        super().__init__(
-            _embedding(config, words),
-            _stack(config, config.depth, config.heads, config.hidden, decodes=False),
-            _embedding(config, words),
-            _stack(config, config.decoder_depth, config.decoder_heads, config.decoder_hidden, decodes=True),
-            start=config.decoder_start_token_id,
-            max_length=config.max_length,
-        )
-
-
-class ShiftedScores(NextTokenHead):
-    """Scores of the next word, and a number added to each that comes with the weights and is not learnt."""
-
-    shift: Tensor
-
-    def __init__(self, words: nn.Embedding) -> None:
-        vocab_size, width = words.weight.shape
-        super().__init__(width, vocab_size, words=words)
-        self.register_buffer("shift", torch.zeros(vocab_size))
-
-    def logits(self, tokens: Tensor) -> Tensor:
-        """`[n, width]` -> `[n, vocab_size]`."""
-        logits: Tensor = super().logits(tokens) + self.shift
-        return logits
+        reads = _side(config, words, config.depth, config.heads, config.hidden, decodes=False)
+        writes = _side(config, words, config.decoder_depth, config.decoder_heads, config.decoder_hidden, decodes=True)
+        super().__init__(*reads, *writes, start=config.decoder_start_token_id, max_length=config.max_length)
 
 
 def _sizes(depth: int, width: int, heads: int) -> BartConfig:
@@ -107,8 +82,9 @@ def _sizes(depth: int, width: int, heads: int) -> BartConfig:
     return BartConfig(width=width, **encoder, **decoder, attention_dropout=0.1, activation_dropout=0.1)
 
 
-_LAYER = of_parts(
-    {
+def _names(way_in: str, stack: str) -> Names:
+    """Of one side."""
+    layer = {
         "attention.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
         "attention.out": "self_attn.out_proj",
         "attention_norm": "self_attn_layer_norm",
@@ -120,15 +96,10 @@ _LAYER = of_parts(
         "feedforward.down": "fc2",
         "feedforward_norm": "final_layer_norm",
     }
-)
-
-
-def _names(way_in: str, stack: str) -> Names:
-    """Of one side."""
     return {
         f"{way_in}.positions.weight": f"{stack}.embed_positions.weight",
         **of_parts({f"{way_in}.norm": f"{stack}.layernorm_embedding"}),
-        **with_prefix(_LAYER, f"{stack}.layers.{{i}}.", f"{stack}.layers.{{i}}."),
+        **with_prefix(of_parts(layer), f"{stack}.layers.{{i}}.", f"{stack}.layers.{{i}}."),
     }
 
 
@@ -150,11 +121,7 @@ FAMILY = Family(
         "max_length": "max_position_embeddings",
     },
     required={"scale_embedding": False, "tie_word_embeddings": True, "is_encoder_decoder": True},
-    weight_names={
-        "source.words.weight": "shared.weight",
-        **_names("source", "encoder"),
-        **_names("target", "decoder"),
-    },
+    weight_names={"source.words.weight": "shared.weight", **_names("source", "encoder"), **_names("target", "decoder")},
     ways_out=encoder_decoder_ways_out(
         "Bart",
         lambda config, trunk, classes: ShiftedScores(trunk.source.words),

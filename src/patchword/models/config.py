@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from patchword.nn.config import ModelConfig, Positive, TransformerConfig
+from patchword.nn.config import ModelConfig, Positive, Probability, TransformerConfig
 
 
 class TextConfig(TransformerConfig):
@@ -36,6 +36,8 @@ class EncoderDecoderConfig(GenerativeConfig):
     """Layers of the decoder."""
     decoder_start_token_id: int = 0
     """Every written text begins with it."""
+    classifier_dropout: Probability = 0.0
+    """Before and after the pooler of a class, while training."""
 
     @model_validator(mode="after")
     def _start_is_a_token(self) -> EncoderDecoderConfig:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from torch import nn
+
 from patchword.models.family import WayOut
-from patchword.models.heads import ClassHead, Features, Head, LastToken, Pooler, SpanHead
+from patchword.models.heads import ClassHead, Features, Head, LastToken, Pooler, SpanHead, TokenClassHead
 from patchword.models.weights import Names, of_parts
 
 CONFIG_NAMES = {
@@ -53,5 +55,23 @@ def encoder_decoder_ways_out(
             lambda config, trunk, classes: SpanHead(config.width),
             of_parts({"scores": "/qa_outputs"}),
             bare=bare,
+        ),
+    }
+
+
+def encoder_ways_out(name: str, encoder: type[nn.Module]) -> dict[str, WayOut]:
+    """Those of the first half alone: vectors, and a class of each token.
+
+    Args:
+        name: what Hugging Face's classes begin with.
+        encoder: the first half.
+    """
+    return {
+        "encoder": WayOut(f"{name}EncoderModel", lambda config, trunk, classes: Features(), bare=True, trunk=encoder),
+        "token_class": WayOut(
+            f"{name}ForTokenClassification",
+            lambda config, trunk, classes: TokenClassHead(config.width, classes, dropout=config.classifier_dropout),
+            of_parts({"scores": "/classifier"}),
+            trunk=encoder,
         ),
     }

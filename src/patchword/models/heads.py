@@ -233,6 +233,26 @@ class NextTokenHead(VocabularyHead):
         return tokens * self.scale
 
 
+class ShiftedScores(NextTokenHead):
+    """Scores of the next word, and a number added to each that comes with the weights and is not learnt (BART).
+
+    Args:
+        words: the word table `[vocab_size, width]` that the way in uses; shared, not copied.
+    """
+
+    shift: Tensor
+
+    def __init__(self, words: nn.Embedding) -> None:
+        vocab_size, width = words.weight.shape
+        super().__init__(width, vocab_size, words=words)
+        self.register_buffer("shift", torch.zeros(vocab_size))
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        """`[n, width]` -> `[n, vocab_size]`."""
+        logits: Tensor = super().logits(tokens) + self.shift
+        return logits
+
+
 class MaskedTokenHead(VocabularyHead):
     """Scores of the words under a mask: dense, activation, norm, then the word table itself (tied) and a bias.
 

@@ -16,16 +16,16 @@ from torch import nn
 
 from patchword.data.tokenizers import TokenizerStyle
 from patchword.models.config import EncoderDecoderConfig
-from patchword.models.encoder_decoders import encoder_decoder_ways_out
-from patchword.models.family import Family, WayOut
-from patchword.models.heads import Features, NextTokenHead, TokenClassHead
+from patchword.models.encoder_decoders import encoder_decoder_ways_out, encoder_ways_out
+from patchword.models.family import Family
+from patchword.models.heads import NextTokenHead
 from patchword.models.stems import WordEmbedding
 from patchword.models.t5_names import CONFIG_NAMES, WEIGHT_NAMES
 from patchword.models.trunks import Encoder, EncoderDecoder
-from patchword.models.weights import Spare, of_parts
+from patchword.models.weights import Spare
 from patchword.nn.attention import BIDIRECTIONAL, CAUSAL, CrossAttention, SelfAttention
 from patchword.nn.block import layers_of, pre_norm
-from patchword.nn.config import Positive, Probability
+from patchword.nn.config import Positive
 from patchword.nn.feedforward import FeedForward, GatedFeedForward
 from patchword.nn.positions import RelativeBias
 from patchword.nn.transformer import Transformer, initialise_unscaled
@@ -44,7 +44,6 @@ class T5Config(EncoderDecoderConfig):
     """Numbers per head for distances."""
     furthest: Positive = 128
     """All distances from here on share a number."""
-    classifier_dropout: Probability = 0.0
     init_std: float = Field(1.0, gt=0.0)
     """All standard deviations of new weights are multiplied by it."""
     pad_token_id: int | None = 0
@@ -59,58 +58,47 @@ class T5Config(EncoderDecoderConfig):
     @property
     def projection(self) -> str:
         """The feed-forward part's name in files."""
-        name = "gelu" if self.gated and self.activation == "gelu_new" else self.activation
-        return f"gated-{name}" if self.gated else name
+        return f"gated-{self.activation.removesuffix('_new')}" if self.gated else self.activation
 
 
-def _stack(config: T5Config, *, decodes: bool) -> Transformer:
-    """The layers of one side; they share its bias by distance."""
+def _side(config: T5Config, words: nn.Embedding, *, decodes: bool) -> tuple[WordEmbedding, Transformer]:
+    """The way in of one side, and its layers, which share a bias by distance."""
     norm = partial(nn.RMSNorm, config.width, eps=config.norm_eps)
     relative = RelativeBias(config.heads, buckets=config.buckets, furthest=config.furthest, both_ways=not decodes)
-    products: dict[str, Any] = {"head_width": config.head_width, "scale": 1.0, "bias": False}
-    attention: dict[str, Any] = {"heads": config.heads, "dropout": config.attention_dropout, **products}
     inner: dict[str, Any] = {"activation": config.activation, "bias": False, "dropout": config.dropout}
+    heads: dict[str, Any] = {
+        "heads": config.heads,
+        "head_width": config.head_width,
+        "dropout": config.attention_dropout,
+    }
+    attention: dict[str, Any] = {"scale": 1.0, "bias": False, **heads}
+    mask = CAUSAL if decodes else BIDIRECTIONAL
     layers = layers_of(
-        attention=partial(
-            SelfAttention, config.width, relative=relative, mask=CAUSAL if decodes else BIDIRECTIONAL, **attention
-        ),
+        attention=partial(SelfAttention, config.width, relative=relative, mask=mask, **attention),
         cross=partial(CrossAttention, config.width, **attention) if decodes else None,
         feedforward=partial(GatedFeedForward if config.gated else FeedForward, config.width, config.hidden, **inner),
         norm=norm,
         order=pre_norm,
         dropout=config.dropout,
     )
-    return Transformer(config.decoder_depth if decodes else config.depth, layers, norm, config.dropout)
+    depth = config.decoder_depth if decodes else config.depth
+    return WordEmbedding(words, dropout=config.dropout), Transformer(depth, layers, norm, config.dropout)
 
 
 class T5(EncoderDecoder):
     """Text to text; both stacks read with one word table."""
 
     def __init__(self, config: T5Config) -> None:
-        embedding = partial(WordEmbedding, nn.Embedding(config.vocab_size, config.width), dropout=config.dropout)
-        super().__init__(
-            embedding(),
-            _stack(config, decodes=False),
-            embedding(),
-            _stack(config, decodes=True),
-            start=config.decoder_start_token_id,
-            max_length=config.max_length,
-        )
+        words = nn.Embedding(config.vocab_size, config.width)
+        reads, writes = _side(config, words, decodes=False), _side(config, words, decodes=True)
+        super().__init__(*reads, *writes, start=config.decoder_start_token_id, max_length=config.max_length)
 
 
 class T5Encoder(Encoder):
     """The first half."""
 
     def __init__(self, config: T5Config) -> None:
-        words = nn.Embedding(config.vocab_size, config.width)
-        super().__init__(WordEmbedding(words, dropout=config.dropout), _stack(config, decodes=False))
-
-
-def begin(model: Any, config: T5Config) -> None:
-    """Words begin with deviation 1 (their code). Scores of their own begin like the shared ones, which are scaled."""
-    initialise_unscaled(model, config.width, config.init_std)
-    # At the end, because the scores may be this table.
-    nn.init.normal_(model.trunk.source.words.weight, std=config.init_std)
+        super().__init__(*_side(config, nn.Embedding(config.vocab_size, config.width), decodes=False))
 
 
 def _next_token(config: T5Config, trunk: T5, classes: int) -> NextTokenHead:
@@ -119,10 +107,8 @@ def _next_token(config: T5Config, trunk: T5, classes: int) -> NextTokenHead:
     return NextTokenHead(config.width, config.vocab_size, words=trunk.source.words, scale=config.width**-0.5)
 
 
-def _sizes(depth: int, width: int, heads: int, hidden: int, head_size: int = 64, **more: Any) -> T5Config:
-    return T5Config(
-        depth=depth, decoder_depth=depth, width=width, heads=heads, hidden=hidden, head_size=head_size, **more
-    )
+def _sizes(depth: int, width: int, heads: int, hidden: int, **more: Any) -> T5Config:
+    return T5Config(depth=depth, decoder_depth=depth, width=width, heads=heads, hidden=hidden, **more)
 
 
 _sizes_1_1 = partial(_sizes, activation="gelu_new", gated=True, tied=False)
@@ -134,7 +120,6 @@ _V1_1 = {
     "xl": _sizes_1_1(24, 2048, 32, 5120),
     "xxl": _sizes_1_1(24, 4096, 64, 10240),
 }
-
 
 FAMILY = Family(
     model_type="t5",
@@ -149,25 +134,18 @@ FAMILY = Family(
         **encoder_decoder_ways_out(
             "T5", _next_token, {"scores.weight": Spare("lm_head.weight", "shared.weight")}, bare=True
         ),
-        "encoder": WayOut("T5EncoderModel", lambda config, trunk, classes: Features(), bare=True, trunk=T5Encoder),
-        "token_class": WayOut(
-            "T5ForTokenClassification",
-            lambda config, trunk, classes: TokenClassHead(config.width, classes, dropout=config.classifier_dropout),
-            of_parts({"scores": "/classifier"}),
-            trunk=T5Encoder,
-        ),
+        **encoder_ways_out("T5", T5Encoder),
     },
-    begin=begin,
+    begin=lambda model, config: initialise_unscaled(model, model.trunk.source.words, config.init_std),
     # Copies of the word table, and a table that no version has used.
     ignored=("embed_tokens.weight", "EncDecAttention.relative_attention_bias.weight"),
     presets={
         "t5-small": _sizes(6, 512, 8, 2048),
         "t5-base": _sizes(12, 768, 12, 3072),
         "t5-large": _sizes(24, 1024, 16, 4096),
-        "t5-3b": _sizes(24, 1024, 32, 16384, 128),
-        "t5-11b": _sizes(24, 1024, 128, 65536, 128),
-        **{f"t5-v1_1-{size}": config for size, config in _V1_1.items()},
-        **{f"flan-t5-{size}": config for size, config in _V1_1.items()},
+        "t5-3b": _sizes(24, 1024, 32, 16384, head_size=128),
+        "t5-11b": _sizes(24, 1024, 128, 65536, head_size=128),
+        **{f"{name}-{size}": config for name in ("t5-v1_1", "flan-t5") for size, config in _V1_1.items()},
         "t5-mini": _sizes_1_1(4, 256, 4, 640),
         "t5-tiny": _sizes_1_1(2, 128, 2, 320),
     },

@@ -72,11 +72,17 @@ def initialise(module: nn.Module, std: float) -> None:
                 part.reset_parameters()
 
 
-def initialise_unscaled(module: nn.Module, width: int, std: float) -> None:
-    """Random weights for attention whose products are not scaled (Raffel et al. 2020, their code); no word tables.
+def initialise_unscaled(module: nn.Module, words: nn.Embedding, std: float) -> None:
+    """Random weights for attention whose products are not scaled (Raffel et al. 2020, their code).
 
-    Matrices keep the size of what goes in, `std / sqrt(inputs)`; queries are smaller by `sqrt(D)` instead of their
-    products. Norms begin with `std`.
+    Matrices keep the size of what goes in: `std / sqrt(inputs)`; queries are smaller by `sqrt(D)` instead of their
+    products. Norms begin with `std`, and words with that deviation; scores of words that have a matrix of their own
+    begin like shared ones, which are scaled.
+
+    Args:
+        module: what has the weights.
+        words: its word table `[vocab_size, width]`.
+        std: all are multiplied by it.
     """
     for part in module.modules():
         match part:
@@ -87,7 +93,7 @@ def initialise_unscaled(module: nn.Module, width: int, std: float) -> None:
             case nn.RMSNorm():
                 nn.init.constant_(part.weight, std)
             case RelativeBias():
-                nn.init.normal_(part.table.weight, std=std / math.sqrt(width))
+                nn.init.normal_(part.table.weight, std=std / math.sqrt(words.embedding_dim))
     with torch.no_grad():
         for part in module.modules():
             match part:
@@ -95,3 +101,5 @@ def initialise_unscaled(module: nn.Module, width: int, std: float) -> None:
                     part.qkv.weight[: part.heads * part.head_width] /= math.sqrt(part.head_width)
                 case CrossAttention():
                     part.query.weight /= math.sqrt(part.head_width)
+    # At the end, because the scores may be this table.
+    nn.init.normal_(words.weight, std=std)
