@@ -46,18 +46,19 @@ class BartConfig(EncoderDecoderConfig):
     decoder_start_token_id: int = 2
 
 
-def _side(
-    config: BartConfig, words: nn.Embedding, depth: int, heads: int, hidden: int, *, decodes: bool
-) -> tuple[WordEmbedding, Transformer]:
+def _side(config: BartConfig, words: nn.Embedding, *, decodes: bool) -> tuple[WordEmbedding, Transformer]:
     """The way in of one side, and its layers."""
+    if decodes:
+        depth, heads, hidden = config.decoder_depth, config.decoder_heads, config.decoder_hidden
+    else:
+        depth, heads, hidden = config.depth, config.heads, config.hidden
     norm = partial(nn.LayerNorm, config.width, eps=config.norm_eps)
     positions = LearnedPositions(config.max_length, config.width, unused=2)
     inner: dict[str, Any] = {"activation": config.activation, "dropout": config.activation_dropout}
-    attention: dict[str, Any] = {"dropout": config.attention_dropout}
     mask = CAUSAL if decodes else BIDIRECTIONAL
     layers = layers_of(
-        attention=partial(SelfAttention, config.width, heads, mask=mask, **attention),
-        cross=partial(CrossAttention, config.width, heads, **attention) if decodes else None,
+        attention=partial(SelfAttention, config.width, heads, mask=mask, dropout=config.attention_dropout),
+        cross=partial(CrossAttention, config.width, heads, dropout=config.attention_dropout) if decodes else None,
         feedforward=partial(FeedForward, config.width, hidden, **inner),
         norm=norm,
         order=post_norm,
@@ -71,8 +72,7 @@ class Bart(EncoderDecoder):
 
     def __init__(self, config: BartConfig) -> None:
         words = nn.Embedding(config.vocab_size, config.width)
-        reads = _side(config, words, config.depth, config.heads, config.hidden, decodes=False)
-        writes = _side(config, words, config.decoder_depth, config.decoder_heads, config.decoder_hidden, decodes=True)
+        reads, writes = _side(config, words, decodes=False), _side(config, words, decodes=True)
         super().__init__(*reads, *writes, start=config.decoder_start_token_id, max_length=config.max_length)
 
 
@@ -84,7 +84,7 @@ def _sizes(depth: int, width: int, heads: int) -> BartConfig:
 
 def _names(way_in: str, stack: str) -> Names:
     """Of one side."""
-    layer = {
+    layer: dict[str, str | tuple[str, ...]] = {
         "attention.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
         "attention.out": "self_attn.out_proj",
         "attention_norm": "self_attn_layer_norm",
@@ -102,6 +102,8 @@ def _names(way_in: str, stack: str) -> Names:
         **with_prefix(of_parts(layer), f"{stack}.layers.{{i}}.", f"{stack}.layers.{{i}}."),
     }
 
+
+_SPECIAL = {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>", "mask": "<mask>", "cls": "<s>", "sep": "</s>"}
 
 FAMILY = Family(
     model_type="bart",
@@ -139,15 +141,7 @@ FAMILY = Family(
     start="eos",
     tokenizer=TokenizerStyle(
         "bpe",
-        special={
-            "bos": "<s>",
-            "pad": "<pad>",
-            "eos": "</s>",
-            "unk": "<unk>",
-            "mask": "<mask>",
-            "cls": "<s>",
-            "sep": "</s>",
-        },
+        special=_SPECIAL,
         before=("bos",),
         after=("eos",),
         huggingface="BartTokenizer",

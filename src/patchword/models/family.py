@@ -98,7 +98,7 @@ class Family:
     weight_names: Names
     ways_out: Mapping[str, WayOut]
     presets: Mapping[str, ModelConfig]
-    begin: Callable[[nn.Module, Any], None] = lambda model, config: initialise(model, config.init_std)
+    begin: Callable[[Any, Any], None] = lambda model, config: initialise(model, config.init_std)
     ignored: tuple[str, ...] = ()
     objective: str = "masked-lm"
     image_processor: str = "ViTImageProcessor"

@@ -20,9 +20,8 @@ from patchword.models.encoder_decoders import encoder_decoder_ways_out, encoder_
 from patchword.models.family import Family
 from patchword.models.heads import NextTokenHead
 from patchword.models.stems import WordEmbedding
-from patchword.models.t5_names import CONFIG_NAMES, WEIGHT_NAMES
+from patchword.models.t5_names import CONFIG_NAMES, SCORES, WEIGHT_NAMES
 from patchword.models.trunks import Encoder, EncoderDecoder
-from patchword.models.weights import Spare
 from patchword.nn.attention import BIDIRECTIONAL, CAUSAL, CrossAttention, SelfAttention
 from patchword.nn.block import layers_of, pre_norm
 from patchword.nn.config import Positive
@@ -66,16 +65,11 @@ def _side(config: T5Config, words: nn.Embedding, *, decodes: bool) -> tuple[Word
     norm = partial(nn.RMSNorm, config.width, eps=config.norm_eps)
     relative = RelativeBias(config.heads, buckets=config.buckets, furthest=config.furthest, both_ways=not decodes)
     inner: dict[str, Any] = {"activation": config.activation, "bias": False, "dropout": config.dropout}
-    heads: dict[str, Any] = {
-        "heads": config.heads,
-        "head_width": config.head_width,
-        "dropout": config.attention_dropout,
-    }
-    attention: dict[str, Any] = {"scale": 1.0, "bias": False, **heads}
+    heads: dict[str, Any] = {"head_width": config.head_width, "scale": 1.0, "dropout": config.attention_dropout}
     mask = CAUSAL if decodes else BIDIRECTIONAL
     layers = layers_of(
-        attention=partial(SelfAttention, config.width, relative=relative, mask=mask, **attention),
-        cross=partial(CrossAttention, config.width, **attention) if decodes else None,
+        attention=partial(SelfAttention, config.width, config.heads, relative=relative, mask=mask, bias=False, **heads),
+        cross=partial(CrossAttention, config.width, config.heads, bias=False, **heads) if decodes else None,
         feedforward=partial(GatedFeedForward if config.gated else FeedForward, config.width, config.hidden, **inner),
         norm=norm,
         order=pre_norm,
@@ -130,12 +124,7 @@ FAMILY = Family(
     config_names=CONFIG_NAMES,
     required={},
     weight_names=WEIGHT_NAMES,
-    ways_out={
-        **encoder_decoder_ways_out(
-            "T5", _next_token, {"scores.weight": Spare("lm_head.weight", "shared.weight")}, bare=True
-        ),
-        **encoder_ways_out("T5", T5Encoder),
-    },
+    ways_out={**encoder_decoder_ways_out("T5", _next_token, SCORES, bare=True), **encoder_ways_out("T5", T5Encoder)},
     begin=lambda model, config: initialise_unscaled(model, model.trunk.source.words, config.init_std),
     # Copies of the word table, and a table that no version has used.
     ignored=("embed_tokens.weight", "EncDecAttention.relative_attention_bias.weight"),

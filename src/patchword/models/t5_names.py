@@ -7,7 +7,7 @@ from typing import Any
 
 from patchword.models import encoder_decoders
 from patchword.models.family import Key
-from patchword.models.weights import Chosen, Names, Rows, Same, of_parts, with_prefix
+from patchword.models.weights import Chosen, Names, Rows, Same, Spare, of_parts, with_prefix
 
 
 def _read_activation(raw: Mapping[str, Any]) -> str:
@@ -77,3 +77,6 @@ WEIGHT_NAMES: Names = {
     **_layer("decoder", 2),
 }
 """The trunk's weights in files."""
+
+SCORES: Names = {"scores.weight": Spare("lm_head.weight", "shared.weight")}
+"""The scores of the words in files."""
