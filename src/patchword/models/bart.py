@@ -113,13 +113,17 @@ FAMILY = Family(
     prefix="model.",
     config_names={
         **CONFIG_NAMES,
-        **{
-            f"{ours}{field}": f"{theirs}_{name}"
-            for ours, theirs in (("", "encoder"), ("decoder_", "decoder"))
-            for field, name in (("depth", "layers"), ("heads", "attention_heads"), ("hidden", "ffn_dim"))
-        },
-        **{name: name for name in ("dropout", "attention_dropout", "activation_dropout", "init_std")},
+        "depth": "encoder_layers",
+        "heads": "encoder_attention_heads",
+        "hidden": "encoder_ffn_dim",
+        "decoder_depth": "decoder_layers",
+        "decoder_heads": "decoder_attention_heads",
+        "decoder_hidden": "decoder_ffn_dim",
         "activation": "activation_function",
+        "dropout": "dropout",
+        "attention_dropout": "attention_dropout",
+        "activation_dropout": "activation_dropout",
+        "init_std": "init_std",
         "max_length": "max_position_embeddings",
     },
     required={"scale_embedding": False, "tie_word_embeddings": True, "is_encoder_decoder": True},
@@ -139,11 +143,5 @@ FAMILY = Family(
     },
     objective="denoising",
     start="eos",
-    tokenizer=TokenizerStyle(
-        "bpe",
-        special=_SPECIAL,
-        before=("bos",),
-        after=("eos",),
-        huggingface="BartTokenizer",
-    ),
+    tokenizer=TokenizerStyle("bpe", special=_SPECIAL, before=("bos",), after=("eos",), huggingface="BartTokenizer"),
 )
