@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from pydantic import Field, model_validator
 
 from patchword.nn.config import ModelConfig, Positive, TransformerConfig
+
+TRANSFORMER_NAMES: Mapping[str, str] = {
+    "width": "hidden_size",
+    "depth": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "hidden": "intermediate_size",
+    "activation": "hidden_act",
+    "norm_eps": "layer_norm_eps",
+    "dropout": "hidden_dropout_prob",
+    "attention_dropout": "attention_probs_dropout_prob",
+    "init_std": "initializer_range",
+}
+"""Fields of a `TransformerConfig` -> what BERT's `config.json`, and most since, call them."""
+TEXT_NAMES: Mapping[str, str] = {
+    "vocab_size": "vocab_size",
+    "max_length": "max_position_embeddings",
+    "pad_token_id": "pad_token_id",
+}
+"""The same for what a `TextConfig` has besides."""
 
 
 class TextConfig(TransformerConfig):
@@ -64,6 +85,11 @@ class ImageConfig(ModelConfig):
     def tokens(self) -> int:
         """Tokens of one picture."""
         return self.grid[0] * self.grid[1]
+
+
+def square_or_pair(size: int | Sequence[int] | None) -> tuple[int, int] | None:
+    """Height and width by a `config.json`, in which squares are one number."""
+    return (size, size) if isinstance(size, int) else size and (int(size[0]), int(size[1]))
 
 
 class PatchConfig(ImageConfig, TransformerConfig):

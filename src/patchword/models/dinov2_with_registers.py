@@ -17,7 +17,7 @@ from patchword.models.family import Family, Key, WayOut
 from patchword.models.heads import ClassHead, FirstToken, Pooled
 from patchword.models.stems import PatchEmbedding
 from patchword.models.vit import CONFIG_NAMES, TRUNK_NAMES, ViT
-from patchword.models.weights import Batched, GridPositions, Rows, with_prefix
+from patchword.models.weights import Batched, GridPositions, Names, Rows, weights_and_biases, with_prefix
 from patchword.nn.config import Positive, Probability
 from patchword.nn.norm import Scaled
 from patchword.nn.packing import Packed
@@ -100,18 +100,20 @@ def _sizes(width: int, heads: int) -> RegisterConfig:
     return RegisterConfig(depth=12, width=width, heads=heads, hidden=4 * width)
 
 
-_NAMES = {
-    f"{ours}.{kind}": theirs if isinstance(theirs, Rows) else f"{theirs}.{kind}"
-    for kind in ("weight", "bias")
-    for ours, theirs in {
-        "attention.inner.qkv": Rows(tuple(f"attention.attention.{part}.{kind}" for part in ("query", "key", "value"))),
-        "attention.inner.out": "attention.output.dense",
-        "attention_norm": "norm1",
-        "feedforward.inner.up": "mlp.fc1",
-        "feedforward.inner.down": "mlp.fc2",
-        "feedforward_norm": "norm2",
-    }.items()
-} | {"attention.scale": "layer_scale1.lambda1", "feedforward.scale": "layer_scale2.lambda1"}
+_LAYER: Names = {
+    **weights_and_biases(
+        {
+            "attention.inner.qkv": Rows(tuple(f"attention.attention.{part}" for part in ("query", "key", "value"))),
+            "attention.inner.out": "attention.output.dense",
+            "attention_norm": "norm1",
+            "feedforward.inner.up": "mlp.fc1",
+            "feedforward.inner.down": "mlp.fc2",
+            "feedforward_norm": "norm2",
+        }
+    ),
+    "attention.scale": "layer_scale1.lambda1",
+    "feedforward.scale": "layer_scale2.lambda1",
+}
 
 FAMILY = Family(
     model_type="dinov2_with_registers",
@@ -134,7 +136,7 @@ FAMILY = Family(
         ),
         "embed.registers": Batched("embeddings.register_tokens"),
         "embed.mask_token": Batched("embeddings.mask_token"),
-        **with_prefix(_NAMES, "encoder.layers.{i}.", "encoder.layer.{i}."),
+        **with_prefix(_LAYER, "encoder.layers.{i}.", "encoder.layer.{i}."),
     },
     ways_out={
         "features": WayOut("Dinov2WithRegistersModel", lambda config, trunk, classes: Pooled(FirstToken()), bare=True),
@@ -143,7 +145,7 @@ FAMILY = Family(
             lambda config, trunk, classes: ClassHead(
                 2 * config.width, classes, pool=ClassAndPatches(config.special_tokens)
             ),
-            {"scores.weight": "/classifier.weight", "scores.bias": "/classifier.bias"},
+            weights_and_biases({"scores": "/classifier"}),
         ),
     },
     objective="image-classification",

@@ -14,9 +14,10 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from patchword.data.tokenizers import TokenizerStyle
+from patchword.models import ways_out
 from patchword.models.config import GenerativeConfig
 from patchword.models.family import Family, Key, WayOut
-from patchword.models.heads import ClassHead, Features, LastToken, NextTokenHead, SpanHead, TokenClassHead
+from patchword.models.heads import NextTokenHead
 from patchword.models.rotation import ROTATION
 from patchword.models.stems import WordEmbedding
 from patchword.models.trunks import Decoder
@@ -181,7 +182,7 @@ def llama_like(
             **weight_names,
         },
         ways_out={
-            "features": WayOut(f"{name}Model", lambda config, trunk, classes: Features(), bare=True),
+            "features": ways_out.features(f"{name}Model"),
             "next_token": WayOut(
                 f"{name}ForCausalLM",
                 lambda config, trunk, classes: NextTokenHead(
@@ -189,22 +190,9 @@ def llama_like(
                 ),
                 {"scores.weight": "/lm_head.weight"},
             ),
-            "class": WayOut(
-                f"{name}ForSequenceClassification",
-                lambda config, trunk, classes: ClassHead(config.width, classes, pool=LastToken(), bias=False),
-                {"scores.weight": "/score.weight"},
-            ),
-            "token_class": WayOut(
-                f"{name}ForTokenClassification",
-                lambda config, trunk, classes: TokenClassHead(config.width, classes, dropout=config.dropout),
-                {"scores.weight": "/score.weight", "scores.bias": "/score.bias"},
-            ),
-            "span": WayOut(
-                f"{name}ForQuestionAnswering",
-                lambda config, trunk, classes: SpanHead(config.width),
-                {"scores.weight": "/qa_outputs.weight", "scores.bias": "/qa_outputs.bias"},
-                prefix=span_prefix,
-            ),
+            "class": ways_out.last_token_class(f"{name}ForSequenceClassification"),
+            "token_class": ways_out.token_class(f"{name}ForTokenClassification", scores="/score"),
+            "span": ways_out.span(f"{name}ForQuestionAnswering", prefix=span_prefix),
         },
         presets=presets,
         # A constant that old versions of transformers wrote among the weights.

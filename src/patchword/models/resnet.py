@@ -12,14 +12,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import model_validator
 from torch import nn
 
-from patchword.models.config import ImageConfig
+from patchword.models.config import ImageConfig, square_or_pair
 from patchword.models.family import Family, Key, WayOut
 from patchword.models.heads import ClassHead, MeanToken, Pooled
+from patchword.models.weights import weights_and_biases
 from patchword.nn.config import Positive
 from patchword.nn.convnet import ConvNet, basic_block, bottleneck_block, convolution_norm, initialise_convolutions
 from patchword.nn.transformer import initialise
@@ -88,12 +89,6 @@ def begin(model: nn.Module, config: ConvNetConfig) -> None:
     initialise_convolutions(model)
 
 
-def image_size(raw: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Height and width from a `config.json`, where it is one number for squares."""
-    size = raw.get("image_size")
-    return (size, size) if isinstance(size, int) else size and (int(size[0]), int(size[1]))
-
-
 CONFIG_NAMES: Mapping[str, str | Key] = {
     "width": Key(lambda raw: raw["hidden_sizes"][-1], lambda width: {}),
     "widths": Key(lambda raw: raw.get("hidden_sizes"), lambda widths: {"hidden_sizes": list(widths)}),
@@ -101,7 +96,7 @@ CONFIG_NAMES: Mapping[str, str | Key] = {
     "stem_width": "embedding_size",
     "channels": "num_channels",
     # Theirs does not say it; what it was trained on is the size that it is used with.
-    "image_size": Key(image_size, lambda size: {"image_size": list(size)}),
+    "image_size": Key(lambda raw: square_or_pair(raw.get("image_size")), lambda size: {"image_size": list(size)}),
 }
 """Of every family in stages."""
 
@@ -117,7 +112,7 @@ def ways_out(model: str) -> dict[str, WayOut]:
         "class": WayOut(
             f"{model}ForImageClassification",
             lambda config, trunk, classes: ClassHead(config.width, classes, pool=MeanToken()),
-            {"scores.weight": "/classifier.1.weight", "scores.bias": "/classifier.1.bias"},
+            weights_and_biases({"scores": "/classifier.1"}),
         ),
     }
 

@@ -68,7 +68,7 @@ class Same:
 
 @dataclass(frozen=True)
 class Transposed(Same):
-    """They keep a matrix with its inputs as rows (GPT-2's Conv1D)."""
+    """They keep a matrix with its inputs as rows (GPT-2's Conv1D); a bias is the same."""
 
     def read(self, get: Get, was: Any, now: Any) -> Tensor:
         return get(self.name).t()
@@ -233,6 +233,23 @@ def with_prefix(names: Names, ours: str, theirs: str) -> Names:
         ours + name: theirs + rule if isinstance(rule, str) else rule.renamed(lambda part: theirs + part)
         for name, rule in names.items()
     }
+
+
+def weights_and_biases(parts: Names, ours: str = "", theirs: str = "") -> Names:
+    """A table of names of layers -> one of the names of their weights and biases.
+
+    Args:
+        parts: our name of a layer -> the rule for both.
+        ours, theirs: what all names begin with.
+    """
+
+    def ending(kind: str) -> Names:
+        return {
+            name + kind: rule + kind if isinstance(rule, str) else rule.renamed(lambda part: part + kind)
+            for name, rule in parts.items()
+        }
+
+    return with_prefix({**ending(".weight"), **ending(".bias")}, ours, theirs)
 
 
 def rule_for(names: Names, parameter: str, prefix: str) -> Rule:
