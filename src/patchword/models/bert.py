@@ -77,11 +77,7 @@ FAMILY = Family(
     config=BertConfig,
     trunk=Bert,
     prefix="bert.",
-    config_names={
-        **TRANSFORMER_NAMES,
-        **TEXT_NAMES,
-        "segments": "type_vocab_size",
-    },
+    config_names={**TRANSFORMER_NAMES, **TEXT_NAMES, "segments": "type_vocab_size"},
     required={
         "position_embedding_type": "absolute",
         "is_decoder": False,

@@ -26,6 +26,8 @@ TEXT_NAMES: Mapping[str, str] = {
     "pad_token_id": "pad_token_id",
 }
 """The same for what a `TextConfig` has besides."""
+GENERATIVE_NAMES: Mapping[str, str] = {**TEXT_NAMES, "bos_token_id": "bos_token_id", "eos_token_id": "eos_token_id"}
+"""And for a `GenerativeConfig`, but for `tied`."""
 
 
 class TextConfig(TransformerConfig):

@@ -17,7 +17,7 @@ from patchword.models.family import Family, Key, WayOut
 from patchword.models.heads import ClassHead, FirstToken, Pooled
 from patchword.models.stems import PatchEmbedding
 from patchword.models.vit import CONFIG_NAMES, TRUNK_NAMES, ViT
-from patchword.models.weights import Batched, GridPositions, Names, Rows, weights_and_biases, with_prefix
+from patchword.models.weights import Batched, GridPositions, Rows, weights_and_biases
 from patchword.nn.config import Positive, Probability
 from patchword.nn.norm import Scaled
 from patchword.nn.packing import Packed
@@ -96,25 +96,6 @@ class ClassAndPatches(nn.Module):
         return torch.cat([tokens[:, 0], tokens[:, self.special :].mean(1)], dim=1)
 
 
-def _sizes(width: int, heads: int) -> RegisterConfig:
-    return RegisterConfig(depth=12, width=width, heads=heads, hidden=4 * width)
-
-
-_LAYER: Names = {
-    **weights_and_biases(
-        {
-            "attention.inner.qkv": Rows(tuple(f"attention.attention.{part}" for part in ("query", "key", "value"))),
-            "attention.inner.out": "attention.output.dense",
-            "attention_norm": "norm1",
-            "feedforward.inner.up": "mlp.fc1",
-            "feedforward.inner.down": "mlp.fc2",
-            "feedforward_norm": "norm2",
-        }
-    ),
-    "attention.scale": "layer_scale1.lambda1",
-    "feedforward.scale": "layer_scale2.lambda1",
-}
-
 FAMILY = Family(
     model_type="dinov2_with_registers",
     modality="image",
@@ -136,7 +117,20 @@ FAMILY = Family(
         ),
         "embed.registers": Batched("embeddings.register_tokens"),
         "embed.mask_token": Batched("embeddings.mask_token"),
-        **with_prefix(_LAYER, "encoder.layers.{i}.", "encoder.layer.{i}."),
+        **weights_and_biases(
+            {
+                "attention.inner.qkv": Rows(tuple(f"attention.attention.{part}" for part in ("query", "key", "value"))),
+                "attention.inner.out": "attention.output.dense",
+                "attention_norm": "norm1",
+                "feedforward.inner.up": "mlp.fc1",
+                "feedforward.inner.down": "mlp.fc2",
+                "feedforward_norm": "norm2",
+            },
+            "encoder.layers.{i}.",
+            "encoder.layer.{i}.",
+        ),
+        "encoder.layers.{i}.attention.scale": "encoder.layer.{i}.layer_scale1.lambda1",
+        "encoder.layers.{i}.feedforward.scale": "encoder.layer.{i}.layer_scale2.lambda1",
     },
     ways_out={
         "features": WayOut("Dinov2WithRegistersModel", lambda config, trunk, classes: Pooled(FirstToken()), bare=True),
@@ -151,7 +145,7 @@ FAMILY = Family(
     objective="image-classification",
     image_processor="BitImageProcessor",
     presets={
-        "dinov2-with-registers-small": _sizes(384, 6),
-        "dinov2-with-registers-base": _sizes(768, 12),
+        "dinov2-with-registers-small": RegisterConfig(depth=12, width=384, heads=6, hidden=1536),
+        "dinov2-with-registers-base": RegisterConfig(depth=12, width=768, heads=12, hidden=3072),
     },
 )

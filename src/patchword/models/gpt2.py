@@ -13,7 +13,7 @@ from torch import nn
 
 from patchword.data.tokenizers import TokenizerStyle
 from patchword.models import ways_out
-from patchword.models.config import GenerativeConfig
+from patchword.models.config import GENERATIVE_NAMES, GenerativeConfig
 from patchword.models.family import Family, Key, WayOut
 from patchword.models.heads import NextTokenHead
 from patchword.models.stems import WordEmbedding
@@ -92,11 +92,8 @@ FAMILY = Family(
         "dropout": Key(lambda raw: raw.get("resid_pdrop"), lambda rate: {"resid_pdrop": rate, "embd_pdrop": rate}),
         "attention_dropout": "attn_pdrop",
         "init_std": "initializer_range",
-        "vocab_size": "vocab_size",
+        **GENERATIVE_NAMES,
         "max_length": "n_positions",
-        "pad_token_id": "pad_token_id",
-        "bos_token_id": "bos_token_id",
-        "eos_token_id": "eos_token_id",
     },
     required={
         "scale_attn_weights": True,

@@ -67,15 +67,10 @@ class ResNet(ConvNet):
 
     def __init__(self, config: ResNetConfig) -> None:
         block = {"basic": basic_block, "bottleneck": bottleneck_block}[config.block]
+        first = convolution_norm(config.channels, config.stem_width, 7, stride=2, activation=config.activation)
+        pool = nn.MaxPool2d(3, stride=2, padding=1)
         super().__init__(
-            nn.Sequential(
-                OrderedDict(
-                    first=convolution_norm(
-                        config.channels, config.stem_width, 7, stride=2, activation=config.activation
-                    ),
-                    pool=nn.MaxPool2d(3, stride=2, padding=1),
-                )
-            ),
+            nn.Sequential(OrderedDict(first=first, pool=pool)),
             config.stem_width,
             config.widths,
             config.depths,

@@ -14,6 +14,9 @@ from patchword.models.family import WayOut
 from patchword.models.heads import ClassHead, Features, LastToken, MaskedTokenHead, Pooler, SpanHead, TokenClassHead
 from patchword.models.weights import weights_and_biases
 
+Rate = Callable[[Any], float]
+"""Of a dropout, by the config."""
+
 
 def features(architecture: str) -> WayOut:
     """The trunk's vectors as they are."""
@@ -66,14 +69,12 @@ def token_class(architecture: str, *, scores: str = "/classifier") -> WayOut:
     )
 
 
-def span(
-    architecture: str, *, dropout: Callable[[Any], float] = lambda config: 0.0, prefix: str | None = None
-) -> WayOut:
+def span(architecture: str, *, dropout: Rate = lambda config: 0.0, prefix: str | None = None) -> WayOut:
     """Scores of an answer's beginning and end.
 
     Args:
         architecture: of transformers.
-        dropout: before the scores, by the config.
+        dropout: before the scores, while training.
         prefix: as in `WayOut`.
     """
     return WayOut(
