@@ -112,9 +112,7 @@ FAMILY = Family(
     required={"qkv_bias": True, "use_swiglu_ffn": False, "drop_path_rate": 0.0},
     weight_names={
         **{name: rule for name, rule in TRUNK_NAMES.items() if "{i}" not in name},
-        "embed.positions.weight": GridPositions(
-            "embeddings.position_embeddings", grid=lambda config: config.grid, antialias=True
-        ),
+        "embed.positions.weight": GridPositions("embeddings.position_embeddings", antialias=True),
         "embed.registers": Batched("embeddings.register_tokens"),
         "embed.mask_token": Batched("embeddings.mask_token"),
         **weights_and_biases(

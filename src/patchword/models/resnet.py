@@ -117,8 +117,6 @@ def _sizes(block: Literal["basic", "bottleneck"], *depths: int) -> ResNetConfig:
     return ResNetConfig(width=widths[-1], widths=widths, depths=depths, block=block)
 
 
-_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-
 FAMILY = Family(
     model_type="resnet",
     modality="image",
@@ -134,7 +132,7 @@ FAMILY = Family(
             "stages.{i}.{j}.path.{k}": "encoder.stages.{i}.layers.{j}.layer.{k}",
             "stages.{i}.{j}.shortcut": "encoder.stages.{i}.layers.{j}.shortcut",
         }.items()
-        for kind in ("convolution.weight", *(f"norm.{name}" for name in _NORM))
+        for kind in ("convolution.weight", *(f"norm.{name}" for name in nn.BatchNorm2d(1).state_dict()))
     },
     ways_out=ways_out("ResNet"),
     begin=begin,

@@ -110,7 +110,7 @@ LAYER_NAMES: Names = weights_and_biases(
 """Weights of one layer."""
 TRUNK_NAMES: Names = {
     "embed.class_token": Batched("embeddings.cls_token", axes=2),
-    "embed.positions.weight": GridPositions("embeddings.position_embeddings", grid=lambda config: config.grid),
+    "embed.positions.weight": GridPositions("embeddings.position_embeddings"),
     **weights_and_biases({"embed.project": "embeddings.patch_embeddings.projection", "encoder.norm": "layernorm"}),
     **with_prefix(LAYER_NAMES, "encoder.layers.{i}.", "encoder.layer.{i}."),
 }

@@ -96,12 +96,12 @@ class GridPositions(Same):
 
     Args:
         name: in the file.
-        grid: rows and columns of patches that a config has.
+        grid: rows and columns of patches that a config has; its `grid` where not given.
         extra: leading positions that belong to no patch.
         antialias: how they are resized (`resize_grid_positions`).
     """
 
-    grid: Callable[[Any], tuple[int, int]]
+    grid: Callable[[Any], tuple[int, int]] = lambda config: config.grid
     extra: int = 1
     antialias: bool = False
 
