@@ -91,7 +91,9 @@ class ImageConfig(ModelConfig):
 
 def square_or_pair(size: int | Sequence[int] | None) -> tuple[int, int] | None:
     """Height and width by a `config.json`, in which squares are one number."""
-    return (size, size) if isinstance(size, int) else size and (int(size[0]), int(size[1]))
+    if size is None:
+        return None
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 
 class PatchConfig(ImageConfig, TransformerConfig):

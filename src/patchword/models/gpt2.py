@@ -14,7 +14,7 @@ from torch import nn
 from patchword.data.tokenizers import TokenizerStyle
 from patchword.models import ways_out
 from patchword.models.config import GENERATIVE_NAMES, GenerativeConfig
-from patchword.models.family import Family, Key, WayOut
+from patchword.models.family import Family, Key, WayOut, repeated
 from patchword.models.heads import NextTokenHead
 from patchword.models.stems import WordEmbedding
 from patchword.models.trunks import Decoder
@@ -89,7 +89,7 @@ FAMILY = Family(
         "hidden": Key(lambda raw: raw.get("n_inner") or 4 * raw["n_embd"], lambda hidden: {"n_inner": hidden}),
         "activation": "activation_function",
         "norm_eps": "layer_norm_epsilon",
-        "dropout": Key(lambda raw: raw.get("resid_pdrop"), lambda rate: {"resid_pdrop": rate, "embd_pdrop": rate}),
+        "dropout": repeated("resid_pdrop", "embd_pdrop"),
         "attention_dropout": "attn_pdrop",
         "init_std": "initializer_range",
         **GENERATIVE_NAMES,

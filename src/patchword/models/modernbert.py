@@ -19,7 +19,7 @@ from torch import nn
 from patchword.data.tokenizers import TokenizerStyle
 from patchword.models import ways_out
 from patchword.models.config import GENERATIVE_NAMES, TRANSFORMER_NAMES, TextConfig
-from patchword.models.family import Family, Key, WayOut
+from patchword.models.family import Family, Key, WayOut, repeated
 from patchword.models.heads import ClassHead, FirstToken, MaskedTokenHead, MeanToken, SpanHead, TokenClassHead
 from patchword.models.rotation import base_by_kind
 from patchword.models.stems import WordEmbedding
@@ -171,9 +171,7 @@ FAMILY = Family(
         **GENERATIVE_NAMES,
         "activation": "hidden_activation",
         "norm_eps": "norm_eps",
-        "dropout": Key(
-            lambda raw: raw.get("mlp_dropout"), lambda rate: {"mlp_dropout": rate, "embedding_dropout": rate}
-        ),
+        "dropout": repeated("mlp_dropout", "embedding_dropout"),
         "attention_dropout": "attention_dropout",
         "class_dropout": "classifier_dropout",
         "cls_token_id": "cls_token_id",

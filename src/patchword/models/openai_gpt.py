@@ -14,7 +14,7 @@ from torch import nn
 from patchword.data.tokenizers import TokenizerStyle
 from patchword.models import ways_out
 from patchword.models.config import GENERATIVE_NAMES, GenerativeConfig
-from patchword.models.family import Family, Key, WayOut
+from patchword.models.family import Family, Key, WayOut, repeated
 from patchword.models.heads import NextTokenHead
 from patchword.models.stems import WordEmbedding
 from patchword.models.trunks import Decoder
@@ -90,7 +90,7 @@ FAMILY = Family(
             lambda raw: _ACTIVATIONS.get(raw.get("afn", "gelu"), raw.get("afn")), lambda name: {"afn": _WRITTEN[name]}
         ),
         "norm_eps": "layer_norm_epsilon",
-        "dropout": Key(lambda raw: raw.get("resid_pdrop"), lambda rate: {"resid_pdrop": rate, "embd_pdrop": rate}),
+        "dropout": repeated("resid_pdrop", "embd_pdrop"),
         "attention_dropout": "attn_pdrop",
         "init_std": "initializer_range",
         **GENERATIVE_NAMES,
