@@ -19,7 +19,7 @@ from patchword.models.family import Family
 from patchword.models.heads import ShiftedScores
 from patchword.models.stems import WordEmbedding
 from patchword.models.trunks import EncoderDecoder
-from patchword.models.weights import Batched, Names, of_parts, with_prefix
+from patchword.models.weights import Batched, Names, Rows, weights_and_biases
 from patchword.nn.attention import BIDIRECTIONAL, CAUSAL, CrossAttention, SelfAttention
 from patchword.nn.block import layers_of, post_norm
 from patchword.nn.config import Positive, Probability
@@ -84,12 +84,12 @@ def _sizes(depth: int, width: int, heads: int) -> BartConfig:
 
 def _names(way_in: str, stack: str) -> Names:
     """Of one side."""
-    layer: dict[str, str | tuple[str, ...]] = {
-        "attention.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    layer: Names = {
+        "attention.qkv": Rows(("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")),
         "attention.out": "self_attn.out_proj",
         "attention_norm": "self_attn_layer_norm",
         "cross.query": "encoder_attn.q_proj",
-        "cross.key_value": ("encoder_attn.k_proj", "encoder_attn.v_proj"),
+        "cross.key_value": Rows(("encoder_attn.k_proj", "encoder_attn.v_proj")),
         "cross.out": "encoder_attn.out_proj",
         "cross_norm": "encoder_attn_layer_norm",
         "feedforward.up": "fc1",
@@ -98,8 +98,8 @@ def _names(way_in: str, stack: str) -> Names:
     }
     return {
         f"{way_in}.positions.weight": f"{stack}.embed_positions.weight",
-        **of_parts({f"{way_in}.norm": f"{stack}.layernorm_embedding"}),
-        **with_prefix(of_parts(layer), f"{stack}.layers.{{i}}.", f"{stack}.layers.{{i}}."),
+        **weights_and_biases({f"{way_in}.norm": f"{stack}.layernorm_embedding"}),
+        **weights_and_biases(layer, f"{stack}.layers.{{i}}.", f"{stack}.layers.{{i}}."),
     }
 
 

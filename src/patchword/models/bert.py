@@ -11,11 +11,12 @@ from functools import partial
 from torch import Tensor, nn
 
 from patchword.data.tokenizers import TokenizerStyle
-from patchword.models.config import TextConfig
+from patchword.models import ways_out
+from patchword.models.config import TEXT_NAMES, TRANSFORMER_NAMES, TextConfig
 from patchword.models.family import Family, WayOut
-from patchword.models.heads import ClassHead, MaskedTokenHead, Pooler, SpanHead, TokenClassHead
+from patchword.models.heads import ClassHead, Pooler
 from patchword.models.stems import SegmentedEmbedding
-from patchword.models.weights import Rows
+from patchword.models.weights import Rows, weights_and_biases
 from patchword.nn.attention import SelfAttention
 from patchword.nn.block import Block, post_norm
 from patchword.nn.config import Positive
@@ -66,26 +67,9 @@ class Bert(nn.Module):
         return hidden
 
 
-def _masked_token(config: BertConfig, trunk: Bert, classes: int) -> MaskedTokenHead:
-    return MaskedTokenHead(
-        trunk.embed.words, activation=config.activation, norm=nn.LayerNorm(config.width, eps=config.norm_eps)
-    )
-
-
-def _class(config: BertConfig, trunk: Bert, classes: int) -> ClassHead:
-    return ClassHead(config.width, classes, pool=Pooler(config.width), dropout=config.dropout)
-
-
-def _next_sentence(config: BertConfig, trunk: Bert, classes: int) -> ClassHead:
-    """Whether the second sentence follows the first, or is any other (section 3.1, task #2): always two scores."""
-    return ClassHead(config.width, 2, pool=Pooler(config.width))
-
-
 def _sizes(depth: int, width: int) -> BertConfig:
     return BertConfig(depth=depth, width=width, heads=width // 64, hidden=4 * width)
 
-
-_ATTENTION = "encoder.layer.{i}.attention."
 
 FAMILY = Family(
     model_type="bert",
@@ -93,21 +77,7 @@ FAMILY = Family(
     config=BertConfig,
     trunk=Bert,
     prefix="bert.",
-    config_names={
-        "width": "hidden_size",
-        "depth": "num_hidden_layers",
-        "heads": "num_attention_heads",
-        "hidden": "intermediate_size",
-        "activation": "hidden_act",
-        "norm_eps": "layer_norm_eps",
-        "dropout": "hidden_dropout_prob",
-        "attention_dropout": "attention_probs_dropout_prob",
-        "init_std": "initializer_range",
-        "vocab_size": "vocab_size",
-        "max_length": "max_position_embeddings",
-        "segments": "type_vocab_size",
-        "pad_token_id": "pad_token_id",
-    },
+    config_names={**TRANSFORMER_NAMES, **TEXT_NAMES, "segments": "type_vocab_size"},
     required={
         "position_embedding_type": "absolute",
         "is_decoder": False,
@@ -118,73 +88,43 @@ FAMILY = Family(
         "embed.words.weight": "embeddings.word_embeddings.weight",
         "embed.positions.weight": "embeddings.position_embeddings.weight",
         "embed.segments.weight": "embeddings.token_type_embeddings.weight",
-        "embed.norm.weight": "embeddings.LayerNorm.weight",
-        "embed.norm.bias": "embeddings.LayerNorm.bias",
-        **{
-            f"encoder.layers.{{i}}.{ours}.{kind}": (
-                Rows(tuple(f"{_ATTENTION}self.{part}.{kind}" for part in ("query", "key", "value")))
-                if ours == "attention.qkv"
-                else f"encoder.layer.{{i}}.{theirs}.{kind}"
-            )
-            for ours, theirs in {
-                "attention.qkv": "",
+        **weights_and_biases({"embed.norm": "embeddings.LayerNorm"}),
+        **weights_and_biases(
+            {
+                "attention.qkv": Rows(tuple(f"attention.self.{part}" for part in ("query", "key", "value"))),
                 "attention.out": "attention.output.dense",
                 "attention_norm": "attention.output.LayerNorm",
                 "feedforward.up": "intermediate.dense",
                 "feedforward.down": "output.dense",
                 "feedforward_norm": "output.LayerNorm",
-            }.items()
-            for kind in ("weight", "bias")
-        },
+            },
+            "encoder.layers.{i}.",
+            "encoder.layer.{i}.",
+        ),
     },
     ways_out={
-        "features": WayOut(
-            "BertModel",
-            lambda config, trunk, classes: Pooler(config.width),
-            {"dense.weight": "pooler.dense.weight", "dense.bias": "pooler.dense.bias"},
-            bare=True,
-        ),
-        "masked_token": WayOut(
+        "features": ways_out.pooled_features("BertModel"),
+        "masked_token": ways_out.masked_token(
             "BertForMaskedLM",
-            _masked_token,
-            {
-                "dense.weight": "/cls.predictions.transform.dense.weight",
-                "dense.bias": "/cls.predictions.transform.dense.bias",
-                "norm.weight": "/cls.predictions.transform.LayerNorm.weight",
-                "norm.bias": "/cls.predictions.transform.LayerNorm.bias",
-                "scores.bias": "/cls.predictions.bias",
-            },
+            dense="/cls.predictions.transform.dense",
+            norm="/cls.predictions.transform.LayerNorm",
+            scores="/cls.predictions",
         ),
         "class": WayOut(
             "BertForSequenceClassification",
-            _class,
-            {
-                "pool.dense.weight": "pooler.dense.weight",
-                "pool.dense.bias": "pooler.dense.bias",
-                "scores.weight": "/classifier.weight",
-                "scores.bias": "/classifier.bias",
-            },
+            lambda config, trunk, classes: ClassHead(
+                config.width, classes, pool=Pooler(config.width), dropout=config.dropout
+            ),
+            weights_and_biases({"pool.dense": "pooler.dense", "scores": "/classifier"}),
         ),
+        # Whether the second sentence follows the first (section 3.1, task #2): always two scores.
         "next_sentence": WayOut(
             "BertForNextSentencePrediction",
-            _next_sentence,
-            {
-                "pool.dense.weight": "pooler.dense.weight",
-                "pool.dense.bias": "pooler.dense.bias",
-                "scores.weight": "/cls.seq_relationship.weight",
-                "scores.bias": "/cls.seq_relationship.bias",
-            },
+            lambda config, trunk, classes: ClassHead(config.width, 2, pool=Pooler(config.width)),
+            weights_and_biases({"pool.dense": "pooler.dense", "scores": "/cls.seq_relationship"}),
         ),
-        "token_class": WayOut(
-            "BertForTokenClassification",
-            lambda config, trunk, classes: TokenClassHead(config.width, classes, dropout=config.dropout),
-            {"scores.weight": "/classifier.weight", "scores.bias": "/classifier.bias"},
-        ),
-        "span": WayOut(
-            "BertForQuestionAnswering",
-            lambda config, trunk, classes: SpanHead(config.width),
-            {"scores.weight": "/qa_outputs.weight", "scores.bias": "/qa_outputs.bias"},
-        ),
+        "token_class": ways_out.token_class("BertForTokenClassification"),
+        "span": ways_out.span("BertForQuestionAnswering"),
     },
     # Buffers that old versions of transformers wrote among the weights.
     ignored=("embeddings.position_ids", "embeddings.token_type_ids"),

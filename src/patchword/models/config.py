@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from pydantic import Field, model_validator
 
 from patchword.nn.config import ModelConfig, Positive, Probability, TransformerConfig
+
+TRANSFORMER_NAMES: Mapping[str, str] = {
+    "width": "hidden_size",
+    "depth": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "hidden": "intermediate_size",
+    "activation": "hidden_act",
+    "norm_eps": "layer_norm_eps",
+    "dropout": "hidden_dropout_prob",
+    "attention_dropout": "attention_probs_dropout_prob",
+    "init_std": "initializer_range",
+}
+"""Fields of a `TransformerConfig` -> what BERT's `config.json`, and most since, call them."""
+TEXT_NAMES: Mapping[str, str] = {
+    "vocab_size": "vocab_size",
+    "max_length": "max_position_embeddings",
+    "pad_token_id": "pad_token_id",
+}
+"""The same for what a `TextConfig` has besides."""
+GENERATIVE_NAMES: Mapping[str, str] = {**TEXT_NAMES, "bos_token_id": "bos_token_id", "eos_token_id": "eos_token_id"}
+"""And for a `GenerativeConfig`, but for `tied`."""
 
 
 class TextConfig(TransformerConfig):
@@ -66,6 +89,13 @@ class ImageConfig(ModelConfig):
     def tokens(self) -> int:
         """Tokens of one picture."""
         return self.grid[0] * self.grid[1]
+
+
+def square_or_pair(size: int | Sequence[int] | None) -> tuple[int, int] | None:
+    """Height and width by a `config.json`, in which squares are one number."""
+    if size is None:
+        return None
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 
 class PatchConfig(ImageConfig, TransformerConfig):

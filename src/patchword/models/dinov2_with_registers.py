@@ -17,7 +17,7 @@ from patchword.models.family import Family, Key, WayOut
 from patchword.models.heads import ClassHead, FirstToken, Pooled
 from patchword.models.stems import PatchEmbedding
 from patchword.models.vit import CONFIG_NAMES, TRUNK_NAMES, ViT
-from patchword.models.weights import Batched, GridPositions, Rows, with_prefix
+from patchword.models.weights import Batched, GridPositions, Rows, weights_and_biases
 from patchword.nn.config import Positive, Probability
 from patchword.nn.norm import Scaled
 from patchword.nn.packing import Packed
@@ -96,23 +96,6 @@ class ClassAndPatches(nn.Module):
         return torch.cat([tokens[:, 0], tokens[:, self.special :].mean(1)], dim=1)
 
 
-def _sizes(width: int, heads: int) -> RegisterConfig:
-    return RegisterConfig(depth=12, width=width, heads=heads, hidden=4 * width)
-
-
-_NAMES = {
-    f"{ours}.{kind}": theirs if isinstance(theirs, Rows) else f"{theirs}.{kind}"
-    for kind in ("weight", "bias")
-    for ours, theirs in {
-        "attention.inner.qkv": Rows(tuple(f"attention.attention.{part}.{kind}" for part in ("query", "key", "value"))),
-        "attention.inner.out": "attention.output.dense",
-        "attention_norm": "norm1",
-        "feedforward.inner.up": "mlp.fc1",
-        "feedforward.inner.down": "mlp.fc2",
-        "feedforward_norm": "norm2",
-    }.items()
-} | {"attention.scale": "layer_scale1.lambda1", "feedforward.scale": "layer_scale2.lambda1"}
-
 FAMILY = Family(
     model_type="dinov2_with_registers",
     modality="image",
@@ -129,12 +112,23 @@ FAMILY = Family(
     required={"qkv_bias": True, "use_swiglu_ffn": False, "drop_path_rate": 0.0},
     weight_names={
         **{name: rule for name, rule in TRUNK_NAMES.items() if "{i}" not in name},
-        "embed.positions.weight": GridPositions(
-            "embeddings.position_embeddings", grid=lambda config: config.grid, antialias=True
-        ),
+        "embed.positions.weight": GridPositions("embeddings.position_embeddings", antialias=True),
         "embed.registers": Batched("embeddings.register_tokens"),
         "embed.mask_token": Batched("embeddings.mask_token"),
-        **with_prefix(_NAMES, "encoder.layers.{i}.", "encoder.layer.{i}."),
+        **weights_and_biases(
+            {
+                "attention.inner.qkv": Rows(tuple(f"attention.attention.{part}" for part in ("query", "key", "value"))),
+                "attention.inner.out": "attention.output.dense",
+                "attention_norm": "norm1",
+                "feedforward.inner.up": "mlp.fc1",
+                "feedforward.inner.down": "mlp.fc2",
+                "feedforward_norm": "norm2",
+            },
+            "encoder.layers.{i}.",
+            "encoder.layer.{i}.",
+        ),
+        "encoder.layers.{i}.attention.scale": "encoder.layer.{i}.layer_scale1.lambda1",
+        "encoder.layers.{i}.feedforward.scale": "encoder.layer.{i}.layer_scale2.lambda1",
     },
     ways_out={
         "features": WayOut("Dinov2WithRegistersModel", lambda config, trunk, classes: Pooled(FirstToken()), bare=True),
@@ -143,13 +137,13 @@ FAMILY = Family(
             lambda config, trunk, classes: ClassHead(
                 2 * config.width, classes, pool=ClassAndPatches(config.special_tokens)
             ),
-            {"scores.weight": "/classifier.weight", "scores.bias": "/classifier.bias"},
+            weights_and_biases({"scores": "/classifier"}),
         ),
     },
     objective="image-classification",
     image_processor="BitImageProcessor",
     presets={
-        "dinov2-with-registers-small": _sizes(384, 6),
-        "dinov2-with-registers-base": _sizes(768, 12),
+        "dinov2-with-registers-small": RegisterConfig(depth=12, width=384, heads=6, hidden=1536),
+        "dinov2-with-registers-base": RegisterConfig(depth=12, width=768, heads=12, hidden=3072),
     },
 )

@@ -9,12 +9,12 @@ from __future__ import annotations
 from pydantic import Field
 from torch import nn
 
-from patchword.models import bert
-from patchword.models.config import TextConfig
+from patchword.models import bert, ways_out
+from patchword.models.config import TEXT_NAMES, TextConfig
 from patchword.models.family import Family, WayOut
-from patchword.models.heads import ClassHead, Features, MaskedTokenHead, Pooler, SpanHead, TokenClassHead
+from patchword.models.heads import ClassHead, Pooler
 from patchword.models.stems import WordEmbedding
-from patchword.models.weights import Rows
+from patchword.models.weights import Rows, weights_and_biases
 from patchword.nn.config import Positive, Probability
 from patchword.nn.packing import Packed
 from patchword.nn.positions import LearnedPositions
@@ -53,12 +53,6 @@ class DistilBert(nn.Module):
         return hidden
 
 
-def _masked_token(config: DistilBertConfig, trunk: DistilBert, classes: int) -> MaskedTokenHead:
-    return MaskedTokenHead(
-        trunk.embed.words, activation=config.activation, norm=nn.LayerNorm(config.width, eps=config.norm_eps)
-    )
-
-
 def _class(config: DistilBertConfig, trunk: DistilBert, classes: int) -> ClassHead:
     pool = Pooler(config.width, activation="relu")
     return ClassHead(config.width, classes, pool=pool, dropout=config.class_dropout)
@@ -81,67 +75,38 @@ FAMILY = Family(
         "class_dropout": "seq_classif_dropout",
         "span_dropout": "qa_dropout",
         "init_std": "initializer_range",
-        "vocab_size": "vocab_size",
-        "max_length": "max_position_embeddings",
-        "pad_token_id": "pad_token_id",
+        **TEXT_NAMES,
     },
     required={"tie_word_embeddings": True},
     weight_names={
         "embed.words.weight": "embeddings.word_embeddings.weight",
         "embed.positions.weight": "embeddings.position_embeddings.weight",
-        "embed.norm.weight": "embeddings.LayerNorm.weight",
-        "embed.norm.bias": "embeddings.LayerNorm.bias",
-        **{
-            f"encoder.layers.{{i}}.attention.qkv.{kind}": Rows(
-                tuple(f"transformer.layer.{{i}}.attention.{part}_lin.{kind}" for part in "qkv")
-            )
-            for kind in ("weight", "bias")
-        },
-        **{
-            f"encoder.layers.{{i}}.{ours}.{kind}": f"transformer.layer.{{i}}.{theirs}.{kind}"
-            for ours, theirs in {
+        **weights_and_biases({"embed.norm": "embeddings.LayerNorm"}),
+        **weights_and_biases(
+            {
+                "attention.qkv": Rows(tuple(f"attention.{part}_lin" for part in "qkv")),
                 "attention.out": "attention.out_lin",
                 "attention_norm": "sa_layer_norm",
                 "feedforward.up": "ffn.lin1",
                 "feedforward.down": "ffn.lin2",
                 "feedforward_norm": "output_layer_norm",
-            }.items()
-            for kind in ("weight", "bias")
-        },
+            },
+            "encoder.layers.{i}.",
+            "transformer.layer.{i}.",
+        ),
     },
     ways_out={
-        "features": WayOut("DistilBertModel", lambda config, trunk, classes: Features(), bare=True),
-        "masked_token": WayOut(
-            "DistilBertForMaskedLM",
-            _masked_token,
-            {
-                "dense.weight": "/vocab_transform.weight",
-                "dense.bias": "/vocab_transform.bias",
-                "norm.weight": "/vocab_layer_norm.weight",
-                "norm.bias": "/vocab_layer_norm.bias",
-                "scores.bias": "/vocab_projector.bias",
-            },
+        "features": ways_out.features("DistilBertModel"),
+        "masked_token": ways_out.masked_token(
+            "DistilBertForMaskedLM", dense="/vocab_transform", norm="/vocab_layer_norm", scores="/vocab_projector"
         ),
         "class": WayOut(
             "DistilBertForSequenceClassification",
             _class,
-            {
-                "pool.dense.weight": "/pre_classifier.weight",
-                "pool.dense.bias": "/pre_classifier.bias",
-                "scores.weight": "/classifier.weight",
-                "scores.bias": "/classifier.bias",
-            },
+            weights_and_biases({"pool.dense": "/pre_classifier", "scores": "/classifier"}),
         ),
-        "token_class": WayOut(
-            "DistilBertForTokenClassification",
-            lambda config, trunk, classes: TokenClassHead(config.width, classes, dropout=config.dropout),
-            {"scores.weight": "/classifier.weight", "scores.bias": "/classifier.bias"},
-        ),
-        "span": WayOut(
-            "DistilBertForQuestionAnswering",
-            lambda config, trunk, classes: SpanHead(config.width, dropout=config.span_dropout),
-            {"scores.weight": "/qa_outputs.weight", "scores.bias": "/qa_outputs.bias"},
-        ),
+        "token_class": ways_out.token_class("DistilBertForTokenClassification"),
+        "span": ways_out.span("DistilBertForQuestionAnswering", dropout=lambda config: config.span_dropout),
     },
     ignored=bert.FAMILY.ignored,
     presets={"distilbert-base": DistilBertConfig(depth=6, width=768, heads=12, hidden=3072)},

@@ -9,7 +9,7 @@ from torch import nn
 
 from patchword.models.family import WayOut
 from patchword.models.heads import ClassHead, Features, Head, LastToken, Pooler, SpanHead, TokenClassHead
-from patchword.models.weights import Names, of_parts
+from patchword.models.weights import Names, weights_and_biases
 
 CONFIG_NAMES = {
     "width": "d_model",
@@ -45,7 +45,7 @@ def encoder_decoder_ways_out(
         names: the weights of that head in files.
         bare: whether the trunk's weights have no prefix in files with that head, or with the answers'.
     """
-    ends = of_parts({"pool.dense": "/classification_head.dense", "scores": "/classification_head.out_proj"})
+    ends = weights_and_biases({"pool.dense": "/classification_head.dense", "scores": "/classification_head.out_proj"})
     return {
         "features": WayOut(f"{name}Model", lambda config, trunk, classes: Features(), bare=True),
         "next_token": WayOut(f"{name}ForConditionalGeneration", next_token, names, bare=bare),
@@ -53,7 +53,7 @@ def encoder_decoder_ways_out(
         "span": WayOut(
             f"{name}ForQuestionAnswering",
             lambda config, trunk, classes: SpanHead(config.width),
-            of_parts({"scores": "/qa_outputs"}),
+            weights_and_biases({"scores": "/qa_outputs"}),
             bare=bare,
         ),
     }
@@ -71,7 +71,7 @@ def encoder_ways_out(name: str, encoder: type[nn.Module]) -> dict[str, WayOut]:
         "token_class": WayOut(
             f"{name}ForTokenClassification",
             lambda config, trunk, classes: TokenClassHead(config.width, classes, dropout=config.classifier_dropout),
-            of_parts({"scores": "/classifier"}),
+            weights_and_biases({"scores": "/classifier"}),
             trunk=encoder,
         ),
     }

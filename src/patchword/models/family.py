@@ -40,6 +40,11 @@ class Key:
     write: Callable[[Any], Mapping[str, Any]]
 
 
+def repeated(key: str, *copies: str) -> Key:
+    """A field that `config.json` writes under several keys, of which the first is read."""
+    return Key(lambda raw: raw.get(key), lambda value: dict.fromkeys((key, *copies), value))
+
+
 @dataclass(frozen=True)
 class WayOut:
     """A head of a family, as a task asks for it.

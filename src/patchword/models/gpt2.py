@@ -12,12 +12,13 @@ from functools import partial
 from torch import nn
 
 from patchword.data.tokenizers import TokenizerStyle
-from patchword.models.config import GenerativeConfig
-from patchword.models.family import Family, Key, WayOut
-from patchword.models.heads import ClassHead, Features, LastToken, NextTokenHead, SpanHead, TokenClassHead
+from patchword.models import ways_out
+from patchword.models.config import GENERATIVE_NAMES, GenerativeConfig
+from patchword.models.family import Family, Key, WayOut, repeated
+from patchword.models.heads import NextTokenHead
 from patchword.models.stems import WordEmbedding
 from patchword.models.trunks import Decoder
-from patchword.models.weights import Transposed
+from patchword.models.weights import Transposed, weights_and_biases
 from patchword.nn.attention import CAUSAL, SelfAttention
 from patchword.nn.block import Block, pre_norm
 from patchword.nn.config import Positive
@@ -88,14 +89,11 @@ FAMILY = Family(
         "hidden": Key(lambda raw: raw.get("n_inner") or 4 * raw["n_embd"], lambda hidden: {"n_inner": hidden}),
         "activation": "activation_function",
         "norm_eps": "layer_norm_epsilon",
-        "dropout": Key(lambda raw: raw.get("resid_pdrop"), lambda rate: {"resid_pdrop": rate, "embd_pdrop": rate}),
+        "dropout": repeated("resid_pdrop", "embd_pdrop"),
         "attention_dropout": "attn_pdrop",
         "init_std": "initializer_range",
-        "vocab_size": "vocab_size",
+        **GENERATIVE_NAMES,
         "max_length": "n_positions",
-        "pad_token_id": "pad_token_id",
-        "bos_token_id": "bos_token_id",
-        "eos_token_id": "eos_token_id",
     },
     required={
         "scale_attn_weights": True,
@@ -106,52 +104,29 @@ FAMILY = Family(
     weight_names={
         "embed.words.weight": "wte.weight",
         "embed.positions.weight": "wpe.weight",
-        **{
-            f"decoder.layers.{{i}}.{ours}.weight": Transposed(f"h.{{i}}.{theirs}.weight")
-            for ours, theirs in {
-                "attention.qkv": "attn.c_attn",
-                "attention.out": "attn.c_proj",
-                "feedforward.up": "mlp.c_fc",
-                "feedforward.down": "mlp.c_proj",
-            }.items()
-        },
-        **{
-            f"decoder.layers.{{i}}.{ours}": f"h.{{i}}.{theirs}"
-            for ours, theirs in {
-                "attention.qkv.bias": "attn.c_attn.bias",
-                "attention.out.bias": "attn.c_proj.bias",
-                "feedforward.up.bias": "mlp.c_fc.bias",
-                "feedforward.down.bias": "mlp.c_proj.bias",
-                "attention_norm.weight": "ln_1.weight",
-                "attention_norm.bias": "ln_1.bias",
-                "feedforward_norm.weight": "ln_2.weight",
-                "feedforward_norm.bias": "ln_2.bias",
-            }.items()
-        },
-        "decoder.norm.weight": "ln_f.weight",
-        "decoder.norm.bias": "ln_f.bias",
+        **weights_and_biases(
+            {
+                "attention_norm": "ln_1",
+                "attention.qkv": Transposed("attn.c_attn"),
+                "attention.out": Transposed("attn.c_proj"),
+                "feedforward_norm": "ln_2",
+                "feedforward.up": Transposed("mlp.c_fc"),
+                "feedforward.down": Transposed("mlp.c_proj"),
+            },
+            "decoder.layers.{i}.",
+            "h.{i}.",
+        ),
+        **weights_and_biases({"decoder.norm": "ln_f"}),
     },
     ways_out={
-        "features": WayOut("GPT2Model", lambda config, trunk, classes: Features(), bare=True),
+        "features": ways_out.features("GPT2Model"),
         "next_token": WayOut(
             "GPT2LMHeadModel",
             lambda config, trunk, classes: NextTokenHead(config.width, config.vocab_size, words=trunk.embed.words),
         ),
-        "class": WayOut(
-            "GPT2ForSequenceClassification",
-            lambda config, trunk, classes: ClassHead(config.width, classes, pool=LastToken(), bias=False),
-            {"scores.weight": "/score.weight"},
-        ),
-        "token_class": WayOut(
-            "GPT2ForTokenClassification",
-            lambda config, trunk, classes: TokenClassHead(config.width, classes, dropout=config.dropout),
-            {"scores.weight": "/classifier.weight", "scores.bias": "/classifier.bias"},
-        ),
-        "span": WayOut(
-            "GPT2ForQuestionAnswering",
-            lambda config, trunk, classes: SpanHead(config.width),
-            {"scores.weight": "/qa_outputs.weight", "scores.bias": "/qa_outputs.bias"},
-        ),
+        "class": ways_out.last_token_class("GPT2ForSequenceClassification"),
+        "token_class": ways_out.token_class("GPT2ForTokenClassification"),
+        "span": ways_out.span("GPT2ForQuestionAnswering"),
     },
     begin=begin,
     objective="causal-lm",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from patchword.models.llama_like import SENTENCEPIECE, Llama, LlamaConfig, llama_like
+from patchword.models.llama_layers import Llama, LlamaConfig
+from patchword.models.llama_like import SENTENCEPIECE, llama_like
 from patchword.nn.positions import Scaling
 
 

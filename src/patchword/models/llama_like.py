@@ -1,110 +1,18 @@
-"""What Llama, Mistral, Mixtral and Qwen3 have in common: nearly all (Touvron et al. 2023, section 2.2).
-
-Pre-norm layers with RMSNorm and no biases, rotary positions, a gated feed-forward with SiLU; keys and values can be
-shared by several heads. Each family says in its own file what it has otherwise.
-"""
+"""How files call what Llama, Mistral, Mixtral and Qwen3 have in common, and their ways out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field, model_validator
-from torch import nn
-
 from patchword.data.tokenizers import TokenizerStyle
-from patchword.models.config import GenerativeConfig
+from patchword.models import ways_out
+from patchword.models.config import GENERATIVE_NAMES, TRANSFORMER_NAMES
 from patchword.models.family import Family, Key, WayOut
-from patchword.models.heads import ClassHead, Features, LastToken, NextTokenHead, SpanHead, TokenClassHead
+from patchword.models.heads import NextTokenHead
+from patchword.models.llama_layers import Llama, LlamaConfig
 from patchword.models.rotation import ROTATION
-from patchword.models.stems import WordEmbedding
-from patchword.models.trunks import Decoder
 from patchword.models.weights import Names, Rows, heads_rows
-from patchword.nn.attention import CAUSAL, Mask, SelfAttention
-from patchword.nn.block import Block, pre_norm
-from patchword.nn.config import Positive, Probability
-from patchword.nn.feedforward import GatedFeedForward
-from patchword.nn.norm import RMSNorm
-from patchword.nn.positions import Rotary, Scaling
-from patchword.nn.transformer import Transformer
-
-
-class LlamaConfig(GenerativeConfig):
-    """Sizes of a Llama."""
-
-    kv_heads: Positive
-    vocab_size: Positive = 32000
-    max_length: Positive = 2048
-    activation: str = "silu"
-    norm_eps: float = Field(1e-6, gt=0.0)
-    dropout: Probability = 0.0
-    attention_dropout: Probability = 0.0
-    bos_token_id: int | None = 1
-    eos_token_id: int | tuple[int, ...] | None = 2
-    tied: bool = False
-    rotary_base: float = Field(10000.0, gt=0.0)
-    """The slowest pair of a head turns by about 1 / rotary_base a token."""
-    rotary_scaling: Scaling | None = None
-    """Slows the turning for texts longer than those of pretraining."""
-
-    @model_validator(mode="after")
-    def _heads_have_pairs(self) -> LlamaConfig:
-        if self.head_width % 2:
-            raise ValueError(f"heads of {self.head_width} numbers have no pairs to turn; their width must be even")
-        return self
-
-
-def gated(config: LlamaConfig) -> nn.Module:
-    """The feed-forward part of a layer."""
-    return GatedFeedForward(config.width, config.hidden, activation=config.activation, bias=False)
-
-
-class Llama(Decoder):
-    """Words from left to right; a position is an angle.
-
-    Args:
-        config: the sizes.
-        mask: which words a word sees.
-        head_norm: makes a norm of each head's queries and keys; none where None.
-        feedforward: makes the feed-forward part of a layer.
-    """
-
-    def __init__(
-        self,
-        config: LlamaConfig,
-        *,
-        mask: Mask = CAUSAL,
-        head_norm: Callable[[int], nn.Module] | None = None,
-        feedforward: Callable[[Any], nn.Module] = gated,
-    ) -> None:
-        norm = partial(RMSNorm, config.width, eps=config.norm_eps)
-        super().__init__(
-            WordEmbedding(nn.Embedding(config.vocab_size, config.width), dropout=config.dropout),
-            Transformer(
-                config.depth,
-                lambda layer: Block(
-                    attention=SelfAttention(
-                        config.width,
-                        config.heads,
-                        kv_heads=config.kv_heads,
-                        head_width=config.head_width,
-                        mask=mask,
-                        positions=Rotary(config.head_width, config.rotary_base, config.rotary_scaling),
-                        norm=head_norm,
-                        bias=False,
-                        dropout=config.attention_dropout,
-                    ),
-                    feedforward=feedforward(config),
-                    norm=norm,
-                    order=pre_norm,
-                    dropout=config.dropout,
-                ),
-                norm,
-            ),
-            config.max_length,
-        )
-
 
 GATED: Names = {
     "decoder.layers.{i}.feedforward.up.weight": Rows(
@@ -144,26 +52,17 @@ def llama_like(
         trunk=trunk,
         prefix="model.",
         config_names={
-            "width": "hidden_size",
-            "depth": "num_hidden_layers",
-            "heads": "num_attention_heads",
+            **TRANSFORMER_NAMES,
+            **GENERATIVE_NAMES,
             "kv_heads": Key(
                 lambda raw: raw.get("num_key_value_heads") or raw.get("num_attention_heads"),
                 lambda heads: {"num_key_value_heads": heads},
             ),
             "head_size": "head_dim",
-            "hidden": "intermediate_size",
-            "activation": "hidden_act",
             "norm_eps": "rms_norm_eps",
             # The only dropout besides that of the attention that transformers knows here: before the scores of a token.
             "dropout": "hidden_dropout",
             "attention_dropout": "attention_dropout",
-            "init_std": "initializer_range",
-            "vocab_size": "vocab_size",
-            "max_length": "max_position_embeddings",
-            "pad_token_id": "pad_token_id",
-            "bos_token_id": "bos_token_id",
-            "eos_token_id": "eos_token_id",
             "tied": "tie_word_embeddings",
             **ROTATION,
             **(config_names or {}),
@@ -181,7 +80,7 @@ def llama_like(
             **weight_names,
         },
         ways_out={
-            "features": WayOut(f"{name}Model", lambda config, trunk, classes: Features(), bare=True),
+            "features": ways_out.features(f"{name}Model"),
             "next_token": WayOut(
                 f"{name}ForCausalLM",
                 lambda config, trunk, classes: NextTokenHead(
@@ -189,22 +88,9 @@ def llama_like(
                 ),
                 {"scores.weight": "/lm_head.weight"},
             ),
-            "class": WayOut(
-                f"{name}ForSequenceClassification",
-                lambda config, trunk, classes: ClassHead(config.width, classes, pool=LastToken(), bias=False),
-                {"scores.weight": "/score.weight"},
-            ),
-            "token_class": WayOut(
-                f"{name}ForTokenClassification",
-                lambda config, trunk, classes: TokenClassHead(config.width, classes, dropout=config.dropout),
-                {"scores.weight": "/score.weight", "scores.bias": "/score.bias"},
-            ),
-            "span": WayOut(
-                f"{name}ForQuestionAnswering",
-                lambda config, trunk, classes: SpanHead(config.width),
-                {"scores.weight": "/qa_outputs.weight", "scores.bias": "/qa_outputs.bias"},
-                prefix=span_prefix,
-            ),
+            "class": ways_out.last_token_class(f"{name}ForSequenceClassification"),
+            "token_class": ways_out.token_class(f"{name}ForTokenClassification", scores="/score"),
+            "span": ways_out.span(f"{name}ForQuestionAnswering", prefix=span_prefix),
         },
         presets=presets,
         # A constant that old versions of transformers wrote among the weights.

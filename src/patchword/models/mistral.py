@@ -6,7 +6,8 @@ What lies further back reaches it through the layers below, one window a layer.
 from __future__ import annotations
 
 from patchword.models.family import Key
-from patchword.models.llama_like import SENTENCEPIECE, Llama, LlamaConfig, llama_like
+from patchword.models.llama_layers import Llama, LlamaConfig
+from patchword.models.llama_like import SENTENCEPIECE, llama_like
 from patchword.nn.attention import Mask
 from patchword.nn.config import Positive
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 from torch import nn
 
-from patchword.models.llama_like import SENTENCEPIECE, Llama, llama_like
+from patchword.models.llama_layers import Llama
+from patchword.models.llama_like import SENTENCEPIECE, llama_like
 from patchword.models.mistral import MistralConfig, sliding
 from patchword.models.weights import Stacked
 from patchword.nn.config import Positive

@@ -17,11 +17,13 @@ from pydantic import Field
 from torch import nn
 
 from patchword.data.tokenizers import TokenizerStyle
-from patchword.errors import UserError
-from patchword.models.config import TextConfig
-from patchword.models.family import Family, Key, WayOut
-from patchword.models.heads import ClassHead, Features, FirstToken, MaskedTokenHead, MeanToken, SpanHead, TokenClassHead
+from patchword.models import ways_out
+from patchword.models.config import GENERATIVE_NAMES, TRANSFORMER_NAMES, TextConfig
+from patchword.models.family import Family, Key, WayOut, repeated
+from patchword.models.heads import ClassHead, FirstToken, MaskedTokenHead, MeanToken, SpanHead, TokenClassHead
+from patchword.models.rotation import base_by_kind
 from patchword.models.stems import WordEmbedding
+from patchword.models.weights import Names, weights_and_biases, with_prefix
 from patchword.nn.attention import BIDIRECTIONAL, Mask, SelfAttention
 from patchword.nn.block import Block, pre_norm
 from patchword.nn.config import Positive, Probability
@@ -132,9 +134,6 @@ def _span(config: ModernBertConfig, trunk: ModernBert, classes: int) -> SpanHead
     return SpanHead(config.width, dropout=config.class_dropout, before=_transform(config))
 
 
-# ------------------------------------------------------------------------------------------------ config.json
-
-
 def _global_every(raw: Mapping[str, Any]) -> int | None:
     """transformers 5 names the kind of every layer, transformers 4 says how often the global ones come."""
     kinds = raw.get("layer_types")
@@ -144,27 +143,11 @@ def _global_every(raw: Mapping[str, Any]) -> int | None:
     places = [place for place, kind in enumerate(kinds) if kind == "full_attention"]
     every = places[1] if len(places) > 1 else len(kinds)
     if places != [*range(0, len(kinds), every)]:
-        raise UserError(
-            f"config.json: by layer_types, layers {places} look at the whole sequence; only patterns that begin with "
-            "layer 0 and repeat at equal distances are supported for modernbert models."
+        raise ValueError(
+            f"by layer_types, layers {places} look at the whole sequence; only patterns that begin with layer 0 and "
+            "repeat at equal distances are supported"
         )
     return every
-
-
-def _base(kind: str, old: str) -> Key:
-    """transformers 5 has `rope_parameters` by kind of layer, transformers 4 one key a kind, which both read."""
-
-    def read(raw: Mapping[str, Any]) -> float | None:
-        now = (raw.get("rope_parameters") or {}).get(kind) or {}
-        if now.get("rope_type", "default") != "default":
-            raise UserError(
-                f"config.json: rope_parameters of {kind} are of type '{now['rope_type']}'; only 'default' is supported "
-                "for modernbert models."
-            )
-        base: float | None = now.get("rope_theta", raw.get(old))
-        return base
-
-    return Key(read, lambda base: {old: base})
 
 
 def _sizes(depth: int, width: int, hidden: int) -> ModernBertConfig:
@@ -173,8 +156,9 @@ def _sizes(depth: int, width: int, hidden: int) -> ModernBertConfig:
     )
 
 
-_HEAD = {"dense.weight": "/head.dense.weight", "norm.weight": "/head.norm.weight"}
-_SCORES = {"scores.weight": "/classifier.weight", "scores.bias": "/classifier.bias"}
+_HEAD: Names = {"dense.weight": "/head.dense.weight", "norm.weight": "/head.norm.weight"}
+_SCORES = weights_and_biases({"scores": "/classifier"})
+_BEFORE = {**with_prefix(_HEAD, "before.", ""), **_SCORES}
 
 FAMILY = Family(
     model_type="modernbert",
@@ -183,28 +167,22 @@ FAMILY = Family(
     trunk=ModernBert,
     prefix="model.",
     config_names={
-        "width": "hidden_size",
-        "depth": "num_hidden_layers",
-        "heads": "num_attention_heads",
-        "hidden": "intermediate_size",
+        **TRANSFORMER_NAMES,
+        **GENERATIVE_NAMES,
         "activation": "hidden_activation",
         "norm_eps": "norm_eps",
-        "dropout": Key(
-            lambda raw: raw.get("mlp_dropout"), lambda rate: {"mlp_dropout": rate, "embedding_dropout": rate}
-        ),
+        "dropout": repeated("mlp_dropout", "embedding_dropout"),
         "attention_dropout": "attention_dropout",
         "class_dropout": "classifier_dropout",
-        "init_std": "initializer_range",
-        "vocab_size": "vocab_size",
-        "max_length": "max_position_embeddings",
-        **{f"{role}_token_id": f"{role}_token_id" for role in ("pad", "bos", "eos", "cls", "sep")},
+        "cls_token_id": "cls_token_id",
+        "sep_token_id": "sep_token_id",
         "global_every": Key(_global_every, lambda every: {"global_attn_every_n_layers": every}),
         "window": Key(
             lambda raw: raw["local_attention"] // 2 if "local_attention" in raw else None,
             lambda window: {"local_attention": 2 * window},
         ),
-        "global_base": _base("full_attention", "global_rope_theta"),
-        "local_base": _base("sliding_attention", "local_rope_theta"),
+        "global_base": base_by_kind("full_attention", "global_rope_theta"),
+        "local_base": base_by_kind("sliding_attention", "local_rope_theta"),
         "pooling": "classifier_pooling",
     },
     required={
@@ -234,22 +212,11 @@ FAMILY = Family(
         "encoder.norm.weight": "final_norm.weight",
     },
     ways_out={
-        "features": WayOut("ModernBertModel", lambda config, trunk, classes: Features(), bare=True),
+        "features": ways_out.features("ModernBertModel"),
         "masked_token": WayOut("ModernBertForMaskedLM", _masked_token, {**_HEAD, "scores.bias": "/decoder.bias"}),
-        "class": WayOut(
-            "ModernBertForSequenceClassification",
-            _class,
-            {**{f"pool.{ours}": theirs for ours, theirs in _HEAD.items()}, **_SCORES},
-        ),
-        **{
-            name: WayOut(
-                architecture, head, {**{f"before.{ours}": theirs for ours, theirs in _HEAD.items()}, **_SCORES}
-            )
-            for name, architecture, head in (
-                ("token_class", "ModernBertForTokenClassification", _token_class),
-                ("span", "ModernBertForQuestionAnswering", _span),
-            )
-        },
+        "class": WayOut("ModernBertForSequenceClassification", _class, {**with_prefix(_HEAD, "pool.", ""), **_SCORES}),
+        "token_class": WayOut("ModernBertForTokenClassification", _token_class, _BEFORE),
+        "span": WayOut("ModernBertForQuestionAnswering", _span, _BEFORE),
     },
     begin=begin,
     presets={"modernbert-base": _sizes(22, 768, 1152), "modernbert-large": _sizes(28, 1024, 2624)},

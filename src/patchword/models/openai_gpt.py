@@ -12,12 +12,13 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from patchword.data.tokenizers import TokenizerStyle
-from patchword.models.config import GenerativeConfig
-from patchword.models.family import Family, Key, WayOut
-from patchword.models.heads import ClassHead, Features, LastToken, NextTokenHead
+from patchword.models import ways_out
+from patchword.models.config import GENERATIVE_NAMES, GenerativeConfig
+from patchword.models.family import Family, Key, WayOut, repeated
+from patchword.models.heads import NextTokenHead
 from patchword.models.stems import WordEmbedding
 from patchword.models.trunks import Decoder
-from patchword.models.weights import Transposed
+from patchword.models.weights import Transposed, weights_and_biases
 from patchword.nn.attention import CAUSAL, SelfAttention
 from patchword.nn.block import Block, post_norm
 from patchword.nn.config import Positive
@@ -89,47 +90,36 @@ FAMILY = Family(
             lambda raw: _ACTIVATIONS.get(raw.get("afn", "gelu"), raw.get("afn")), lambda name: {"afn": _WRITTEN[name]}
         ),
         "norm_eps": "layer_norm_epsilon",
-        "dropout": Key(lambda raw: raw.get("resid_pdrop"), lambda rate: {"resid_pdrop": rate, "embd_pdrop": rate}),
+        "dropout": repeated("resid_pdrop", "embd_pdrop"),
         "attention_dropout": "attn_pdrop",
         "init_std": "initializer_range",
-        "vocab_size": "vocab_size",
+        **GENERATIVE_NAMES,
         "max_length": "n_positions",
-        "pad_token_id": "pad_token_id",
-        "bos_token_id": "bos_token_id",
-        "eos_token_id": "eos_token_id",
     },
     required={"tie_word_embeddings": True},
     weight_names={
         "embed.words.weight": "tokens_embed.weight",
         "embed.positions.weight": "positions_embed.weight",
-        **{
-            f"decoder.layers.{{i}}.{ours}.{kind}": (
-                f"h.{{i}}.{theirs}.{kind}"
-                if kind == "bias" or "ln_" in theirs
-                else Transposed(f"h.{{i}}.{theirs}.{kind}")
-            )
-            for ours, theirs in {
-                "attention.qkv": "attn.c_attn",
-                "attention.out": "attn.c_proj",
+        **weights_and_biases(
+            {
+                "attention.qkv": Transposed("attn.c_attn"),
+                "attention.out": Transposed("attn.c_proj"),
                 "attention_norm": "ln_1",
-                "feedforward.up": "mlp.c_fc",
-                "feedforward.down": "mlp.c_proj",
+                "feedforward.up": Transposed("mlp.c_fc"),
+                "feedforward.down": Transposed("mlp.c_proj"),
                 "feedforward_norm": "ln_2",
-            }.items()
-            for kind in ("weight", "bias")
-        },
+            },
+            "decoder.layers.{i}.",
+            "h.{i}.",
+        ),
     },
     ways_out={
-        "features": WayOut("OpenAIGPTModel", lambda config, trunk, classes: Features(), bare=True),
+        "features": ways_out.features("OpenAIGPTModel"),
         "next_token": WayOut(
             "OpenAIGPTLMHeadModel",
             lambda config, trunk, classes: NextTokenHead(config.width, config.vocab_size, words=trunk.embed.words),
         ),
-        "class": WayOut(
-            "OpenAIGPTForSequenceClassification",
-            lambda config, trunk, classes: ClassHead(config.width, classes, pool=LastToken(), bias=False),
-            {"scores.weight": "/score.weight"},
-        ),
+        "class": ways_out.last_token_class("OpenAIGPTForSequenceClassification"),
     },
     # Masks that old versions of transformers wrote among the weights.
     ignored=(".attn.bias",),

@@ -8,7 +8,8 @@ from __future__ import annotations
 from functools import partial
 
 from patchword.data.tokenizers import TokenizerStyle
-from patchword.models.llama_like import GATED, Llama, LlamaConfig, llama_like
+from patchword.models.llama_layers import Llama, LlamaConfig
+from patchword.models.llama_like import GATED, llama_like
 from patchword.nn.config import Positive
 from patchword.nn.norm import RMSNorm
 

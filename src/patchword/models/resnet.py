@@ -12,14 +12,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import model_validator
 from torch import nn
 
-from patchword.models.config import ImageConfig
+from patchword.models.config import ImageConfig, square_or_pair
 from patchword.models.family import Family, Key, WayOut
 from patchword.models.heads import ClassHead, MeanToken, Pooled
+from patchword.models.weights import weights_and_biases
 from patchword.nn.config import Positive
 from patchword.nn.convnet import ConvNet, basic_block, bottleneck_block, convolution_norm, initialise_convolutions
 from patchword.nn.transformer import initialise
@@ -66,15 +67,10 @@ class ResNet(ConvNet):
 
     def __init__(self, config: ResNetConfig) -> None:
         block = {"basic": basic_block, "bottleneck": bottleneck_block}[config.block]
+        first = convolution_norm(config.channels, config.stem_width, 7, stride=2, activation=config.activation)
+        pool = nn.MaxPool2d(3, stride=2, padding=1)
         super().__init__(
-            nn.Sequential(
-                OrderedDict(
-                    first=convolution_norm(
-                        config.channels, config.stem_width, 7, stride=2, activation=config.activation
-                    ),
-                    pool=nn.MaxPool2d(3, stride=2, padding=1),
-                )
-            ),
+            nn.Sequential(OrderedDict(first=first, pool=pool)),
             config.stem_width,
             config.widths,
             config.depths,
@@ -88,12 +84,6 @@ def begin(model: nn.Module, config: ConvNetConfig) -> None:
     initialise_convolutions(model)
 
 
-def image_size(raw: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Height and width from a `config.json`, where it is one number for squares."""
-    size = raw.get("image_size")
-    return (size, size) if isinstance(size, int) else size and (int(size[0]), int(size[1]))
-
-
 CONFIG_NAMES: Mapping[str, str | Key] = {
     "width": Key(lambda raw: raw["hidden_sizes"][-1], lambda width: {}),
     "widths": Key(lambda raw: raw.get("hidden_sizes"), lambda widths: {"hidden_sizes": list(widths)}),
@@ -101,7 +91,7 @@ CONFIG_NAMES: Mapping[str, str | Key] = {
     "stem_width": "embedding_size",
     "channels": "num_channels",
     # Theirs does not say it; what it was trained on is the size that it is used with.
-    "image_size": Key(image_size, lambda size: {"image_size": list(size)}),
+    "image_size": Key(lambda raw: square_or_pair(raw.get("image_size")), lambda size: {"image_size": list(size)}),
 }
 """Of every family in stages."""
 
@@ -117,7 +107,7 @@ def ways_out(model: str) -> dict[str, WayOut]:
         "class": WayOut(
             f"{model}ForImageClassification",
             lambda config, trunk, classes: ClassHead(config.width, classes, pool=MeanToken()),
-            {"scores.weight": "/classifier.1.weight", "scores.bias": "/classifier.1.bias"},
+            weights_and_biases({"scores": "/classifier.1"}),
         ),
     }
 
@@ -126,8 +116,6 @@ def _sizes(block: Literal["basic", "bottleneck"], *depths: int) -> ResNetConfig:
     widths = tuple((64 if block == "basic" else 256) * 2**stage for stage in range(4))
     return ResNetConfig(width=widths[-1], widths=widths, depths=depths, block=block)
 
-
-_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 FAMILY = Family(
     model_type="resnet",
@@ -144,7 +132,7 @@ FAMILY = Family(
             "stages.{i}.{j}.path.{k}": "encoder.stages.{i}.layers.{j}.layer.{k}",
             "stages.{i}.{j}.shortcut": "encoder.stages.{i}.layers.{j}.shortcut",
         }.items()
-        for kind in ("convolution.weight", *(f"norm.{name}" for name in _NORM))
+        for kind in ("convolution.weight", *(f"norm.{name}" for name in nn.BatchNorm2d(1).state_dict()))
     },
     ways_out=ways_out("ResNet"),
     begin=begin,

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import field_validator
-from torch import nn
 
 from patchword.data.tokenizers import TokenizerStyle
-from patchword.models import bert
+from patchword.models import bert, ways_out
 from patchword.models.bert import Bert, BertConfig
 from patchword.models.family import Family, Key, WayOut
-from patchword.models.heads import ClassHead, MaskedTokenHead, Pooler, SpanHead, TokenClassHead
+from patchword.models.heads import ClassHead, Pooler
+from patchword.models.weights import weights_and_biases
 from patchword.nn.config import Positive
 from patchword.nn.positions import LearnedPositions
 
@@ -50,11 +50,6 @@ class Roberta(Bert):
         self.embed.positions = LearnedPositions(config.max_length, config.width, unused=UNUSED)
 
 
-def _masked_token(config: RobertaConfig, trunk: Roberta, classes: int) -> MaskedTokenHead:
-    # The head has GELU whatever the layers have.
-    return MaskedTokenHead(trunk.embed.words, activation="gelu", norm=nn.LayerNorm(config.width, eps=config.norm_eps))
-
-
 def _class(config: RobertaConfig, trunk: Roberta, classes: int) -> ClassHead:
     pool = Pooler(config.width, dropout=config.dropout)
     return ClassHead(config.width, classes, pool=pool, dropout=config.dropout)
@@ -84,43 +79,22 @@ FAMILY = Family(
     required=bert.FAMILY.required,
     weight_names=bert.FAMILY.weight_names,
     ways_out={
-        "features": WayOut(
-            "RobertaModel",
-            lambda config, trunk, classes: Pooler(config.width),
-            {"dense.weight": "pooler.dense.weight", "dense.bias": "pooler.dense.bias"},
-            bare=True,
-        ),
-        "masked_token": WayOut(
+        "features": ways_out.pooled_features("RobertaModel"),
+        # The head has GELU whatever the layers have.
+        "masked_token": ways_out.masked_token(
             "RobertaForMaskedLM",
-            _masked_token,
-            {
-                "dense.weight": "/lm_head.dense.weight",
-                "dense.bias": "/lm_head.dense.bias",
-                "norm.weight": "/lm_head.layer_norm.weight",
-                "norm.bias": "/lm_head.layer_norm.bias",
-                "scores.bias": "/lm_head.bias",
-            },
+            dense="/lm_head.dense",
+            norm="/lm_head.layer_norm",
+            scores="/lm_head",
+            activation="gelu",
         ),
         "class": WayOut(
             "RobertaForSequenceClassification",
             _class,
-            {
-                "pool.dense.weight": "/classifier.dense.weight",
-                "pool.dense.bias": "/classifier.dense.bias",
-                "scores.weight": "/classifier.out_proj.weight",
-                "scores.bias": "/classifier.out_proj.bias",
-            },
+            weights_and_biases({"pool.dense": "/classifier.dense", "scores": "/classifier.out_proj"}),
         ),
-        "token_class": WayOut(
-            "RobertaForTokenClassification",
-            lambda config, trunk, classes: TokenClassHead(config.width, classes, dropout=config.dropout),
-            {"scores.weight": "/classifier.weight", "scores.bias": "/classifier.bias"},
-        ),
-        "span": WayOut(
-            "RobertaForQuestionAnswering",
-            lambda config, trunk, classes: SpanHead(config.width),
-            {"scores.weight": "/qa_outputs.weight", "scores.bias": "/qa_outputs.bias"},
-        ),
+        "token_class": ways_out.token_class("RobertaForTokenClassification"),
+        "span": ways_out.span("RobertaForQuestionAnswering"),
     },
     ignored=bert.FAMILY.ignored,
     presets={"roberta-base": _sizes(12, 768), "roberta-large": _sizes(24, 1024)},

@@ -62,3 +62,23 @@ ROTATION: Mapping[str, Key] = {
     "rotary_scaling": Key(_scaling, _written),
 }
 """Our fields -> how they are read and written (`Family.config_names`)."""
+
+
+def base_by_kind(kind: str, old: str) -> Key:
+    """The base of one kind of layer, where kinds differ.
+
+    Args:
+        kind: its name in `rope_parameters`, where transformers 5 has it.
+        old: the key that transformers 4 has for it, which both read.
+    """
+
+    def read(raw: Mapping[str, Any]) -> float | None:
+        rope = (raw.get("rope_parameters") or {}).get(kind) or {}
+        if rope.get("rope_type", "default") != "default":
+            raise ValueError(
+                f"rope_parameters of {kind} are of type '{rope['rope_type']}'; only 'default' is supported"
+            )
+        base: float | None = rope.get("rope_theta", raw.get(old))
+        return base
+
+    return Key(read, lambda base: {old: base})

@@ -7,7 +7,7 @@ from typing import Any
 
 from patchword.models import encoder_decoders
 from patchword.models.family import Key
-from patchword.models.weights import Chosen, Names, Rows, Same, Spare, of_parts, with_prefix
+from patchword.models.weights import Chosen, Names, Rows, Same, Spare, weights_and_biases, with_prefix
 
 
 def _read_activation(raw: Mapping[str, Any]) -> str:
@@ -49,14 +49,14 @@ CONFIG_NAMES: dict[str, str | Key] = {
 
 def _layer(stack: str, last: int) -> Names:
     """Of a layer whose feed-forward part is their sub-layer of that number."""
-    layer = of_parts(
+    layer = weights_and_biases(
         {
-            "attention.qkv": ("0.SelfAttention.q", "0.SelfAttention.k", "0.SelfAttention.v"),
+            "attention.qkv": Rows(("0.SelfAttention.q", "0.SelfAttention.k", "0.SelfAttention.v")),
             "attention.out": "0.SelfAttention.o",
             "attention.relative.table": "0.SelfAttention.relative_attention_bias",
             "attention_norm": "0.layer_norm",
             "cross.query": "1.EncDecAttention.q",
-            "cross.key_value": ("1.EncDecAttention.k", "1.EncDecAttention.v"),
+            "cross.key_value": Rows(("1.EncDecAttention.k", "1.EncDecAttention.v")),
             "cross.out": "1.EncDecAttention.o",
             "cross_norm": "1.layer_norm",
             "feedforward.down": f"{last}.DenseReluDense.wo",

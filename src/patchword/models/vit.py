@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 from torch import Tensor, nn
 
-from patchword.models.config import PatchConfig
+from patchword.models import ways_out
+from patchword.models.config import TRANSFORMER_NAMES, PatchConfig, square_or_pair
 from patchword.models.family import Family, Key, WayOut
-from patchword.models.heads import ClassHead, Pooler
+from patchword.models.heads import ClassHead
 from patchword.models.stems import PatchEmbedding
-from patchword.models.weights import Batched, GridPositions, Names, Rows, with_prefix
+from patchword.models.weights import Batched, GridPositions, Names, Rows, weights_and_biases, with_prefix
 from patchword.nn.attention import SelfAttention
 from patchword.nn.block import Block, pre_norm
 from patchword.nn.config import Probability, TransformerConfig
@@ -83,51 +83,36 @@ class ViT(nn.Module):
         return hidden
 
 
-def _image_size(raw: Mapping[str, Any]) -> tuple[int, int] | None:
-    size = raw.get("image_size")
-    return (size, size) if isinstance(size, int) else size and (int(size[0]), int(size[1]))
-
-
 def _sizes(depth: int, width: int, heads: int, patch: int, hidden: int | None = None) -> ViTConfig:
     return ViTConfig(depth=depth, width=width, heads=heads, hidden=hidden or 4 * width, patch_size=patch)
 
 
 CONFIG_NAMES: Mapping[str, str | Key] = {
-    "width": "hidden_size",
-    "depth": "num_hidden_layers",
-    "heads": "num_attention_heads",
-    "hidden": "intermediate_size",
-    "activation": "hidden_act",
-    "norm_eps": "layer_norm_eps",
-    "dropout": "hidden_dropout_prob",
-    "attention_dropout": "attention_probs_dropout_prob",
-    "init_std": "initializer_range",
-    "image_size": Key(_image_size, lambda size: {"image_size": size[0] if size[0] == size[1] else list(size)}),
+    **TRANSFORMER_NAMES,
+    "image_size": Key(
+        lambda raw: square_or_pair(raw.get("image_size")),
+        lambda size: {"image_size": size[0] if size[0] == size[1] else list(size)},
+    ),
     "patch_size": "patch_size",
     "channels": "num_channels",
 }
 """Of ViT and those that go on from it."""
-LAYER_NAMES: Names = {
-    f"{ours}.{kind}": theirs if isinstance(theirs, Rows) else f"{theirs}.{kind}"
-    for kind in ("weight", "bias")
-    for ours, theirs in {
-        "attention.qkv": Rows(tuple(f"attention.attention.{part}.{kind}" for part in ("query", "key", "value"))),
+LAYER_NAMES: Names = weights_and_biases(
+    {
+        "attention.qkv": Rows(tuple(f"attention.attention.{part}" for part in ("query", "key", "value"))),
         "attention.out": "attention.output.dense",
         "attention_norm": "layernorm_before",
         "feedforward.up": "intermediate.dense",
         "feedforward.down": "output.dense",
         "feedforward_norm": "layernorm_after",
-    }.items()
-}
+    }
+)
 """Weights of one layer."""
 TRUNK_NAMES: Names = {
     "embed.class_token": Batched("embeddings.cls_token", axes=2),
-    "embed.positions.weight": GridPositions("embeddings.position_embeddings", grid=lambda config: config.grid),
-    "embed.project.weight": "embeddings.patch_embeddings.projection.weight",
-    "embed.project.bias": "embeddings.patch_embeddings.projection.bias",
+    "embed.positions.weight": GridPositions("embeddings.position_embeddings"),
+    **weights_and_biases({"embed.project": "embeddings.patch_embeddings.projection", "encoder.norm": "layernorm"}),
     **with_prefix(LAYER_NAMES, "encoder.layers.{i}.", "encoder.layer.{i}."),
-    "encoder.norm.weight": "layernorm.weight",
-    "encoder.norm.bias": "layernorm.bias",
 }
 """Weights of a trunk."""
 
@@ -141,16 +126,11 @@ FAMILY = Family(
     required={"qkv_bias": True, "pooler_act": "tanh"},
     weight_names=TRUNK_NAMES,
     ways_out={
-        "features": WayOut(
-            "ViTModel",
-            lambda config, trunk, classes: Pooler(config.width),
-            {"dense.weight": "pooler.dense.weight", "dense.bias": "pooler.dense.bias"},
-            bare=True,
-        ),
+        "features": ways_out.pooled_features("ViTModel"),
         "class": WayOut(
             "ViTForImageClassification",
             lambda config, trunk, classes: ClassHead(config.width, classes),
-            {"scores.weight": "/classifier.weight", "scores.bias": "/classifier.bias"},
+            weights_and_biases({"scores": "/classifier"}),
         ),
     },
     objective="image-classification",

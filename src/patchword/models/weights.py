@@ -68,7 +68,7 @@ class Same:
 
 @dataclass(frozen=True)
 class Transposed(Same):
-    """They keep a matrix with its inputs as rows (GPT-2's Conv1D)."""
+    """They keep a matrix with its inputs as rows (GPT-2's Conv1D); a bias is the same."""
 
     def read(self, get: Get, was: Any, now: Any) -> Tensor:
         return get(self.name).t()
@@ -96,12 +96,12 @@ class GridPositions(Same):
 
     Args:
         name: in the file.
-        grid: rows and columns of patches that a config has.
+        grid: rows and columns of patches that a config has; its `grid` where not given.
         extra: leading positions that belong to no patch.
         antialias: how they are resized (`resize_grid_positions`).
     """
 
-    grid: Callable[[Any], tuple[int, int]]
+    grid: Callable[[Any], tuple[int, int]] = lambda config: config.grid
     extra: int = 1
     antialias: bool = False
 
@@ -235,20 +235,24 @@ def with_prefix(names: Names, ours: str, theirs: str) -> Names:
     }
 
 
-def of_parts(parts: Mapping[str, str | tuple[str, ...]], kinds: tuple[str, ...] = ("weight", "bias")) -> Names:
-    """A table of the names of layers, as one of the names of their weights and biases.
+def weights_and_biases(
+    parts: Names, ours: str = "", theirs: str = "", kinds: tuple[str, ...] = ("weight", "bias")
+) -> Names:
+    """A table of names of layers -> one of the names of their weights and biases.
 
     Args:
-        parts: ours -> theirs; several of theirs are one of ours, one below the other.
-        kinds: what each of them has.
+        parts: our name of a layer -> the rule for all that it has.
+        ours, theirs: what all names begin with.
+        kinds: what each layer has.
     """
-    return {
-        f"{ours}.{kind}": f"{theirs}.{kind}"
-        if isinstance(theirs, str)
-        else Rows(tuple(f"{part}.{kind}" for part in theirs))
-        for ours, theirs in parts.items()
-        for kind in kinds
-    }
+
+    def ending(kind: str) -> Names:
+        return {
+            f"{name}.{kind}": f"{rule}.{kind}" if isinstance(rule, str) else rule.renamed(lambda part: f"{part}.{kind}")
+            for name, rule in parts.items()
+        }
+
+    return with_prefix({name: rule for kind in kinds for name, rule in ending(kind).items()}, ours, theirs)
 
 
 def rule_for(names: Names, parameter: str, prefix: str) -> Rule:
