@@ -16,7 +16,7 @@ from benchmarks.generation import OURS, THEIRS
 from benchmarks.race import hand_back
 from patchword.generation.sampling import write_tokens
 from patchword.generation.settings import Generation
-from patchword.generation.writer import Writer
+from patchword.generation.writer import Writer, lay_out_for_writing
 from patchword.models.family import Model, preset
 from patchword.models.folder import read_model, write_model
 from patchword.training.memory import keep_freed_memory
@@ -64,7 +64,9 @@ def run(shape: str, new: int, repeats: int, lengths: list[int]) -> dict[str, Any
     prompts = [torch.randint(config.vocab_size, (length,)).tolist() for length in lengths]
     with tempfile.TemporaryDirectory() as folder:
         write_model(random, Path(folder))
-        ways = {OURS: ours(read_model(Path(folder)).model.eval(), prompts), THEIRS: theirs(Path(folder), prompts)}
+        model = read_model(Path(folder)).model.eval()
+        lay_out_for_writing(model)
+        ways = {OURS: ours(model, prompts), THEIRS: theirs(Path(folder), prompts)}
     written = [way(new) for way in ways.values()]
     if written[0] != written[1]:
         raise ValueError("they write other tokens")

@@ -14,7 +14,7 @@ from patchword.errors import UserError
 from patchword.generation.sampling import limited, write_tokens
 from patchword.generation.settings import Generation
 from patchword.generation.write import cut
-from patchword.generation.writer import Writer
+from patchword.generation.writer import Writer, lay_out_for_writing
 from patchword.models.family import Model, preset
 
 
@@ -125,3 +125,15 @@ def test_settings_that_contradict_each_other(settings: dict) -> None:
 def test_a_text_is_cut_before_the_first_stop() -> None:
     assert cut("one. two; three", (";", ". ")) == "one"
     assert cut("one", (";",)) == "one"
+
+
+def test_the_layout_in_memory_changes_no_value() -> None:
+    before, after = model(), model()
+    lay_out_for_writing(after)
+    assert after.head.scores.weight is after.trunk.embed.words.weight  # still shared
+    assert not after.trunk.decoder.layers[0].attention.qkv.weight.is_contiguous()
+    ours, theirs = (dict(m.named_parameters()) for m in (before, after))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    with torch.inference_mode():
+        texts = [write_tokens(Writer(m, [[1, 2], [3, 4, 5]], 8), Generation(), ()) for m in (before, after)]
+    assert texts[0] == texts[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from patchword.errors import UserError
 from patchword.models.family import Model
@@ -28,6 +28,18 @@ def what_writes(model: Model) -> tuple[Generative, VocabularyHead]:
             "encoder-decoders that were pretrained do."
         )
     return trunk, head
+
+
+def lay_out_for_writing(model: nn.Module) -> None:
+    """Keep matrices column by column in memory; their shapes and values stay.
+
+    A single token's product with a matrix reads all of it once, and the processor's threads share that work only where
+    the outputs lie side by side: GPT-2 then writes one text a fifth faster on two cores, and 16 of them a tenth more
+    slowly (`benchmarks/generation.py` has both).
+    """
+    for part in model.modules():
+        if isinstance(part, nn.Linear):
+            part.weight.data = part.weight.data.t().contiguous().t()
 
 
 class Writer:

@@ -14,12 +14,13 @@ from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
 from patchword.generation.settings import read_settings
 from patchword.generation.write import write
-from patchword.generation.writer import what_writes
+from patchword.generation.writer import lay_out_for_writing, what_writes
 from patchword.models.config import EncoderDecoderConfig, ImageConfig, TextConfig
 from patchword.models.family import Model
 from patchword.models.folder import describe, find_folder, read_json, read_model
+from patchword.models.heads import VocabularyHead
 from patchword.models.image_processors import read_image_processor
-from patchword.models.trunks import Decoder
+from patchword.models.trunks import Decoder, Generative
 from patchword.nn.packing import Packed
 from patchword.tasks.image_classification import ImageClassification
 from patchword.tasks.task import Ask, Compute, Reader, choose_device, task_of
@@ -176,6 +177,8 @@ def load(folder: str | Path, device: str = "auto") -> Predictor:
         changes["image_size"] = reader.size  # positions learnt for another size are resized
         max_length = config.tokens
     model = read_model(path, device=on, **changes).model
+    if on.type == "cpu" and isinstance(model.head, VocabularyHead) and isinstance(model.trunk, Generative):
+        lay_out_for_writing(model)
     return Predictor(path, model, reader, max_length, Compute(on), card.get("task"))
 
 
