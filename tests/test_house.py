@@ -84,3 +84,9 @@ def test_no_family_is_named_outside_the_families() -> None:
 
 def test_the_core_is_small() -> None:
     assert sum(len(path.read_text("utf-8").splitlines()) for path in files("nn")) < 1500
+
+
+def test_a_family_fits_on_a_page() -> None:
+    pages = [path for path in files("models") if "\nFAMILY = " in path.read_text("utf-8")]
+    assert len(pages) == len(families())
+    assert [path.name for path in pages if len(path.read_text("utf-8").splitlines()) >= 150] == []

@@ -6,7 +6,6 @@ scores of the next word. Weights of what is added to the residual stream begin s
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 from torch import nn
@@ -24,7 +23,7 @@ from patchword.nn.block import Block, pre_norm
 from patchword.nn.config import Positive
 from patchword.nn.feedforward import FeedForward
 from patchword.nn.positions import LearnedPositions
-from patchword.nn.transformer import Transformer, initialise
+from patchword.nn.transformer import Transformer, initialise_residual
 
 
 class GPT2Config(GenerativeConfig):
@@ -62,14 +61,6 @@ class GPT2(Decoder):
             ),
             config.max_length,
         )
-
-
-def begin(model: nn.Module, config: GPT2Config) -> None:
-    """A normal with deviation 0.02, and 0.02 / sqrt(2 x depth) for what is added to the residual stream."""
-    initialise(model, config.init_std)
-    for name, parameter in model.named_parameters():
-        if name.endswith(("attention.out.weight", "feedforward.down.weight")):
-            nn.init.normal_(parameter, std=config.init_std / math.sqrt(2 * config.depth))
 
 
 def _sizes(depth: int, width: int, heads: int) -> GPT2Config:
@@ -128,7 +119,7 @@ FAMILY = Family(
         "token_class": ways_out.token_class("GPT2ForTokenClassification"),
         "span": ways_out.span("GPT2ForQuestionAnswering"),
     },
-    begin=begin,
+    begin=lambda model, config: initialise_residual(model, config.init_std, config.depth),
     objective="causal-lm",
     tokenizer=TokenizerStyle(
         algorithm="bpe",

@@ -7,9 +7,7 @@ faster with the position. All ways out but the bare one begin with a dense layer
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -18,19 +16,18 @@ from torch import nn
 
 from patchword.data.tokenizers import TokenizerStyle
 from patchword.models import ways_out
-from patchword.models.config import GENERATIVE_NAMES, TRANSFORMER_NAMES, TextConfig
-from patchword.models.family import Family, Key, WayOut, repeated
+from patchword.models.config import TextConfig
+from patchword.models.family import Family, WayOut
 from patchword.models.heads import ClassHead, FirstToken, MaskedTokenHead, MeanToken, SpanHead, TokenClassHead
-from patchword.models.rotation import base_by_kind
+from patchword.models.modernbert_names import BEFORE, CONFIG_NAMES, POOLED, REQUIRED, TRANSFORM, WEIGHT_NAMES
 from patchword.models.stems import WordEmbedding
-from patchword.models.weights import Names, weights_and_biases, with_prefix
 from patchword.nn.attention import BIDIRECTIONAL, Mask, SelfAttention
 from patchword.nn.block import Block, pre_norm
 from patchword.nn.config import Positive, Probability
 from patchword.nn.feedforward import GatedFeedForward
 from patchword.nn.packing import Packed
 from patchword.nn.positions import Rotary
-from patchword.nn.transformer import Transformer, initialise
+from patchword.nn.transformer import Transformer, initialise_residual
 
 POOLING = {"cls": FirstToken, "mean": MeanToken}
 
@@ -73,20 +70,14 @@ class ModernBert(nn.Module):
         near = Mask(window=config.window), Rotary(config.head_width, config.local_base)
         far = BIDIRECTIONAL, Rotary(config.head_width, config.global_base)
 
+        attention: dict[str, Any] = {"bias": False, "dropout": config.attention_dropout}
+        gates: dict[str, Any] = {"activation": config.activation, "bias": False, "dropout": config.dropout}
+
         def block(layer: int) -> Block:
             mask, positions = near if layer % config.global_every else far
             return Block(
-                attention=SelfAttention(
-                    config.width,
-                    config.heads,
-                    mask=mask,
-                    positions=positions,
-                    bias=False,
-                    dropout=config.attention_dropout,
-                ),
-                feedforward=GatedFeedForward(
-                    config.width, config.hidden, activation=config.activation, bias=False, dropout=config.dropout
-                ),
+                attention=SelfAttention(config.width, config.heads, mask=mask, positions=positions, **attention),
+                feedforward=GatedFeedForward(config.width, config.hidden, **gates),
                 norm=norm,
                 order=pre_norm,
                 first_norm=None if layer else nn.Identity(),
@@ -98,15 +89,6 @@ class ModernBert(nn.Module):
         """Token ids `[T]` -> `[T, width]`."""
         hidden: Packed = self.encoder(self.embed(tokens))
         return hidden
-
-
-def begin(model: nn.Module, config: ModernBertConfig) -> None:
-    """Weights of what is added to the residual stream begin smaller, by 1 / sqrt(2 x depth) (section 2.2)."""
-    initialise(model, config.init_std)
-    std = config.init_std / math.sqrt(2 * config.depth)
-    for name, parameter in model.named_parameters():
-        if name.endswith(("attention.out.weight", "feedforward.down.weight")):
-            nn.init.trunc_normal_(parameter, std=std, a=-2 * std, b=2 * std)
 
 
 def _transform(config: ModernBertConfig, *pool: tuple[str, nn.Module]) -> nn.Module:
@@ -134,31 +116,10 @@ def _span(config: ModernBertConfig, trunk: ModernBert, classes: int) -> SpanHead
     return SpanHead(config.width, dropout=config.class_dropout, before=_transform(config))
 
 
-def _global_every(raw: Mapping[str, Any]) -> int | None:
-    """transformers 5 names the kind of every layer, transformers 4 says how often the global ones come."""
-    kinds = raw.get("layer_types")
-    if kinds is None:
-        every: int | None = raw.get("global_attn_every_n_layers")
-        return every
-    places = [place for place, kind in enumerate(kinds) if kind == "full_attention"]
-    every = places[1] if len(places) > 1 else len(kinds)
-    if places != [*range(0, len(kinds), every)]:
-        raise ValueError(
-            f"by layer_types, layers {places} look at the whole sequence; only patterns that begin with layer 0 and "
-            "repeat at equal distances are supported"
-        )
-    return every
-
-
 def _sizes(depth: int, width: int, hidden: int) -> ModernBertConfig:
-    return ModernBertConfig(
-        depth=depth, width=width, heads=width // 64, hidden=hidden, pad_token_id=50283, pooling="mean"
-    )
+    sizes = {"depth": depth, "width": width, "heads": width // 64, "hidden": hidden}
+    return ModernBertConfig(**sizes, pad_token_id=50283, pooling="mean")
 
-
-_HEAD: Names = {"dense.weight": "/head.dense.weight", "norm.weight": "/head.norm.weight"}
-_SCORES = weights_and_biases({"scores": "/classifier"})
-_BEFORE = {**with_prefix(_HEAD, "before.", ""), **_SCORES}
 
 FAMILY = Family(
     model_type="modernbert",
@@ -166,59 +127,17 @@ FAMILY = Family(
     config=ModernBertConfig,
     trunk=ModernBert,
     prefix="model.",
-    config_names={
-        **TRANSFORMER_NAMES,
-        **GENERATIVE_NAMES,
-        "activation": "hidden_activation",
-        "norm_eps": "norm_eps",
-        "dropout": repeated("mlp_dropout", "embedding_dropout"),
-        "attention_dropout": "attention_dropout",
-        "class_dropout": "classifier_dropout",
-        "cls_token_id": "cls_token_id",
-        "sep_token_id": "sep_token_id",
-        "global_every": Key(_global_every, lambda every: {"global_attn_every_n_layers": every}),
-        "window": Key(
-            lambda raw: raw["local_attention"] // 2 if "local_attention" in raw else None,
-            lambda window: {"local_attention": 2 * window},
-        ),
-        "global_base": base_by_kind("full_attention", "global_rope_theta"),
-        "local_base": base_by_kind("sliding_attention", "local_rope_theta"),
-        "pooling": "classifier_pooling",
-    },
-    required={
-        "rope_scaling": None,
-        "attention_bias": False,
-        "mlp_bias": False,
-        "norm_bias": False,
-        "classifier_bias": False,
-        "classifier_activation": "gelu",
-        "decoder_bias": True,
-        "tie_word_embeddings": True,
-    },
-    weight_names={
-        "embed.words.weight": "embeddings.tok_embeddings.weight",
-        "embed.norm.weight": "embeddings.norm.weight",
-        **{
-            f"encoder.layers.{{i}}.{ours}.weight": f"layers.{{i}}.{theirs}.weight"
-            for ours, theirs in {
-                "attention_norm": "attn_norm",
-                "attention.qkv": "attn.Wqkv",
-                "attention.out": "attn.Wo",
-                "feedforward_norm": "mlp_norm",
-                "feedforward.up": "mlp.Wi",
-                "feedforward.down": "mlp.Wo",
-            }.items()
-        },
-        "encoder.norm.weight": "final_norm.weight",
-    },
+    config_names=CONFIG_NAMES,
+    required=REQUIRED,
+    weight_names=WEIGHT_NAMES,
     ways_out={
         "features": ways_out.features("ModernBertModel"),
-        "masked_token": WayOut("ModernBertForMaskedLM", _masked_token, {**_HEAD, "scores.bias": "/decoder.bias"}),
-        "class": WayOut("ModernBertForSequenceClassification", _class, {**with_prefix(_HEAD, "pool.", ""), **_SCORES}),
-        "token_class": WayOut("ModernBertForTokenClassification", _token_class, _BEFORE),
-        "span": WayOut("ModernBertForQuestionAnswering", _span, _BEFORE),
+        "masked_token": WayOut("ModernBertForMaskedLM", _masked_token, {**TRANSFORM, "scores.bias": "/decoder.bias"}),
+        "class": WayOut("ModernBertForSequenceClassification", _class, POOLED),
+        "token_class": WayOut("ModernBertForTokenClassification", _token_class, BEFORE),
+        "span": WayOut("ModernBertForQuestionAnswering", _span, BEFORE),
     },
-    begin=begin,
+    begin=lambda model, config: initialise_residual(model, config.init_std, config.depth),
     presets={"modernbert-base": _sizes(22, 768, 1152), "modernbert-large": _sizes(28, 1024, 2624)},
     tokenizer=TokenizerStyle(
         "bpe",

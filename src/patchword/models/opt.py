@@ -118,7 +118,7 @@ FAMILY = Family(
             "span": "OPTForQuestionAnswering",
         }.items()
     },
-    begin=gpt2.begin,
+    begin=gpt2.FAMILY.begin,
     objective="causal-lm",
     tokenizer=TokenizerStyle(
         "bpe",

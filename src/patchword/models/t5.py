@@ -26,6 +26,7 @@ from patchword.nn.attention import BIDIRECTIONAL, CAUSAL, CrossAttention, SelfAt
 from patchword.nn.block import layers_of, pre_norm
 from patchword.nn.config import Positive
 from patchword.nn.feedforward import FeedForward, GatedFeedForward
+from patchword.nn.norm import RMSNorm
 from patchword.nn.positions import RelativeBias
 from patchword.nn.transformer import Transformer, initialise_unscaled
 
@@ -62,7 +63,7 @@ class T5Config(EncoderDecoderConfig):
 
 def _side(config: T5Config, words: nn.Embedding, *, decodes: bool) -> tuple[WordEmbedding, Transformer]:
     """The way in of one side, and its layers, which share a bias by distance."""
-    norm = partial(nn.RMSNorm, config.width, eps=config.norm_eps)
+    norm = partial(RMSNorm, config.width, eps=config.norm_eps)
     relative = RelativeBias(config.heads, buckets=config.buckets, furthest=config.furthest, both_ways=not decodes)
     inner: dict[str, Any] = {"activation": config.activation, "bias": False, "dropout": config.dropout}
     heads: dict[str, Any] = {"head_width": config.head_width, "scale": 1.0, "dropout": config.attention_dropout}

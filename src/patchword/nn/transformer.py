@@ -72,6 +72,17 @@ def initialise(module: nn.Module, std: float) -> None:
                 part.reset_parameters()
 
 
+def initialise_residual(module: nn.Module, std: float, depth: int) -> None:
+    """The same, smaller by 1 / sqrt(2 x depth) where something is added to the residual stream.
+
+    Radford et al. 2019, section 2.3: so that the sum over all layers begins as large as one of them would be.
+    """
+    initialise(module, std)
+    for name, parameter in module.named_parameters():
+        if name.endswith(("attention.out.weight", "feedforward.down.weight")):
+            parameter.data /= math.sqrt(2 * depth)
+
+
 def initialise_unscaled(module: nn.Module, words: nn.Embedding, std: float) -> None:
     """Random weights for attention whose products are not scaled (Raffel et al. 2020, their code).
 
