@@ -15,7 +15,7 @@ from patchword.errors import UserError
 from patchword.models.family import Model, families, preset
 from patchword.models.folder import describe, make_config, read_model, write_model
 from patchword.nn.packing import Packed
-from tests.models.cases import bert, distilbert, modernbert, roberta
+from tests.models.cases import bert, distilbert, modernbert, roberta, xlm_roberta
 from tests.models.parity import TOLERANCE, scrambled
 
 
@@ -48,6 +48,7 @@ def test_both_heads_of_berts_pretraining_are_read(tmp_path: Path) -> None:
     [
         ("Bert", bert.SIZES),
         ("Roberta", roberta.SIZES),
+        ("XLMRoberta", xlm_roberta.SIZES),
         ("DistilBert", distilbert.SIZES),
         ("ModernBert", modernbert.SIZES),
     ],
@@ -129,8 +130,12 @@ def test_a_modernbert_that_is_not_built_is_refused(changes: dict[str, Any], said
         ({"max_position_embeddings": 2}, "max_length"),
     ],
 )
-def test_a_roberta_that_is_not_built_is_refused(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
-    transformers.RobertaModel(transformers.RobertaConfig(**roberta.SIZES)).save_pretrained(tmp_path)
+@pytest.mark.parametrize(("kind", "sizes"), [("Roberta", roberta.SIZES), ("XLMRoberta", xlm_roberta.SIZES)])
+def test_a_roberta_that_is_not_built_is_refused(
+    kind: str, sizes: dict[str, Any], changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    theirs = getattr(transformers, f"{kind}Model")
+    theirs(theirs.config_class(**sizes)).save_pretrained(tmp_path)
     edit(tmp_path, **changes)
     with pytest.raises(UserError, match=said):
         describe(tmp_path)
@@ -159,7 +164,7 @@ def test_distilbert_has_no_choice_of_epsilon() -> None:
         make_config(family.config, {"norm_eps": 1e-5}, "here", base=config)
 
 
-@pytest.mark.parametrize("kind", ["roberta", "distilbert", "modernbert"])
+@pytest.mark.parametrize("kind", ["roberta", "xlm-roberta", "distilbert", "modernbert"])
 def test_a_new_vocabulary_has_the_frame_and_the_mask_of_the_family(kind: str, tmp_path: Path) -> None:
     style = families()[kind].tokenizer
     assert style is not None
@@ -170,5 +175,5 @@ def test_a_new_vocabulary_has_the_frame_and_the_mask_of_the_family(kind: str, tm
     assert theirs("the quick fox")["input_ids"] == ids
     assert [theirs.cls_token_id, theirs.sep_token_id] == [ids[0], ids[-1]]
     assert (theirs.mask_token_id, theirs.pad_token_id) == (ours.id("mask"), ours.pad)
-    if kind == "roberta":
+    if kind in ("roberta", "xlm-roberta"):
         assert ours.pad == 1

@@ -66,6 +66,21 @@ def test_roberta_has_the_sizes_of_liu_et_al_2019(name: str, millions: int, depth
     assert round(count(name, "masked_token") / 1e6) == millions
 
 
+@pytest.mark.parametrize(
+    ("name", "millions", "depth", "width", "hidden", "heads"),
+    [("xlm-roberta-base", 270, 12, 768, 3072, 12), ("xlm-roberta-large", 550, 24, 1024, 4096, 16)],
+)
+def test_xlm_roberta_has_the_sizes_of_conneau_et_al_2020(
+    name: str, millions: int, depth: int, width: int, hidden: int, heads: int
+) -> None:
+    """The appendix's table rounds to 270 and 550 million; the published weights are 278 and 560."""
+    config = preset(name)[1]
+    assert (config.depth, config.width, config.hidden, config.heads) == (depth, width, hidden, heads)
+    assert (config.vocab_size, config.max_length, config.segments) == (250002, 512, 1)
+    assert count(name, "masked_token") == pytest.approx(millions * 1e6, rel=0.035)
+    assert round(count(name, "masked_token") / 1e6) == {270: 278, 550: 560}[millions]
+
+
 def test_distilbert_has_the_size_of_sanh_et_al_2019_table_3() -> None:
     config = preset("distilbert-base")[1]
     assert (config.depth, config.width, config.heads, config.hidden) == (6, 768, 12, 3072)
