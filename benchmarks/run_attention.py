@@ -193,7 +193,7 @@ def run(device: str, heads: int, kind: str, tokens: int, repeats: int) -> dict[s
             way = make(layout)
             check(way, qkv, weight, right.detach(), exact.grad)
             ways[name] = way
-        except (RuntimeError, ValueError, NotImplementedError) as error:
+        except (RuntimeError, ValueError) as error:  # no kernel for it here, or another result: its row says so
             failures[name] = str(error).splitlines()[0][:120]
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):

@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Mapping
 from typing import Any
+from unittest.mock import patch
 
 from benchmarks.race import hand_back
 from benchmarks.stop_watch import StopWatch
@@ -44,9 +45,9 @@ def run(settings: Mapping[str, Any], warm_up: int, least: int, seconds: float) -
             raise _Enough
         track(tracker, progress, values)
 
-    Tracker.step = step  # type: ignore[method-assign, assignment]
     try:
-        pretrain(**settings, steps=100_000, checkpoint_seconds=1e6, evaluations=1, quiet=True)
+        with patch.object(Tracker, "step", step):
+            pretrain(**settings, steps=100_000, checkpoint_seconds=1e6, evaluations=1, quiet=True)
     except _Enough:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         # Found out once a process, so this is what the run had.

@@ -217,7 +217,7 @@ def test_real_images() -> None:
     if "PATCHWORD_DATA" not in os.environ:
         pytest.skip("PATCHWORD_DATA does not name the folder with the real data sets")
     emoji = read_labelled(Path(os.environ["PATCHWORD_DATA"]) / "emoji-validation.parquet")
-    images = Images(emoji.inputs, emoji.origins, ImageProcessor((48, 48)))  # type: ignore[arg-type]
+    images = Images(emoji.inputs, emoji.origins, ImageProcessor((48, 48)))
     images.check()
     assert images.median_size() == (48, 48)
     batch = images.fetch(np.arange(len(emoji)))

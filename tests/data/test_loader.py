@@ -37,7 +37,10 @@ class Numbered(Examples):
         return Batch((Packed(tokens, Layout(lengths)),), torch.from_numpy(ids.copy()), tuple(lengths))
 
 
-def read(loader: Loader, count: int, position: Position = Position()) -> list[tuple[list[int], Position]]:  # noqa: B008
+START = Position()
+
+
+def read(loader: Loader, count: int, position: Position = START) -> list[tuple[list[int], Position]]:
     """`count` batches as (the examples in them, the position after)."""
     stream = loader.batches(position)
     read = [(batch.targets.tolist(), after) for batch, after in islice(stream, count)]
@@ -45,7 +48,7 @@ def read(loader: Loader, count: int, position: Position = Position()) -> list[tu
     return read
 
 
-def an_epoch(loader: Loader, position: Position = Position()) -> list[tuple[list[int], Position]]:  # noqa: B008
+def an_epoch(loader: Loader, position: Position = START) -> list[tuple[list[int], Position]]:
     batches = []
     for batch, after in loader.batches(position):
         batches.append((batch.targets.tolist(), after))

@@ -84,7 +84,7 @@ class TestFindFiles:
     def test_nothing_found(self, tmp_path: Path) -> None:
         assert "nope.csv does not exist" in message(lambda: find_files(tmp_path / "nope.csv"))
         for data in (tmp_path, f"{tmp_path}/*.csv"):
-            said = message(lambda data=data: find_files(data))  # type: ignore[misc]
+            said = message(lambda data=data: find_files(data))
             assert str(data) in said
             assert ".parquet" in said
             assert ".png" in said
@@ -174,10 +174,10 @@ class TestDocuments:
         ):
             assert list(Documents(table, where="split=train")) == ["t0", "t2", "t4"]
             assert list(Documents(table, where="year=2023")) == ["t3"]
-            said = message(lambda table=table: Documents(table, where="split=dev"))  # type: ignore[misc]
+            said = message(lambda table=table: Documents(table, where="split=dev"))
             assert "split = 'dev'" in said
             assert "'train'" in said
-            assert "'splt'" in message(lambda table=table: Documents(table, where="splt=train"))  # type: ignore[misc]
+            assert "'splt'" in message(lambda table=table: Documents(table, where="splt=train"))
         assert "column=value" in message(lambda: Documents(tmp_path / "a.csv", where="train"))
         (tmp_path / "a.txt").write_text("x")
         assert "a.txt is not a table" in message(lambda: Documents(tmp_path / "a.txt", where="split=train"))
@@ -217,7 +217,7 @@ class TestDocuments:
         a = write_jsonl(tmp_path / "a.jsonl", [{"text": "x"}] * 300)
         for write in (write_jsonl, write_csv, write_parquet):
             b = write(tmp_path / f"b.{write.__name__[6:]}", [{"body": "y", "n": 1}])
-            said = message(lambda b=b: list(Documents([a, b])))  # type: ignore[misc]
+            said = message(lambda b=b: list(Documents([a, b])))
             assert f"{b} has no column 'text'; its columns are: body, n" in said
 
     def test_a_cell_may_be_very_long(self, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Callable
@@ -303,8 +304,7 @@ def test_a_folder_is_explained_like_its_preset(tmp_path: Any) -> None:
 
 
 def test_the_function_has_the_name_of_its_package() -> None:
-    import patchword.explain.attention  # noqa: F401
-
+    importlib.import_module("patchword.explain.attention")  # the package is now an attribute of the library
     assert pw.explain("bert-tiny").total("parameters") == explain("bert-tiny").total("parameters")
 
 

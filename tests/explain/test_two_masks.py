@@ -94,7 +94,9 @@ def test_the_page_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> Non
     assert len(blocks) == 5
     names: dict[str, Any] = {}
     for block in blocks:
-        code, said = re.fullmatch(r"(.*?)((?:^#[^\n]*\n)+)", block, re.M | re.S).groups()  # type: ignore[union-attr]
+        found = re.fullmatch(r"(.*?)((?:^#[^\n]*\n)+)", block, re.M | re.S)
+        assert found, "a block that prints nothing"
+        code, said = found.groups()
         exec(code, names)
         printed = capsys.readouterr().out
         assert "".join(f"# {line}".rstrip() + "\n" for line in printed.splitlines()) == said

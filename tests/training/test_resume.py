@@ -14,6 +14,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -190,8 +191,8 @@ def work_until_killed(work: Callable[[], object], step: int, share: float) -> No
             fastest = min(after - before for before, after in pairwise(times))
             threading.Timer(share * fastest, os.kill, (os.getpid(), signal.SIGKILL)).start()
 
-    Tracker.step = watched  # type: ignore[method-assign]
-    work()
+    with patch.object(Tracker, "step", watched):
+        work()
 
 
 def run_apart(work: Callable[[], object], step: int = -1, share: float = 0.0) -> int | None:

@@ -79,9 +79,10 @@ class Labelled:
     def subset(self, ids: Iterable[int]) -> Labelled:
         """The examples with these numbers, in this order."""
         ids = [int(i) for i in ids]
+        inputs: list[Any] = [self.inputs[i] for i in ids]  # all texts or all pictures, as they were
         return replace(
             self,
-            inputs=[self.inputs[i] for i in ids],  # type: ignore[arg-type]
+            inputs=inputs,
             labels=None if self.labels is None else [self.labels[i] for i in ids],
             origins=self.origins.subset(ids),
             fingerprint=hash_of([self.fingerprint, array("q", ids).tobytes()]),

@@ -242,7 +242,8 @@ def size_of(
     if any(isinstance(part, nn.Conv2d) for part in trunk.modules()) and not patches:
         with torch.device("meta"):
             shapes = (model.family.way_out(model.way_out).trunk or model.family.trunk)(config)
-        found, tokens = of_maps(shapes, (getattr(config, "channels", 3), *config.image_size))  # type: ignore[attr-defined]
+        assert isinstance(config, ImageConfig)
+        found, tokens = of_maps(shapes, (config.channels, *config.image_size))
         walk.costs += found
     else:
         walk.visit(trunk, tokens)

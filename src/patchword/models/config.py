@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
 from pydantic import Field, model_validator
@@ -76,9 +77,9 @@ class ImageConfig(ModelConfig):
     channels: Positive = 3
 
     @property
+    @abstractmethod
     def stride(self) -> int:
         """Pixels from one token to the next."""
-        raise NotImplementedError
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -66,6 +66,22 @@ def _sizes(depth: int, width: int) -> RobertaConfig:
     )
 
 
+TOKENIZER = TokenizerStyle(
+    "bpe",
+    special={
+        "cls": "<s>",
+        "bos": "<s>",
+        "pad": "<pad>",
+        "sep": "</s>",
+        "eos": "</s>",
+        "unk": "<unk>",
+        "mask": "<mask>",
+    },
+    before=("cls",),
+    after=("sep",),
+    huggingface="RobertaTokenizer",
+)
+
 FAMILY = Family(
     model_type="roberta",
     modality="text",
@@ -98,19 +114,5 @@ FAMILY = Family(
     },
     ignored=bert.FAMILY.ignored,
     presets={"roberta-base": _sizes(12, 768), "roberta-large": _sizes(24, 1024)},
-    tokenizer=TokenizerStyle(
-        "bpe",
-        special={
-            "cls": "<s>",
-            "bos": "<s>",
-            "pad": "<pad>",
-            "sep": "</s>",
-            "eos": "</s>",
-            "unk": "<unk>",
-            "mask": "<mask>",
-        },
-        before=("cls",),
-        after=("sep",),
-        huggingface="RobertaTokenizer",
-    ),
+    tokenizer=TOKENIZER,
 )

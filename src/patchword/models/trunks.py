@@ -5,6 +5,7 @@ A family makes the parts; these put them in a row.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -23,20 +24,20 @@ class Beginning(NamedTuple):
     memory: Packed | None
 
 
-class Generative(nn.Module):
+class Generative(nn.Module, ABC):
     """A trunk that can write: it reads what there is so far, and gives a vector that scores the next word."""
 
     decoder: Transformer
     max_length: int
     """Tokens that it can have at most, the beginning included."""
 
+    @abstractmethod
     def begin(self, prompts: Packed) -> Beginning:
         """Token ids of the prompts -> where the texts that answer them begin."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(self, tokens: Packed, memory: Packed | None, cache: Cache | None) -> Packed:
         """Token ids `[T]` that go on -> `[T, width]`; what they say is added to the cache."""
-        raise NotImplementedError
 
 
 class Decoder(Generative):

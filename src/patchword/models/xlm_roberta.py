@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from patchword.data.tokenizers import TokenizerStyle
 from patchword.models import roberta
 from patchword.models.family import WayOut
 from patchword.models.roberta import Roberta, RobertaConfig
@@ -54,18 +53,5 @@ FAMILY = replace(
         "xlm-roberta-large": _sizes(24, 1024),
         "xlm-roberta-tiny": _sizes(2, 128),
     },
-    tokenizer=TokenizerStyle(
-        "unigram",
-        special={
-            "cls": "<s>",
-            "bos": "<s>",
-            "pad": "<pad>",
-            "sep": "</s>",
-            "eos": "</s>",
-            "unk": "<unk>",
-            "mask": "<mask>",
-        },
-        before=("cls",),
-        after=("sep",),
-    ),
+    tokenizer=replace(roberta.TOKENIZER, algorithm="unigram", huggingface="PreTrainedTokenizerFast"),
 )

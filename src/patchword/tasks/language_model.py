@@ -19,7 +19,7 @@ from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.heads import VocabularyHead
 from patchword.nn.experts import balance_loss
-from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_tokenizer
+from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_tokenizer, untaught
 
 _VALIDATION_SEQUENCES = 500
 
@@ -136,10 +136,7 @@ class LanguageModel(Task):
         Raises:
             UserError: always; says what to do.
         """
-        raise UserError(
-            "This is a pretrained model that has not learnt a task yet; "
-            "`patchword finetune FOLDER data.csv --out ...` teaches it one."
-        )
+        raise untaught(self.modality)
 
     def loss(self, model: Model, batch: Batch) -> Tensor:
         """Summed cross-entropy of the words that are asked for, in nats; and what keeps experts in use."""

@@ -21,7 +21,7 @@ from patchword.data.sources import Labelled, read_labelled
 from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.masked_image import MaskedImageHead
-from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_images
+from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_images, untaught
 
 SHARE = 0.75
 VALIDATION_SHARE = 0.1
@@ -165,10 +165,7 @@ class MaskedImage(Task):
         Raises:
             UserError: always; says what to do.
         """
-        raise UserError(
-            "This is a pretrained model that has not learnt a task yet; "
-            "`patchword finetune FOLDER photos/ --out ...` teaches it one."
-        )
+        raise untaught(self.modality)
 
     def loss(self, model: Model, batch: Batch) -> Tensor:
         """Mean squared error of each hidden patch, summed over them."""

@@ -232,6 +232,15 @@ def task_of(model: Model, said: str | None = None) -> type[Task]:
     )
 
 
+def untaught(modality: Modality) -> UserError:
+    """What is said to somebody who asks a pretrained model for predictions."""
+    data = "photos/" if modality == "image" else "data.csv"
+    return UserError(
+        "This is a pretrained model that has not learnt a task yet; "
+        f"`patchword finetune FOLDER {data} --out ...` teaches it one."
+    )
+
+
 def task_named(name: str, family: Family) -> type[Task]:
     """A task by name ("masked-lm"; underscores are read as dashes) that models of a family can learn.
 
