@@ -29,6 +29,7 @@ def finetune(
     where: o.Where = None,
     problem: o.Problem = None,
     validation: o.Validation = None,
+    test: o.Test = None,
     max_length: o.MaxLength = None,
     image_size: o.ImageSize = None,
     lr: o.Lr = None,

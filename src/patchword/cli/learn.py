@@ -29,15 +29,10 @@ def show(result: Result) -> None:
     """Scores of a finished run, with floors beside them, and what to do next."""
     console = Console()
     report = result.report
-    rows = {"model": report["validation"], **report.get("floors", {})}
-    table = Table(title=f"validation, {_count(report['validation'])}", title_justify="left")
-    table.add_column("")
-    names = [name for name in report["validation"] if not name.endswith(("_low", "_high")) and name not in _COUNTS]
-    for name in names:
-        table.add_column(name, justify="right")
-    for row, metrics in rows.items():
-        table.add_row(row, *(format_metric(metrics, name) for name in names))
-    console.print(table)
+    for part in ("validation", "test"):
+        if part in report:
+            floors = report.get("floors" if part == "validation" else f"{part}_floors", {})
+            console.print(_scores(part, {"model": report[part], **floors}))
     for guess in report.get("guesses", [])[:3]:
         words = ", ".join(f"{word} {share:.0%}" for word, share in guess["guesses"])
         console.print(f"  {guess['before']} [bold]____[/] {guess['after']}", highlight=False)
@@ -53,6 +48,18 @@ def show(result: Result) -> None:
     folder = result.folder
     after = f"predict {folder} {new}" if "floors" in report else f"finetune {folder} {labelled} --out ..."
     console.print(f"Written: {folder}   Next: patchword {after}", highlight=False)
+
+
+def _scores(part: str, rows: dict[str, dict[str, Any]]) -> Table:
+    """A row for the model and for each floor, a column for each metric."""
+    table = Table(title=f"{part}, {_count(rows['model'])}", title_justify="left")
+    table.add_column("")
+    names = [name for name in rows["model"] if not name.endswith(("_low", "_high")) and name not in _COUNTS]
+    for name in names:
+        table.add_column(name, justify="right")
+    for row, metrics in rows.items():
+        table.add_row(row, *(format_metric(metrics, name) for name in names))
+    return table
 
 
 _COUNTS = ("rows", "hidden_tokens", "hidden_patches")

@@ -25,6 +25,10 @@ Validation = Annotated[
     list[str] | None,
     typer.Option(help="Data to validate on. A part of the data is held back if not given.", rich_help_panel=_DATA),
 ]
+Test = Annotated[
+    list[str] | None,
+    typer.Option(help="Data to test on, looked at once, when all is chosen.", rich_help_panel=_DATA),
+]
 
 Task = Annotated[str | None, typer.Option(help="What to learn. Found out if not given.", rich_help_panel=_MODEL)]
 Problem = Annotated[

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -54,6 +56,11 @@ class Classification(Task):
         raise TypeError("a classification task says how its inputs are read")
 
     @classmethod
+    def rows(cls, ask: Ask) -> int:
+        """Rows of the data."""
+        return len(cls.read(ask.data, ask))
+
+    @classmethod
     def read(cls, data: Any, ask: Ask, need_labels: bool = True) -> Labelled:
         """Rows of a file, with the columns that were asked for."""
         rows = read_labelled(
@@ -101,6 +108,7 @@ class Classification(Task):
             task.scale = float(train_targets.std()) or 1.0
         train_examples = cls.examples(train, reader, ask, task.scaled(train_targets))
         validation_examples = cls.examples(validation, reader, ask, task.scaled(validation_targets))
+        test = None if ask.test is None else task.labelled(replace(ask, data=ask.test), reader)
         notes += train_examples.notes
         facts = {
             "fingerprint": rows.fingerprint,
@@ -110,10 +118,10 @@ class Classification(Task):
             "validation_rows": len(validation),
             **train_examples.facts,
         }
-        return Prepared(task, train_examples, validation_examples, tuple(notes), facts)
+        return Prepared(task, train_examples, validation_examples, test, tuple(notes), facts)
 
     @classmethod
-    def restore(cls, model: Model, reader: Reader) -> Classification:
+    def restore(cls, model: Model, reader: Reader, card: Mapping[str, Any] = MappingProxyType({})) -> Classification:
         """With the labels of the model."""
         return cls(LabelSet(model.labels, model.problem or SINGLE))
 
@@ -121,7 +129,7 @@ class Classification(Task):
         """Rows whose labels are the model's."""
         rows = self.read(ask.data, ask)
         assert rows.labels is not None
-        return self.examples(rows, reader, ask, self.label_set.encode(rows.labels, rows.origins))
+        return self.examples(rows, reader, ask, self.scaled(self.label_set.encode(rows.labels, rows.origins)))
 
     def scaled(self, targets: np.ndarray) -> np.ndarray:
         """Targets as they are learnt."""
@@ -165,23 +173,19 @@ class Classification(Task):
                 model.head.scores.bias.mul_(self.scale).add_(self.shift)
             self.shift, self.scale = 0.0, 1.0
 
-    def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
-        """Validation scores, and beside them what simple methods reach on the same rows."""
-        train, validation = prepared.train, prepared.validation
+    def floors(self, train: Examples, held_out: Examples) -> dict[str, dict[str, float]]:
+        """The majority class, and a linear model of words or pixels."""
         assert isinstance(train, LabelledExamples)
-        assert isinstance(validation, LabelledExamples)
+        assert isinstance(held_out, LabelledExamples)
         assert self.problem is not None
-        return {
-            "validation": self.evaluate(model, validation, compute),
-            "floors": floors.floors(
-                self.modality,
-                self.problem,
-                (train.raw(), train.targets),
-                (validation.raw(), validation.targets),
-                len(self.labels),
-                (self.shift, self.scale),
-            ),
-        }
+        return floors.floors(
+            self.modality,
+            self.problem,
+            (train.raw(), train.targets),
+            (held_out.raw(), held_out.targets),
+            len(self.labels),
+            (self.shift, self.scale),
+        )
 
     def predict(self, model: Model, examples: Examples, compute: Compute) -> list[dict[str, Any]]:
         """`label`, `confidence` and `probabilities`; or `labels` and `probabilities`; or `value`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -95,12 +96,12 @@ class LanguageModel(Task):
             cls(tokenizer, store.counts, ask.z_loss),
             cls.examples(store.train, tokenizer, ask, learning=True),
             cls.examples(held_out, tokenizer, ask, learning=False),
-            (*documents.notes, _told(store)),
-            facts,
+            notes=(*documents.notes, _told(store)),
+            facts=facts,
         )
 
     @classmethod
-    def restore(cls, model: Model, reader: Reader) -> LanguageModel:
+    def restore(cls, model: Model, reader: Reader, card: Mapping[str, Any] = MappingProxyType({})) -> LanguageModel:
         """With no counts yet: they are those of the text that the model is evaluated on."""
         tokenizer = kept_tokenizer(reader)
         return cls(tokenizer, np.zeros(tokenizer.vocab_size, np.int64))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import numpy as np
@@ -141,10 +142,10 @@ class MaskedImage(Task):
             "tokens_per_image": ask.tokens_per_image,
             "hidden_patches": examples.patches - examples.seen,
         }
-        return Prepared(cls(), examples, cls.examples(validation, reader, ask), tuple(notes), facts)
+        return Prepared(cls(), examples, cls.examples(validation, reader, ask), notes=tuple(notes), facts=facts)
 
     @classmethod
-    def restore(cls, model: Model, reader: Reader) -> MaskedImage:
+    def restore(cls, model: Model, reader: Reader, card: Mapping[str, Any] = MappingProxyType({})) -> MaskedImage:
         """There is nothing to restore."""
         return cls()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ from patchword.models.image_processors import read_image_processor
 from patchword.models.trunks import Decoder, Generative
 from patchword.nn.packing import Packed
 from patchword.tasks.image_classification import ImageClassification
-from patchword.tasks.task import Ask, Compute, Reader, choose_device, task_of
+from patchword.tasks.task import Ask, Compute, Reader, Task, choose_device, task_of
 from patchword.tasks.text_classification import TextClassification
 
 Inputs = Sequence[str] | Sequence[Path | bytes]
@@ -46,18 +48,33 @@ class Predictor:
         reader: its tokenizer or image processor.
         max_length: tokens of a text at most, special ones included.
         compute: where.
-        learnt: name of the task, where the folder says it.
+        card: its `patchword.json`; empty where another program wrote the folder.
     """
 
     def __init__(
-        self, folder: Path, model: Model, reader: Reader, max_length: int, compute: Compute, learnt: str | None = None
+        self,
+        folder: Path,
+        model: Model,
+        reader: Reader,
+        max_length: int,
+        compute: Compute,
+        card: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.folder = folder
         self.model = model.eval()
         self.reader = reader
         self.max_length = max_length
         self.compute = compute
-        self.learnt = learnt
+        self.card = card
+
+    @cached_property
+    def task(self) -> Task:
+        """What the model has learnt.
+
+        Raises:
+            UserError: it has learnt nothing.
+        """
+        return task_of(self.model, self.card.get("task")).restore(self.model, self.reader, self.card)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -76,7 +93,7 @@ class Predictor:
         """
         if isinstance(inputs, str | Path | bytes):
             raise UserError("Give a list of inputs, even for one: predict([...]).")
-        task = task_of(self.model, self.learnt).restore(self.model, self.reader)
+        task = self.task
         return task.predict(self.model, task.inputs(inputs, self.reader, self._ask()), self.compute) if inputs else []
 
     def evaluate(self, data: Data, **columns: Any) -> dict[str, float]:
@@ -89,7 +106,7 @@ class Predictor:
         Raises:
             UserError: among others, a label that the model does not know, with file and row.
         """
-        task = task_of(self.model, self.learnt).restore(self.model, self.reader)
+        task = self.task
         return task.evaluate(self.model, task.labelled(self._ask(data, **columns), self.reader), self.compute)
 
     def features(self, inputs: Inputs, pool: str = "mean") -> np.ndarray:
@@ -179,7 +196,7 @@ def load(folder: str | Path, device: str = "auto") -> Predictor:
     model = read_model(path, device=on, **changes).model
     if on.type == "cpu" and isinstance(model.head, VocabularyHead) and isinstance(model.trunk, Generative):
         lay_out_for_writing(model)
-    return Predictor(path, model, reader, max_length, Compute(on), card.get("task"))
+    return Predictor(path, model, reader, max_length, Compute(on), card)
 
 
 def evaluate(folder: str | Path, data: Data, **columns: Any) -> dict[str, float]:

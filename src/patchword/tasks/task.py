@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 import patchword.tasks
+from patchword.data.columns import Sample
 from patchword.data.files import Data
 from patchword.data.image_processor import ImageProcessor
 from patchword.data.loader import Batch, Examples, in_order
@@ -38,6 +40,7 @@ class Ask:
     Args:
         data: file, folder, pattern, or a list of them.
         validation: the same, kept apart from training; a part of `data` where not given.
+        test: the same; looked at once, when all is chosen.
         text_column, image_column, label_column: names of columns in tables.
         where: "column=value": only such rows.
         lines: each line of a .txt is a document of its own.
@@ -52,6 +55,7 @@ class Ask:
 
     data: Data
     validation: Data | None = None
+    test: Data | None = None
     text_column: str | None = None
     image_column: str | None = None
     label_column: str | None = None
@@ -73,6 +77,7 @@ class Prepared:
     Args:
         task: knows the labels now.
         train, validation: the examples.
+        test: looked at once, when all is chosen; None where there are none.
         notes: what was found out, in sentences for the person.
         facts: the same for `patchword.json`: columns, fingerprint, counts.
     """
@@ -80,6 +85,7 @@ class Prepared:
     task: Task
     train: Examples
     validation: Examples
+    test: Examples | None = None
     notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -101,6 +107,25 @@ class Task(ABC):
     problem: str | None = None
 
     @classmethod
+    def recognises(cls, data: Data) -> bool:
+        """Whether files hold labelled examples of this task and of no other: what `finetune` learns if not told."""
+        return False
+
+    @classmethod
+    def rows(cls, ask: Ask) -> int:
+        """Labelled rows in `ask.data`, before they are prepared: a recipe depends on their number.
+
+        Raises:
+            UserError: the data can not be read, or are of another modality.
+        """
+        return 0
+
+    @classmethod
+    def input_columns(cls, sample: Sample, ask: Ask) -> tuple[str, ...]:
+        """The columns of a table without labels that make up an input, as `inputs` takes it: a cell, or a tuple."""
+        return (sample.input_column(ask.text_column, ask.image_column)[1],)
+
+    @classmethod
     @abstractmethod
     def prepare(cls, ask: Ask, reader: Reader, progress: Callable[[int], None]) -> Prepared:
         """Read the data and find out what there is to learn.
@@ -111,13 +136,17 @@ class Task(ABC):
 
     @classmethod
     @abstractmethod
-    def restore(cls, model: Model, reader: Reader) -> Task:
-        """The task that a finished model has learnt."""
+    def restore(cls, model: Model, reader: Reader, card: Mapping[str, Any] = MappingProxyType({})) -> Task:
+        """The task that a finished model has learnt.
+
+        Args:
+            card: `patchword.json` of its folder; empty where another program wrote the folder.
+        """
 
     @classmethod
     @abstractmethod
     def inputs(cls, items: Sequence[Any], reader: Reader, ask: Ask) -> Examples:
-        """Raw inputs without labels as examples: texts, or pictures as paths or bytes."""
+        """Raw inputs without labels as examples: texts or tuples of texts, or pictures as paths or bytes."""
 
     @abstractmethod
     def labelled(self, ask: Ask, reader: Reader) -> Examples:
@@ -146,9 +175,24 @@ class Task(ABC):
     def finish(self, model: Model) -> None:  # noqa: B027 (most tasks leave a learnt model as it is)
         """Put into the head what was kept outside while learning."""
 
+    def facts(self) -> dict[str, Any]:
+        """What `restore` needs to know beside the model, for `patchword.json` under "settings"."""
+        return {}
+
+    def floors(self, train: Examples, held_out: Examples) -> dict[str, dict[str, float]]:
+        """Metrics of simple methods that learn from the same rows, by method; none where a metric is its own floor."""
+        return {}
+
     def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
         """What is told and kept when learning has ended: scores, floors, samples."""
-        return {"validation": self.evaluate(model, prepared.validation, compute)}
+        report: dict[str, Any] = {"validation": self.evaluate(model, prepared.validation, compute)}
+        if floors := self.floors(prepared.train, prepared.validation):
+            report["floors"] = floors
+        if prepared.test is not None:
+            report["test"] = self.evaluate(model, prepared.test, compute)
+            if floors := self.floors(prepared.train, prepared.test):
+                report["test_floors"] = floors
+        return report
 
 
 @dataclass(frozen=True)

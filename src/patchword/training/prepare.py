@@ -128,6 +128,7 @@ def ask_for(run: RunConfig) -> Ask:
     return Ask(
         data=run.data,
         validation=run.validation,
+        test=run.test,
         text_column=run.text_column,
         image_column=run.image_column,
         label_column=run.label_column,

@@ -33,7 +33,7 @@ class RunConfig(BaseModel):
         stage: random weights first, or weights from `start`.
         start: a preset, or a model folder.
         task: by name.
-        data, validation: files, folders or patterns, as absolute paths.
+        data, validation, test: files, folders or patterns, as absolute paths.
         tokenizer: a folder whose tokenizer is taken; trained on the data where not given.
         vocab_size, max_length, image_size, patch_size: of the model, where they are not the start's own.
         device: where it runs.
@@ -47,6 +47,7 @@ class RunConfig(BaseModel):
     task: str
     data: tuple[str, ...]
     validation: tuple[str, ...] | None = None
+    test: tuple[str, ...] | None = None
     text_column: str | None = None
     image_column: str | None = None
     label_column: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from patchword.data.files import Data
-from patchword.data.sources import modality, read_labelled
+from patchword.data.sources import modality
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
 from patchword.models.config import EncoderDecoderConfig, ImageConfig
@@ -93,14 +93,15 @@ def finetune(
         start: a folder that patchword or `transformers` wrote, or a name on the Hugging Face hub.
         data: labelled texts (.jsonl, .csv, .parquet), or images (a folder for each class, or a table).
         out, overwrite, quiet, settings: as in `pretrain`.
-        task: "text-classification" or "image-classification" where not given.
+        task: by name; where not given, what the data look like: text or image classification if like nothing else.
 
     Raises:
         UserError: something can not be used as it is; the message says what, where, and what to do.
     """
     folder = find_folder(start)
-    kind = describe(folder).family.modality
-    task = task or f"{kind}-classification"
+    if task is None:
+        kinds = [name for name, kind in tasks().items() if kind.reads == "labelled" and kind.recognises(data)]
+        task = kinds[0] if kinds else f"{describe(folder).family.modality}-classification"
     return _begin("finetune", str(folder.resolve()), task, data, Path(out), overwrite, quiet, settings)
 
 
@@ -138,17 +139,15 @@ def _begin(
     kind = task_named(task, family)
     if modality(data, **{k: v for k, v in settings.items() if k in ("text_column", "image_column")}) != family.modality:
         raise UserError(f"{start} reads {family.modality}s, but {data} are not {family.modality}s.")
-    rows = 0
-    if kind.reads == "labelled":
-        columns = ("text_column", "image_column", "label_column", "where")
-        rows = len(read_labelled(data, **{k: v for k, v in settings.items() if k in columns}))
+    asked = {field.name for field in fields(Ask)} - {"data"}
+    rows = kind.rows(Ask(data, **{name: value for name, value in settings.items() if name in asked}))
     try:
         run = RunConfig(
             stage=stage,
             start=start,
             task=kind.name,
             data=_absolute(data),
-            validation=_absolute(settings.pop("validation")) if "validation" in settings else None,
+            **{name: _absolute(settings.pop(name)) for name in ("validation", "test") if name in settings},
             recipe=_recipe(default_recipe(stage, kind.name, config.width, rows), recipe),
             **settings,
         )
@@ -252,6 +251,7 @@ def _card(run: RunConfig, model: Model, ask: Ask, prepared: Prepared) -> dict[st
         "task": run.task,
         "stage": run.stage,
         "start": run.start,
+        "settings": prepared.task.facts(),
         "labels": list(model.labels),
         "problem": model.problem,
         "max_length": ask.max_length if model.family.modality == "text" else None,
