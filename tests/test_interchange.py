@@ -41,6 +41,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         epochs=6,
         lr=1e-3,
         precision="fp32",
+        seeds=1,
         quiet=True,
     )
     return folder
@@ -88,7 +89,7 @@ def test_scores_have_floors_and_intervals(runs: Path) -> None:
 def test_the_order_of_rows_changes_no_label(runs: Path, tmp_path: Path) -> None:
     lines = (runs / "tickets.jsonl").read_text().splitlines()
     (tmp_path / "reversed.jsonl").write_text("\n".join(reversed(lines)))
-    pw.finetune(runs / "base", tmp_path / "reversed.jsonl", out=tmp_path / "out", steps=1, quiet=True)
+    pw.finetune(runs / "base", tmp_path / "reversed.jsonl", out=tmp_path / "out", steps=1, seeds=1, quiet=True)
     ids = [
         json.loads((folder / "config.json").read_text())["id2label"] for folder in (runs / "tickets", tmp_path / "out")
     ]
@@ -101,7 +102,9 @@ def test_finetune_starts_from_a_folder_of_transformers(runs: Path, tmp_path: Pat
     )
     transformers.BertForMaskedLM(config).save_pretrained(tmp_path / "theirs")
     transformers.AutoTokenizer.from_pretrained(runs / "base").save_pretrained(tmp_path / "theirs")
-    result = pw.finetune(tmp_path / "theirs", runs / "tickets.jsonl", out=tmp_path / "out", steps=2, quiet=True)
+    result = pw.finetune(
+        tmp_path / "theirs", runs / "tickets.jsonl", out=tmp_path / "out", steps=2, seeds=1, quiet=True
+    )
     back = transformers.AutoModelForSequenceClassification.from_pretrained(result.folder)
     assert back.config.id2label == {0: "billing", 1: "bug"}
 
@@ -117,6 +120,7 @@ def test_a_regression_is_learnt_in_its_own_unit(runs: Path, tmp_path: Path) -> N
         out=tmp_path / "out",
         epochs=8,
         lr=1e-3,
+        seeds=1,
         quiet=True,
     )
     assert result.report["validation"]["rmse"] < 0.5 * result.report["floors"]["majority"]["rmse"]
@@ -136,7 +140,14 @@ def test_multi_label(runs: Path, tmp_path: Path) -> None:
     ]
     (tmp_path / "tags.jsonl").write_text("\n".join(map(json.dumps, tagged)))
     result = pw.finetune(
-        runs / "base", tmp_path / "tags.jsonl", label_column="tags", out=tmp_path / "out", epochs=6, lr=1e-3, quiet=True
+        runs / "base",
+        tmp_path / "tags.jsonl",
+        label_column="tags",
+        out=tmp_path / "out",
+        epochs=6,
+        lr=1e-3,
+        seeds=1,
+        quiet=True,
     )
     assert result.model.labels == ("billing", "bug", "urgent")
     assert "bug" in pw.load(result.folder, device="cpu").predict(["crash error broken screen"])[0]["labels"]
@@ -160,7 +171,7 @@ def test_images(tmp_path: Path) -> None:
         tmp_path / "one", model="vit-tiny-16", image_size=32, patch_size=8, out=tmp_path / "vit", epochs=1, quiet=True
     )
     result = pw.finetune(
-        tmp_path / "vit", tmp_path / "two", out=tmp_path / "light", epochs=3, precision="fp32", quiet=True
+        tmp_path / "vit", tmp_path / "two", out=tmp_path / "light", epochs=3, precision="fp32", seeds=1, quiet=True
     )
     assert set(result.report["floors"]) == {"majority", "pixels"}
     paths = [tmp_path / "two" / "dark" / "0.png", tmp_path / "two" / "light" / "0.png"]

@@ -91,7 +91,7 @@ def test_ragged_rows(run: Run, base: Path, tmp_path: Path) -> None:
 def test_unseen_label_at_evaluation_stops_with_its_row(run: Run, base: Path, tmp_path: Path) -> None:
     import patchword as pw
 
-    pw.finetune(base, table(tmp_path / "t.csv"), out=tmp_path / "out", steps=2, quiet=True)
+    pw.finetune(base, table(tmp_path / "t.csv"), out=tmp_path / "out", steps=2, seeds=1, quiet=True)
     test = table(tmp_path / "test.csv", [("a refund", "billing"), ("it stops", "bugs")])
     said = run("evaluate", tmp_path / "out", test)
     assert "test.csv, row 3" in said
@@ -103,7 +103,7 @@ def test_output_folder_that_holds_another_run(run: Run, base: Path, tmp_path: Pa
     import patchword as pw
 
     data = table(tmp_path / "t.csv")
-    pw.finetune(base, data, out=tmp_path / "out", steps=2, quiet=True)
+    pw.finetune(base, data, out=tmp_path / "out", steps=2, seeds=1, quiet=True)
     before = (tmp_path / "out" / "model.safetensors").read_bytes()
     said = run("finetune", base, data, "--out", tmp_path / "out")
     assert "another run" in said
@@ -168,7 +168,7 @@ def test_settings_out_of_range(run: Run, base: Path, tmp_path: Path) -> None:
     import patchword as pw
 
     # What failed before it began is not in the way of the next try.
-    assert pw.finetune(base, data, out=tmp_path / "out", steps=1, quiet=True).report["steps"] == 1
+    assert pw.finetune(base, data, out=tmp_path / "out", steps=1, seeds=1, quiet=True).report["steps"] == 1
 
 
 def test_names_that_do_not_exist(run: Run, base: Path, tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_names_that_do_not_exist(run: Run, base: Path, tmp_path: Path) -> None:
 def test_a_finished_run_is_not_resumed(run: Run, base: Path, tmp_path: Path) -> None:
     import patchword as pw
 
-    pw.finetune(base, table(tmp_path / "t.csv"), out=tmp_path / "out", steps=2, quiet=True)
+    pw.finetune(base, table(tmp_path / "t.csv"), out=tmp_path / "out", steps=2, seeds=1, quiet=True)
     assert "finished" in run("resume", tmp_path / "out")
 
 
@@ -233,7 +233,7 @@ def test_a_text_of_a_million_tokens(base: Path, tmp_path: Path) -> None:
     import patchword as pw
 
     rows = [*TEXTS, ("late " * 1_000_000, "bug")]
-    result = pw.finetune(base, table(tmp_path / "t.csv", rows), out=tmp_path / "out", steps=2, quiet=True)
+    result = pw.finetune(base, table(tmp_path / "t.csv", rows), out=tmp_path / "out", steps=2, seeds=1, quiet=True)
     card = json.loads((result.folder / "patchword.json").read_text())
     assert card["data"]["dropped_tokens"] >= 900_000
 

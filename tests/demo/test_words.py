@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from patchword.demo import words
-from patchword.study.labels import Interval, LabelCurve
+from patchword.study.labels import LabelCurve
+from patchword.tasks.metrics import Interval
 
 COUNTS = (25, 100, 400)
 

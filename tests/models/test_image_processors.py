@@ -204,7 +204,7 @@ def test_fine_tuning_keeps_what_is_cut_away(asked: int | None, resized: int, tmp
         (tmp_path / "photos" / label).mkdir(parents=True)
         for seed in range(6):
             picture(20, 24, seed).save(tmp_path / "photos" / label / f"{seed}.png")
-    how = {"steps": 1, "precision": "fp32", "device": "cpu", "quiet": True}
+    how = {"steps": 1, "seeds": 1, "precision": "fp32", "device": "cpu", "quiet": True}
     result = finetune(tmp_path / "start", tmp_path / "photos", out=tmp_path / "out", image_size=asked, **how)
     side = asked or 32
     assert result.model.config.image_size == (side, side)

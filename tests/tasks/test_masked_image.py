@@ -140,7 +140,9 @@ def test_pretraining_goes_on_as_a_vit(photos: Path, tmp_path: Path) -> None:
         after = taken.model.eval().features(pixels).values
     assert (before - after).abs().max() <= 1e-5
 
-    finetune(tmp_path / "mae", photos, out=tmp_path / "vit", steps=1, precision="fp32", device="cpu", quiet=True)
+    finetune(
+        tmp_path / "mae", photos, out=tmp_path / "vit", steps=1, precision="fp32", device="cpu", seeds=1, quiet=True
+    )
     assert load(tmp_path / "vit").predict([picture(0)])[0]["label"] in ("a", "b")
     names = load_file(tmp_path / "vit" / "model.safetensors").keys()
     assert "vit.embeddings.position_embeddings" in names

@@ -27,7 +27,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_both_stages_predict_and_evaluate(photos: Path, tmp_path: Path) -> None:
-    how = {"batch_size": 23, "precision": "fp32", "device": "cpu", "quiet": True}
+    how = {"batch_size": 23, "seeds": 1, "precision": "fp32", "device": "cpu", "quiet": True}
     pretrain(photos, model="resnet-18", image_size=32, epochs=3, out=tmp_path / "one", **how)
     result = finetune(tmp_path / "one", photos, epochs=2, out=tmp_path / "two", **how)
     assert result.model.config.image_size == (32, 32)

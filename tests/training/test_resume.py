@@ -142,6 +142,7 @@ def test_fine_tuning_resumes_exactly_too(whole: Path, corpus: list[str], tmp_pat
     rows = [{"text": text, "label": "ab"[len(text) % 2]} for text in corpus[:120]]
     table.write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings: dict[str, Any] = {
+        "seeds": 1,
         "epochs": 2,
         "batch_size": 8,
         "dropout": 0.1,

@@ -45,6 +45,7 @@ def finetune(
     precision: o.Precision = None,
     device: o.Device = "auto",
     seed: o.Seed = 0,
+    seeds: o.Seeds = None,
     overwrite: o.Overwrite = False,
     quiet: o.Quiet = False,
 ) -> None:

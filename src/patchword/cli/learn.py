@@ -33,6 +33,7 @@ def show(result: Result) -> None:
         if part in report:
             floors = report.get("floors" if part == "validation" else f"{part}_floors", {})
             console.print(_scores(part, {"model": report[part], **floors}))
+    _trust(console, report)
     for guess in report.get("guesses", [])[:3]:
         words = ", ".join(f"{word} {share:.0%}" for word, share in guess["guesses"])
         console.print(f"  {guess['before']} [bold]____[/] {guess['after']}", highlight=False)
@@ -62,7 +63,39 @@ def _scores(part: str, rows: dict[str, dict[str, Any]]) -> Table:
     return table
 
 
-_COUNTS = ("rows", "hidden_tokens", "hidden_patches")
+def _trust(console: Console, report: dict[str, Any]) -> None:
+    """How far the numbers can be believed, in sentences."""
+    part = "test" if "test" in report else "validation"
+    if seeds := report.get("seeds"):
+        name = next((known for known in _MAIN if known in seeds[part]), "loss")
+        ends = seeds[part][name]
+        which = "the mean of the weights of seeds " if len(seeds["chosen"]) > 1 else "seed "
+        console.print(
+            f"{seeds['count']} seeds: {name} in {part} {ends['mean']:.3f} on average, from {ends['min']:.3f} to "
+            f"{ends['max']:.3f} (the mean is within {ends['low']:.3f} and {ends['high']:.3f} with 95 %). Kept, as best "
+            f"in validation: {which}{', '.join(str(number) for number in seeds['chosen'])}.",
+            highlight=False,
+        )
+        if seeds["collapsed"]:
+            console.print(
+                f"[bold]Collapsed[/bold]: seed {', '.join(map(str, seeds['collapsed']))} gives every row the same "
+                "class. A lower --lr or more --epochs may help.",
+                highlight=False,
+            )
+    elif report["validation"].get("predicted_classes") == 1:
+        console.print("[bold]Collapsed[/bold]: every row gets the same class. Try a lower --lr, or more --epochs.")
+    if "coverage" in report:
+        of_most = next(point for point in report["coverage"] if point["share"] == 0.8)
+        console.print(
+            f"Its confidence is off by {report['calibration_error']:.3f} on average. If it answers only the 80 % that "
+            f"it is surest of, {of_most['accuracy']:.1%} are right ({part}; confidence {of_most['confidence']:.2f} "
+            "and more).",
+            highlight=False,
+        )
+
+
+_MAIN = ("accuracy", "micro_f1", "rmse", "f1", "exact_match", "rougeL")
+_COUNTS = ("rows", "hidden_tokens", "hidden_patches", "predicted_classes")
 
 
 def _count(metrics: dict[str, Any]) -> str:

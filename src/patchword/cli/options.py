@@ -81,6 +81,13 @@ Evaluations = Annotated[int | None, typer.Option(help="How often to validate in 
 Out = Annotated[Path, typer.Option(help="Folder to write: a Hugging Face model folder.", rich_help_panel=_RUN)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace another run in --out.", rich_help_panel=_RUN)]
 Seed = Annotated[int, typer.Option(help="Of every random generator.", rich_help_panel=_RUN)]
+Seeds = Annotated[
+    int | None,
+    typer.Option(
+        help="Runs that differ in chance alone; the best is kept, the spread is told. 5 under 2,000 labels, else 1.",
+        rich_help_panel=_RUN,
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=_RUN)]
 Precision = Annotated[
     str | None, typer.Option(help="auto (what the hardware runs fast), fp32 or bf16.", rich_help_panel=_RUN)

@@ -64,7 +64,7 @@ def stage_one(data: DigitData, start: Path, out: Path) -> Result:
     width = describe(start).config.width
     recipe = default_recipe("pretrain", "image_classification", width, len(read_labelled(data.pretrain)))
     with _one_thread():
-        return finetune(start, data.pretrain, out=out, quiet=True, **recipe.model_dump(exclude_none=True))
+        return finetune(start, data.pretrain, out=out, seeds=1, quiet=True, **recipe.model_dump(exclude_none=True))
 
 
 @contextmanager

@@ -133,6 +133,7 @@ def stage_two(data: TextData, starts: dict[str, tuple[Path, Path]], quiet: bool)
             minutes=FINETUNE_MINUTES,
             max_length=MAX_LENGTH,
             evaluations=3,
+            seeds=1,
         )
         predicted = load(out).predict([row.text for row in data.test_rows])
         right[name] = np.array([p["label"] == row.label for p, row in zip(predicted, data.test_rows, strict=True)])

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from patchword.study.labels import Interval, LabelCurve, difference, interval_over_rows
+from patchword.study.labels import LabelCurve, difference, interval_over_rows
+from patchword.tasks.metrics import Interval
 
 PAPER_TOKENS = 128_000_000_000
 """What BERT was trained on: 128,000 tokens a batch, 1,000,000 steps (Devlin et al. 2018, appendix A.2)."""

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from patchword.tasks.metrics import Interval, interval
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -24,25 +26,6 @@ STRENGTH = 10.0
 Inputs = np.ndarray | Sequence[str]
 COLOURS = ("#3478c6", "#d9662b", "#8a8f98", "#3f9b5f", "#9a5fc0", "#b8860b")
 _MARKS = "osD^vP"
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean and its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    @property
-    def above_zero(self) -> bool:
-        """Whether all of it is."""
-        return self.low > 0.0
-
-    @property
-    def below_zero(self) -> bool:
-        """Whether all of it is."""
-        return self.high < 0.0
 
 
 @dataclass(frozen=True)
@@ -70,22 +53,6 @@ class LabelCurve:
         It is the spread from which labels were drawn; that the test rows are a sample, too, is not in it.
         """
         return interval(self.accuracy[k])
-
-
-def interval(values: np.ndarray, more_variance: float = 0.0) -> Interval:
-    """Mean of `[S]` values, and its 95 % interval by Student's t; `more_variance` is added to that of the mean.
-
-    Raises:
-        ValueError: fewer than two values have no spread.
-    """
-    from scipy.stats import t
-
-    count = len(values)
-    if count < 2:
-        raise ValueError(f"an interval over seeds needs at least 2 of them, not {count}")
-    mean = float(np.mean(values))
-    half = float(t.ppf(0.975, count - 1)) * float(np.sqrt(np.var(values, ddof=1) / count + more_variance))
-    return Interval(mean, mean - half, mean + half)
 
 
 def interval_over_rows(values: np.ndarray) -> Interval:

@@ -18,6 +18,7 @@ from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.heads import ClassHead
 from patchword.tasks import floors
+from patchword.tasks.calibration import believed, calibration_error, coverage, fit_temperature
 from patchword.tasks.labels import MULTI, REGRESSION, SINGLE, LabelSet, split
 from patchword.tasks.metrics import probabilities, scores
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task
@@ -138,14 +139,21 @@ class Classification(Task):
     def loss(self, model: Model, batch: Batch) -> Tensor:
         """Summed over the rows: cross-entropy, mean binary cross-entropy, or squared error."""
         assert self.problem is not None
-        return _LOSSES[self.problem](model(*batch.inputs).float(), batch.targets)
+        targets = batch.targets
+        if self.problem == REGRESSION:
+            targets = targets + (self.shift - self._shift(model)) / self.scale
+        return _LOSSES[self.problem](model(*batch.inputs).float(), targets)
+
+    def _shift(self, model: Model) -> float:
+        """What `finish` can put into the head: without a bias (Llama) it has no place for a shift."""
+        return self.shift if isinstance(model.head, ClassHead) and model.head.scores.bias is not None else 0.0
 
     def logits(self, model: Model, examples: Examples, compute: Compute) -> np.ndarray:
         """What the model gives for every example, `[n, classes]`, in the order of the examples."""
         out = np.empty((len(examples), len(self.labels)), np.float32)
         for ids, batch in compute.over(model, examples):
             out[ids] = model(*batch.inputs).float().cpu().numpy()
-        return out * np.float32(self.scale) + np.float32(self.shift) if self.problem == REGRESSION else out
+        return out * np.float32(self.scale) + np.float32(self._shift(model)) if self.problem == REGRESSION else out
 
     def evaluate(self, model: Model, examples: Examples, compute: Compute) -> dict[str, float]:
         """`metrics.scores` of the model's predictions."""
@@ -164,13 +172,35 @@ class Classification(Task):
             -metrics["loss"],
         )
 
+    def settle(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
+        """A temperature goes into the head, so that whoever opens the folder gets confidences that hold."""
+        held_back = prepared.validation
+        assert isinstance(held_back, LabelledExamples)
+        assert self.problem is not None
+        if self.problem == REGRESSION:
+            return {}
+        logits = self.logits(model, held_back, compute)
+        before = calibration_error(*believed(logits, held_back.targets, self.problem))
+        temperature = fit_temperature(logits, held_back.targets, self.problem)
+        _scale(model, 1.0 / temperature)
+        return {"calibration": {"temperature": temperature, "error_before": before}}
+
+    def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
+        """Scores and floors, and how far the confidences hold: on the test rows where there are some."""
+        report = super().report(model, prepared, compute)
+        held_out = prepared.validation if prepared.test is None else prepared.test
+        assert isinstance(held_out, LabelledExamples)
+        assert self.problem is not None
+        if self.problem != REGRESSION:
+            sure, right = believed(self.logits(model, held_out, compute), held_out.targets, self.problem)
+            report["calibration_error"] = calibration_error(sure, right)
+            report["coverage"] = coverage(sure, right)
+        return report
+
     def finish(self, model: Model) -> None:
         """A regression's unit goes into the head: what is saved gives the number itself."""
         if self.problem == REGRESSION:
-            assert isinstance(model.head, ClassHead)
-            with torch.no_grad():
-                model.head.scores.weight.mul_(self.scale)
-                model.head.scores.bias.mul_(self.scale).add_(self.shift)
+            _scale(model, self.scale, self._shift(model))
             self.shift, self.scale = 0.0, 1.0
 
     def floors(self, train: Examples, held_out: Examples) -> dict[str, dict[str, float]]:
@@ -200,6 +230,15 @@ class Classification(Task):
             {"label": max(row, key=row.__getitem__), "confidence": max(row.values()), "probabilities": row}
             for row in named
         ]
+
+
+def _scale(model: Model, factor: float, shift: float = 0.0) -> None:
+    """Multiply what the head gives, and add to it."""
+    assert isinstance(model.head, ClassHead)
+    with torch.no_grad():
+        model.head.scores.weight.mul_(factor)
+        if model.head.scores.bias is not None:
+            model.head.scores.bias.mul_(factor).add_(shift)
 
 
 MAIN = {SINGLE: "accuracy", MULTI: "micro_f1", REGRESSION: "rmse"}

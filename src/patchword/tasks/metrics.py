@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from patchword.tasks.labels import MULTI, REGRESSION, SINGLE
 
 RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def above_zero(self) -> bool:
+        """Whether all of it is."""
+        return self.low > 0.0
+
+    @property
+    def below_zero(self) -> bool:
+        """Whether all of it is."""
+        return self.high < 0.0
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -53,6 +73,7 @@ def _single(logits: np.ndarray, targets: np.ndarray, seed: int) -> dict[str, flo
         **_with_interval("accuracy", _accuracy(confusion)[0], _accuracy(samples)),
         **_with_interval("macro_f1", _macro_f1(confusion)[0], _macro_f1(samples)),
         "rows": len(targets),
+        "predicted_classes": len(np.unique(predicted)),
     }
 
 
@@ -114,3 +135,19 @@ def _resampled(rows: np.ndarray, measure: Callable[[np.ndarray], float], seed: i
 def _with_interval(name: str, value: float, samples: np.ndarray) -> dict[str, float]:
     low, high = np.quantile(samples, [0.025, 0.975])
     return {name: float(value), f"{name}_low": float(low), f"{name}_high": float(high)}
+
+
+def interval(values: np.ndarray, more_variance: float = 0.0) -> Interval:
+    """Mean of `[S]` values, and its 95 % interval by Student's t; `more_variance` is added to that of the mean.
+
+    Raises:
+        ValueError: fewer than two values have no spread.
+    """
+    from scipy.stats import t
+
+    count = len(values)
+    if count < 2:
+        raise ValueError(f"an interval over seeds needs at least 2 of them, not {count}")
+    mean = float(np.mean(values))
+    half = float(t.ppf(0.975, count - 1)) * float(np.sqrt(np.var(values, ddof=1) / count + more_variance))
+    return Interval(mean, mean - half, mean + half)

@@ -175,6 +175,10 @@ class Task(ABC):
     def finish(self, model: Model) -> None:  # noqa: B027 (most tasks leave a learnt model as it is)
         """Put into the head what was kept outside while learning."""
 
+    def settle(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
+        """Fit what is chosen on the validation part once the weights are (a temperature, a threshold), and tell it."""
+        return {}
+
     def facts(self) -> dict[str, Any]:
         """What `restore` needs to know beside the model, for `patchword.json` under "settings"."""
         return {}

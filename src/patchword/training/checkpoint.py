@@ -192,16 +192,16 @@ def latest(checkpoints: Path) -> Path | None:
     return complete[-1] if complete else None
 
 
-def check_space(folder: Path, model: Model) -> None:
+def check_space(folder: Path, model: Model, seeds: int = 1) -> None:
     """Before hours of work: is there room for what they will write?
 
     Two checkpoints at a time (the old one goes when the new one is whole) of weights and both AdamW moments, the
-    best weights and the final ones.
+    best weights and the final ones; of every further seed its best weights.
 
     Raises:
         UserError: there is not.
     """
-    needed = 8 * 4 * model.num_parameters + 50_000_000
+    needed = (8 + seeds - 1) * 4 * model.num_parameters + 50_000_000
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(

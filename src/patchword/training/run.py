@@ -36,6 +36,7 @@ class RunConfig(BaseModel):
         data, validation, test: files, folders or patterns, as absolute paths.
         tokenizer: a folder whose tokenizer is taken; trained on the data where not given.
         vocab_size, max_length, image_size, patch_size: of the model, where they are not the start's own.
+        seeds: runs that differ in chance alone, with seed, seed + 1, ...; the best in validation is kept.
         device: where it runs.
     The rest is `tasks.task.Ask`.
     """
@@ -62,6 +63,7 @@ class RunConfig(BaseModel):
     image_size: int | None = None
     patch_size: int | None = None
     seed: int = 0
+    seeds: int = pydantic.Field(1, ge=1)
     device: str = "auto"
     recipe: Recipe
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 
 import pydantic
 import torch
-from safetensors.torch import load_file
 
 from patchword.data.files import Data
 from patchword.data.sources import modality
@@ -31,6 +31,7 @@ from patchword.training.prepare import Say, ask_for, config_for, model_for, prep
 from patchword.training.recipe import Recipe
 from patchword.training.recipes import default_recipe
 from patchword.training.run import CARD, RunConfig, RunFolder, versions
+from patchword.training.seeds import DEFAULT, FEW, choose, finish_seed, finished, load_best, on_test, places
 from patchword.training.tracking import Tracker, console
 
 
@@ -141,6 +142,7 @@ def _begin(
         raise UserError(f"{start} reads {family.modality}s, but {data} are not {family.modality}s.")
     asked = {field.name for field in fields(Ask)} - {"data"}
     rows = kind.rows(Ask(data, **{name: value for name, value in settings.items() if name in asked}))
+    seeds = settings.pop("seeds", DEFAULT if kind.reads == "labelled" and stage == "finetune" and rows < FEW else 1)
     try:
         run = RunConfig(
             stage=stage,
@@ -148,7 +150,8 @@ def _begin(
             task=kind.name,
             data=_absolute(data),
             **{name: _absolute(settings.pop(name)) for name in ("validation", "test") if name in settings},
-            recipe=_recipe(default_recipe(stage, kind.name, config.width, rows), recipe),
+            seeds=seeds,
+            recipe=_recipe(default_recipe(stage, kind.name, config.width, rows), recipe, seeds),
             **settings,
         )
     except pydantic.ValidationError as error:
@@ -170,8 +173,11 @@ def _described(start: str, task: str) -> tuple[Family, ModelConfig]:
     return description.family, description.config
 
 
-def _recipe(default: Recipe, given: dict[str, Any]) -> Recipe:
+def _recipe(default: Recipe, given: dict[str, Any], seeds: int) -> Recipe:
+    """The defaults with what was given; a time is for all seeds together."""
     values = default.model_dump()
+    if "minutes" in given:
+        given = given | {"minutes": given["minutes"] / max(seeds, 1)}
     if {"steps", "epochs", "minutes"} & given.keys():
         values |= dict.fromkeys(("steps", "epochs", "minutes"))
     return Recipe(**(values | given))
@@ -203,29 +209,61 @@ def _execute(folder: RunFolder, run: RunConfig, again: bool, quiet: bool, stop_a
     task = prepared.task
     _check_same_data(folder, prepared, again)
 
-    model = model_for(run, family, config, task, device, say)
-    check_space(folder.path, model)
-    if not again:
-        _write_start(folder, run, model, reader, ask, prepared)
     compute = Compute(device, autocast, min(run.recipe.batch_tokens, 16384))
-    state = TrainState(model, make_optimizer(model, run.recipe))
-    checkpoint = latest(folder.checkpoints)
-    if again and checkpoint:
+    where = places(folder.path, run.seeds)
+    model = None
+    cost: dict[str, Any] = {}
+    for number, place in enumerate(where):
+        if run.seeds > 1 and finished(place):
+            continue
+        if number:
+            say(f"Seed {number + 1} of {run.seeds}.")
+        seed_everything(run.seed + number)
+        model = model_for(run, family, config, task, device, say if number == 0 else lambda text: None)
+        if not folder.begun:
+            check_space(folder.path, model, run.seeds)
+            _write_start(folder, run, model, reader, ask, prepared)
+        if number == 0:
+            say(
+                f"{model.num_parameters:,} parameters, {len(prepared.train):,} examples; {precision} on {device.type}"
+                + (f" with {torch.get_num_threads()} threads." if device.type == "cpu" else ".")
+            )
+        state = TrainState(model, make_optimizer(model, run.recipe))
+        try:
+            _learn(place, state, prepared, run.recipe, compute, run.seed + number, quiet, say, stop_after)
+        except Interrupted:
+            say(f"Stopped after step {state.step}; all of it is saved. Go on with: patchword resume {folder.path}")
+            raise
+        if run.seeds > 1:
+            finish_seed(place, run.seed + number, state, prepared, compute)
+        cost = {"steps": state.step, "best_step": state.best_step, "tokens": state.tokens, "seconds": state.seconds}
+    if model is None:  # a kill came after the last seed's end
+        model = model_for(run, family, config, task, device, say)
+    return _finish(folder, run, where, model, cost, prepared, reader, ask, compute)
+
+
+def _learn(
+    place: Path,
+    state: TrainState,
+    prepared: Prepared,
+    recipe: Recipe,
+    compute: Compute,
+    seed: int,
+    quiet: bool,
+    say: Say,
+    stop_after: int | None,
+) -> None:
+    """One seed to its end, from its last checkpoint if it has one."""
+    place.mkdir(parents=True, exist_ok=True)
+    checkpoints = place / "checkpoints"
+    if checkpoint := latest(checkpoints):
         state.load(checkpoint)
         say(f"Going on after step {state.step}, where the last checkpoint was written.")
-    say(
-        f"{model.num_parameters:,} parameters, {len(prepared.train):,} examples; {precision} on {device.type}"
-        + (f" with {torch.get_num_threads()} threads." if device.type == "cpu" else ".")
-    )
     try:
-        with Tracker(folder.path, state.step, quiet) as tracker:
-            train(state, prepared, run.recipe, compute, tracker, folder.checkpoints, run.seed, stop_after)
-    except Interrupted:
-        say(f"Stopped after step {state.step}; all of it is saved. Go on with: patchword resume {folder.path}")
-        raise
+        with Tracker(place, state.step, quiet) as tracker:
+            train(state, prepared, recipe, compute, tracker, checkpoints, seed, stop_after)
     except KeyboardInterrupt:
         raise Interrupted from None
-    return _finish(folder, run, state, prepared, reader, ask, compute)
 
 
 def _check_same_data(folder: RunFolder, prepared: Prepared, again: bool) -> None:
@@ -271,28 +309,39 @@ def _write_start(folder: RunFolder, run: RunConfig, model: Model, reader: Reader
 def _finish(
     folder: RunFolder,
     run: RunConfig,
-    state: TrainState,
+    where: Sequence[Path],
+    model: Model,
+    cost: dict[str, Any],
     prepared: Prepared,
     reader: Reader,
     ask: Ask,
     compute: Compute,
 ) -> Result:
     """The best weights into the folder, and beside them how good they are."""
-    model, task = state.model, prepared.task
-    best = state.best_weights(folder.checkpoints)
-    if best.is_file():
-        model.load_state_dict(load_file(best), strict=False)
-    report = task.report(model, prepared, compute) | {
-        "steps": state.step,
-        "best_step": state.best_step,
-        "tokens": state.tokens,
-        "seconds": round(state.seconds, 1),
-        "tokens_per_second": round(state.tokens / max(state.seconds, 1e-9), 1),
-    }
+    task = prepared.task
+    told: dict[str, Any] = {}
+    if run.seeds == 1:
+        load_best(model, folder.path)
+    else:
+        chosen, seeds = choose(model, where, prepared, compute)
+        if prepared.test is not None:
+            seeds["test"] = on_test(model, where, prepared, compute)
+        runs = seeds["runs"]
+        cost = {name: sum(of_seed[name] for of_seed in runs) for name in ("tokens", "seconds")}
+        cost |= {"steps": sum(of_seed["step"] for of_seed in runs), "best_step": runs[chosen[0]]["best_step"]}
+        told["seeds"] = seeds
+    told |= task.settle(model, prepared, compute)
+    report = task.report(model, prepared, compute) | told | cost
+    report["tokens_per_second"] = round(report["tokens"] / max(report["seconds"], 1e-9), 1)
+    report["seconds"] = round(report["seconds"], 1)
     report = json.loads(json.dumps(report))
     task.finish(model)
     write_model(model, folder.path)
-    draw_curves(folder.path)
+    for place in where:
+        draw_curves(place)
     folder.write_card(_card(run, model, ask, prepared) | {"report": report})
+    if run.seeds > 1:
+        for place in where:
+            shutil.rmtree(place / "checkpoints", ignore_errors=True)
     model.eval()
     return Result(folder.path, report, model)

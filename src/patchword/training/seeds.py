@@ -1,0 +1,166 @@
+"""Several runs that differ in chance alone: how much a score owes to it, and which weights are kept.
+
+What chance decides in fine-tuning is the new head's first numbers, the order of the rows and the dropout; on few labels
+the spread is often larger than the gain that somebody reports (Dodge et al. 2020). The rows that are held back are the
+same for all seeds. Of the seeds' weights, and of their mean where that is better in validation (the greedy soup of
+Wortsman et al. 2022), the best in validation are kept.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from patchword.models.family import Model
+from patchword.models.folder import read_json, write_json
+from patchword.tasks.metrics import interval
+from patchword.tasks.task import Compute, Prepared
+from patchword.training.checkpoint import TrainState
+
+DEFAULT = 5
+"""Seeds of a run on few labels."""
+FEW = 2000
+"""Fewer labelled rows than this are few."""
+_RESULT = "result.json"
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """A seed that has come to its end.
+
+    Args:
+        seed: of its random numbers.
+        step, best_step, tokens, seconds: of its run.
+        validation: metrics of its best weights.
+    """
+
+    seed: int
+    step: int
+    best_step: int
+    tokens: int
+    seconds: float
+    validation: Mapping[str, float]
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether it gives every row the same class."""
+        return self.validation.get("predicted_classes") == 1
+
+
+def places(folder: Path, count: int) -> list[Path]:
+    """Where each of the seeds writes: a single one into the run's own folder."""
+    return [folder] if count == 1 else [folder / "seeds" / str(number) for number in range(count)]
+
+
+def finished(place: Path) -> bool:
+    """Whether the seed that writes there has come to its end."""
+    return (place / _RESULT).is_file()
+
+
+def finish_seed(place: Path, seed: int, state: TrainState, data: Prepared, compute: Compute) -> None:
+    """Keep the best weights and what they reach; the checkpoints, which are larger, are not needed any more."""
+    load_best(state.model, place)
+    metrics = data.task.evaluate(state.model, data.validation, compute)
+    result = SeedResult(seed, state.step, state.best_step, state.tokens, round(state.seconds, 1), metrics)
+    write_json(place / _RESULT, asdict(result))
+    for checkpoint in (place / "checkpoints").glob("step-*"):
+        shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+def read_result(place: Path) -> SeedResult:
+    """What `finish_seed` kept."""
+    return SeedResult(**read_json(place / _RESULT))
+
+
+def load_best(model: Model, place: Path) -> None:
+    """Put the best weights of a seed into the model; those that it has stay where no evaluation was made."""
+    weights = sorted((place / "checkpoints").glob("best-*.safetensors"))
+    if weights:
+        model.load_state_dict(load_file(weights[-1]), strict=False)
+
+
+def choose(model: Model, where: Sequence[Path], data: Prepared, compute: Compute) -> tuple[list[int], dict[str, Any]]:
+    """Put the weights that are best in validation into the model.
+
+    Args:
+        model: of the seeds' shape; changed.
+        where: of each seed.
+
+    Returns:
+        the numbers of the seeds whose mean the weights are, and what is told of all seeds.
+    """
+    results = [read_result(place) for place in where]
+    scores = [data.task.better(result.validation) for result in results]
+    order = sorted(range(len(where)), key=lambda number: scores[number], reverse=True)
+    chosen, best = order[:1], scores[order[0]]
+    load_best(model, where[order[0]])
+    mean = {name: tensor.detach().clone() for name, tensor in model.tensors().items()}
+    for number in order[1:]:
+        if results[number].collapsed:
+            continue
+        load_best(model, where[number])
+        tried = _mean(mean, model.tensors(), len(chosen))
+        _put(model, tried)
+        score = data.task.better(data.task.evaluate(model, data.validation, compute))
+        if score >= best:
+            chosen, best, mean = [*chosen, number], score, tried
+    _put(model, mean)
+    told = {
+        "count": len(where),
+        "chosen": chosen,
+        "collapsed": [number for number, result in enumerate(results) if result.collapsed],
+        "validation": spread([result.validation for result in results]),
+        "runs": [asdict(result) for result in results],
+    }
+    return chosen, told
+
+
+def on_test(model: Model, where: Sequence[Path], data: Prepared, compute: Compute) -> dict[str, dict[str, float]]:
+    """`spread` of the seeds' own weights on the test part; the model's weights are as they were afterwards."""
+    assert data.test is not None
+    kept = {name: tensor.detach().clone() for name, tensor in model.tensors().items()}
+    metrics = []
+    for place in where:
+        load_best(model, place)
+        metrics.append(data.task.evaluate(model, data.test, compute))
+    _put(model, kept)
+    return spread(metrics)
+
+
+def spread(metrics: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Mean, standard deviation, and the mean's 95 % interval over seeds (Student's t) of each metric."""
+    told = {}
+    for name, first in metrics[0].items():
+        if isinstance(first, float) and not name.endswith(("_low", "_high")):
+            values = torch.tensor([float(of_seed[name]) for of_seed in metrics], dtype=torch.float64)
+            ends = interval(values.numpy())
+            told[name] = {
+                "mean": ends.mean,
+                "std": float(values.std()),
+                "low": ends.low,
+                "high": ends.high,
+                "min": float(values.min()),
+                "max": float(values.max()),
+            }
+    return told
+
+
+def _mean(mean: Mapping[str, Tensor], other: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
+    """The mean of `count` + 1 sets of weights, from that of the first `count`; counters are not averaged."""
+    return {
+        name: tensor + (other[name].detach() - tensor) / (count + 1) if tensor.is_floating_point() else tensor.clone()
+        for name, tensor in mean.items()
+    }
+
+
+def _put(model: Model, weights: Mapping[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, tensor in model.tensors().items():
+            tensor.copy_(weights[name])

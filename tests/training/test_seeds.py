@@ -1,0 +1,139 @@
+"""Several seeds: one run, exact in its parts, and what it tells of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+import patchword as pw
+from patchword.tasks.metrics import scores
+from patchword.training import seeds
+from patchword.training.loop import Interrupted
+
+HOW: dict[str, Any] = {"epochs": 3, "batch_size": 8, "lr": 1e-3, "precision": "fp32", "device": "cpu", "quiet": True}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    words = ["red", "green", "blue", "late", "early", "paid", "open"]
+    random = np.random.default_rng(0)
+    (folder / "notes.txt").write_text("\n".join(" ".join(random.choice(words, 30)) for _ in range(60)))
+    pw.pretrain(
+        folder / "notes.txt", model="bert-tiny", lines=True, steps=2, max_length=32, out=folder / "run", quiet=True
+    )
+    rows = [{"text": " ".join(random.choice(words, 6)), "label": "ab"[i % 2]} for i in range(100)]
+    for row in rows:
+        row["text"] += " late paid" if row["label"] == "a" else " early open"
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:70]))
+    (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[70:]))
+    return folder
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return dict(pw.load(folder).model.tensors())
+
+
+def test_few_labels_are_learnt_five_times_and_many_once(base: Path, tmp_path: Path) -> None:
+    pw.finetune(base / "run", base / "train.jsonl", out=tmp_path / "few", **HOW | {"epochs": None, "steps": 1})
+    assert json.loads((tmp_path / "few" / "run.json").read_text())["seeds"] == 5
+    many = tmp_path / "many.jsonl"
+    many.write_text((base / "train.jsonl").read_text() * 29)  # 2,030 rows
+    pw.finetune(base / "run", many, out=tmp_path / "many", **HOW | {"epochs": None, "steps": 1})
+    assert json.loads((tmp_path / "many" / "run.json").read_text())["seeds"] == 1
+
+
+def test_a_seed_among_several_is_the_run_with_that_seed(base: Path, tmp_path: Path) -> None:
+    """Its curve, line by line: seeds share nothing but the rows that are held back."""
+    pw.finetune(base / "run", base / "train.jsonl", out=tmp_path / "three", seeds=3, **HOW)
+    pw.finetune(base / "run", base / "train.jsonl", out=tmp_path / "first", seeds=1, **HOW)
+
+    def losses(path: Path) -> list[tuple[str, float]]:
+        lines = map(json.loads, (path / "metrics.jsonl").read_text().splitlines())
+        return [(line["kind"], line["loss"]) for line in lines]
+
+    assert losses(tmp_path / "three" / "seeds" / "0") == losses(tmp_path / "first")
+    assert losses(tmp_path / "three" / "seeds" / "1") != losses(tmp_path / "first")
+
+
+@pytest.mark.parametrize("stop", [4, 24])
+def test_a_kill_between_and_within_seeds_changes_nothing(base: Path, tmp_path: Path, stop: int) -> None:
+    how = HOW | {"seeds": 2, "checkpoint_steps": 2, "test": base / "test.jsonl"}
+    whole = pw.finetune(base / "run", base / "train.jsonl", out=tmp_path / "whole", **how)
+    with pytest.raises(Interrupted):
+        pw.finetune(base / "run", base / "train.jsonl", out=tmp_path / "cut", stop_after=4, **how)
+    if stop == 24:  # the last step of a seed: 63 rows in batches of 8, 3 times
+        with pytest.raises(Interrupted):
+            pw.resume(tmp_path / "cut", quiet=True, stop_after=24)
+    with pytest.raises(Interrupted):
+        pw.resume(tmp_path / "cut", quiet=True, stop_after=7 if stop == 4 else 3)
+    again = pw.resume(tmp_path / "cut", quiet=True)
+    expected = weights(tmp_path / "whole")
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(tmp_path / "cut").items())
+    for key in ("validation", "test", "coverage", "calibration"):
+        assert again.report[key] == whole.report[key]
+
+
+def test_what_is_told_of_the_seeds_is_their_mean_and_spread(base: Path, tmp_path: Path) -> None:
+    result = pw.finetune(
+        base / "run", base / "train.jsonl", test=base / "test.jsonl", out=tmp_path / "run", seeds=3, **HOW
+    )
+    told = result.report["seeds"]
+    values = [run["validation"]["loss"] for run in told["runs"]]
+    ends = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert told["validation"]["loss"]["mean"] == pytest.approx(np.mean(values))
+    assert (told["validation"]["loss"]["low"], told["validation"]["loss"]["high"]) == pytest.approx(ends)
+    assert told["validation"]["loss"]["std"] == pytest.approx(np.std(values, ddof=1))
+    assert told["test"].keys() == told["validation"].keys()
+    assert len({value["min"] for value in told["test"].values()}) > 1
+    assert not list((tmp_path / "run").glob("**/best-*"))  # only the chosen weights stay
+
+
+def test_the_mean_of_weights_is_kept_only_where_validation_prefers_it(base: Path, tmp_path: Path) -> None:
+    result = pw.finetune(base / "run", base / "train.jsonl", out=tmp_path / "run", seeds=3, **HOW)
+    told = result.report["seeds"]
+    best = max(run["validation"]["accuracy"] for run in told["runs"])
+    assert result.report["validation"]["accuracy"] >= best
+
+
+def test_a_mean_of_weights_is_their_mean() -> None:
+    sets = [{"w": torch.randn(3), "count": torch.tensor(4)} for _ in range(4)]
+    mean = sets[0]
+    for number, other in enumerate(sets[1:], 1):
+        mean = seeds._mean(mean, other, number)
+    torch.testing.assert_close(mean["w"], torch.stack([s["w"] for s in sets]).mean(0))
+    assert mean["count"] == 4
+
+
+def test_a_seed_that_gives_every_row_one_class_is_told() -> None:
+    targets = np.arange(10) % 2
+    one_class = scores(np.tile([1.0, 0.0], (10, 1)), targets, "single_label_classification")
+    both = scores(np.eye(2)[targets], targets, "single_label_classification")
+    assert [seeds.SeedResult(0, 1, 1, 1, 1.0, metrics).collapsed for metrics in (one_class, both)] == [True, False]
+
+
+def test_the_temperature_is_in_the_folder_and_changes_no_prediction(base: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    result = pw.finetune(base / "run", base / "train.jsonl", out=tmp_path / "run", seeds=1, **HOW)
+    assert re.fullmatch(r"\d+\.\d+", str(result.report["calibration"]["temperature"]))
+    texts = ["red late paid", "blue early open"]
+    ours = pw.load(tmp_path / "run").predict(texts)
+    theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "run").eval()
+    inputs = AutoTokenizer.from_pretrained(tmp_path / "run")(texts, return_tensors="pt", padding=True)
+    with torch.no_grad():
+        chances = theirs(**inputs).logits.softmax(-1)
+    assert [row["probabilities"]["a"] for row in ours] == pytest.approx(chances[:, 0].tolist(), abs=1e-5)
+
+
+def test_a_time_is_for_all_seeds_together(base: Path, tmp_path: Path) -> None:
+    how = HOW | {"epochs": None, "minutes": 0.02, "seeds": 2}
+    pw.finetune(base / "run", base / "train.jsonl", out=tmp_path / "run", **how)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["recipe"]["minutes"] == pytest.approx(0.01)
