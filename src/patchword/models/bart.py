@@ -143,5 +143,12 @@ FAMILY = Family(
     },
     objective="denoising",
     start="eos",
-    tokenizer=TokenizerStyle("bpe", special=_SPECIAL, before=("bos",), after=("eos",), huggingface="BartTokenizer"),
+    tokenizer=TokenizerStyle(
+        "bpe",
+        special=_SPECIAL,
+        before=("bos",),
+        after=("eos",),
+        between=("eos", "eos"),
+        huggingface="BartTokenizer",
+    ),
 )
