@@ -26,6 +26,7 @@ def finetune(
     text_column: o.TextColumn = None,
     image_column: o.ImageColumn = None,
     label_column: o.LabelColumn = None,
+    pair_column: o.PairColumn = None,
     where: o.Where = None,
     problem: o.Problem = None,
     validation: o.Validation = None,

@@ -17,6 +17,12 @@ ImageColumn = Annotated[
 LabelColumn = Annotated[
     str | None, typer.Option(help="Column of labels. Found out if not given.", rich_help_panel=_DATA)
 ]
+PairColumn = Annotated[
+    str | None,
+    typer.Option(
+        help="Column of a second text, where an example is two. Found out if not given.", rich_help_panel=_DATA
+    ),
+]
 Where = Annotated[str | None, typer.Option(help="Only rows with COLUMN=VALUE.", rich_help_panel=_DATA)]
 Lines = Annotated[
     bool, typer.Option("--lines", help="Each line of a .txt is a document of its own.", rich_help_panel=_DATA)

@@ -68,8 +68,10 @@ class Classification(Task):
             text_column=ask.text_column,
             image_column=ask.image_column,
             label_column=ask.label_column,
+            pair_column=ask.pair_column,
             need_labels=need_labels,
             where=ask.where,
+            pairs=cls.modality == "text",
         )
         if rows.modality != cls.modality:
             raise UserError(f"{data}: these are {rows.modality}s, but {cls.name} reads {cls.modality}s.")

@@ -42,6 +42,8 @@ class Ask:
         validation: the same, kept apart from training; a part of `data` where not given.
         test: the same; looked at once, when all is chosen.
         text_column, image_column, label_column: names of columns in tables.
+        pair_column: of a second text, where an example is two.
+        pairs: whether the model has learnt pairs of texts; None where nobody knows.
         where: "column=value": only such rows.
         lines: each line of a .txt is a document of its own.
         max_length: tokens at most, special ones included; the rest of a text is cut off, or cut into pieces.
@@ -59,6 +61,8 @@ class Ask:
     text_column: str | None = None
     image_column: str | None = None
     label_column: str | None = None
+    pair_column: str | None = None
+    pairs: bool | None = None
     where: str | None = None
     lines: bool = False
     max_length: int = 256

@@ -132,6 +132,7 @@ def ask_for(run: RunConfig) -> Ask:
         text_column=run.text_column,
         image_column=run.image_column,
         label_column=run.label_column,
+        pair_column=run.pair_column,
         where=run.where,
         lines=run.lines,
         whole_word=run.whole_word,

@@ -51,6 +51,7 @@ class RunConfig(BaseModel):
     text_column: str | None = None
     image_column: str | None = None
     label_column: str | None = None
+    pair_column: str | None = None
     where: str | None = None
     lines: bool = False
     whole_word: bool = False

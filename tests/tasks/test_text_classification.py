@@ -1,0 +1,207 @@
+"""Texts and pairs of texts as transformers reads them, and what a person gives and is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from patchword import finetune, load
+from patchword.data.sources import read_labelled
+from patchword.data.tokenizers import Tokenizer, train_tokenizer
+from patchword.errors import UserError
+from patchword.models.family import families
+from patchword.models.folder import read_model
+from patchword.tasks.labels import SINGLE, LabelSet
+from patchword.tasks.task import Ask, Compute
+from patchword.tasks.text_classification import TextClassification, TextExamples
+
+CLASSES = {"bert": transformers.BertForSequenceClassification, "roberta": transformers.RobertaForSequenceClassification}
+
+
+def message(call: Callable[[], Any]) -> str:
+    with pytest.raises(UserError) as caught:
+        call()
+    return str(caught.value)
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def tiny(folder: Path, tokenizer: Tokenizer, family: str = "bert", length: int = 40) -> nn.Module:
+    """A model of transformers with a tokenizer beside it."""
+    torch.manual_seed(0)
+    theirs = CLASSES[family](
+        CLASSES[family].config_class(
+            vocab_size=tokenizer.vocab_size,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=64,
+            max_position_embeddings=length + (2 if family == "roberta" else 0),
+            type_vocab_size=2,
+            initializer_range=0.2,
+            id2label={0: "a", 1: "b", 2: "c"},
+        )
+    )
+    theirs.eval().save_pretrained(folder)
+    tokenizer.save(folder, length)
+    return theirs
+
+
+@pytest.fixture(scope="module")
+def pairs(corpus: list[str]) -> list[tuple[str, str]]:
+    return [*zip(corpus[:30], corpus[30:60], strict=True), ("one", "two"), (corpus[0] * 3, "x"), ("x", corpus[0] * 3)]
+
+
+@pytest.fixture(scope="module")
+def reader(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> transformers.PreTrainedTokenizerFast:
+    """The tokenizer as transformers opens it."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    tokenizer.save(folder, 64)
+    return transformers.AutoTokenizer.from_pretrained(folder)
+
+
+@pytest.fixture(params=CLASSES)
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+class TestPairs:
+    def test_logits_are_those_of_transformers(
+        self, family: str, corpus: list[str], pairs: list[tuple[str, str]], tmp_path: Path
+    ) -> None:
+        style = families()[family].tokenizer
+        assert style is not None
+        theirs = tiny(tmp_path, train_tokenizer(corpus, style, 400), family)
+        reader = transformers.AutoTokenizer.from_pretrained(tmp_path)
+        firsts, seconds = zip(*pairs, strict=True)
+        given = reader(list(firsts), list(seconds), padding=True, truncation=True, max_length=40, return_tensors="pt")
+        with torch.no_grad():
+            expected = theirs(**given).logits
+        examples = TextExamples(pairs, Tokenizer.load(tmp_path), 40)
+        assert examples.lengths(np.arange(len(pairs))).tolist() == given["attention_mask"].sum(1).tolist()
+        task = TextClassification(LabelSet(("a", "b", "c"), SINGLE))
+        logits = task.logits(read_model(tmp_path).model.eval(), examples, Compute(batch_tokens=200))
+        assert np.abs(logits - expected.numpy()).max() <= 1e-5
+        if family == "bert":  # the second text's segment is not the first's
+            with torch.no_grad():
+                other = theirs(**{**given, "token_type_ids": torch.zeros_like(given["token_type_ids"])}).logits
+            assert (other - expected).abs().max() > 0.1
+
+    @given(data=st.data())
+    def test_the_longer_text_is_cut_first(
+        self, data: st.DataObject, tokenizer: Tokenizer, tmp_path_factory: Any
+    ) -> None:
+        words = st.integers(1, 30)
+        texts = [" ".join(["b"] * data.draw(words)), " ".join(["d"] * data.draw(words))]
+        room = data.draw(st.integers(8, 50))
+        expected = reader(*texts, truncation="longest_first", max_length=room)
+        examples = TextExamples([(texts[0], texts[1])], tokenizer, room)
+        packed = examples.batch(np.array([0]), (0, 0)).inputs[0]
+        assert packed.values.tolist() == expected["input_ids"]
+        assert packed.segments.tolist() == expected["token_type_ids"]
+        full = len(reader(*texts)["input_ids"])
+        assert examples.facts["dropped_tokens"] == max(0, full - room)
+        assert examples.cut == (full > room)
+
+    def test_a_batch_is_cut_along_with_its_segments(self, pairs: list[tuple[str, str]], tokenizer: Tokenizer) -> None:
+        batch = TextExamples(pairs, tokenizer, 40).batch(np.arange(20), (0, 0))
+        parts = batch.split(100)
+        assert len(parts) > 3
+        assert batch.tokens == len(batch.inputs[0].values)
+        for name in ("values", "segments"):
+            together = torch.cat([getattr(part.inputs[0], name) for part in parts])
+            assert torch.equal(together, getattr(batch.inputs[0], name))
+
+    @pytest.mark.parametrize(
+        ("columns", "asked", "expected"),
+        [
+            ("id premise Hypothesis label", {}, ("premise", "Hypothesis")),
+            ("question2 question1 label", {}, ("question1", "question2")),
+            ("text_a text_b label", {"text_column": "text_b"}, "text_b"),
+            ("text summary label", {}, "text"),
+            ("text summary label", {"pair_column": "summary"}, ("text", "summary")),
+            ("text1 text2 label", {"pair_column": "text1"}, ("text2", "text1")),
+            ("text1 text2 label", {"text_column": "text2", "pair_column": "text1"}, ("text2", "text1")),
+        ],
+    )
+    def test_columns_are_found(
+        self, columns: str, asked: dict[str, str], expected: str | tuple[str, str], tmp_path: Path
+    ) -> None:
+        names = columns.split()
+        rows = [{name: f"{name} {i}" if name != "label" else "ab"[i % 2] for name in names} for i in range(8)]
+        read = read_labelled(write(tmp_path / "a.jsonl", rows), pairs=True, **asked)
+        texts = (expected,) if isinstance(expected, str) else expected
+        first = tuple(f"{name} 0" for name in texts)
+        assert read.inputs[0] == (first if isinstance(expected, tuple) else first[0])
+        assert read.labels == list("ab" * 4)
+        assert read.columns == dict(zip(("text", "pair"), texts, strict=False)) | {"label": "label"}
+        single = read_labelled(tmp_path / "a.jsonl", text_column=texts[0])
+        assert single.inputs[0] == first[0]
+        assert single.fingerprint != read.fingerprint or isinstance(expected, str)
+
+    def test_what_is_wrong_with_the_columns_is_told(self, tmp_path: Path) -> None:
+        rows = [{"premise": "a b", "hypothesis": "c" if i else "", "label": i % 2} for i in range(4)]
+        path = write(tmp_path / "a.jsonl", rows)
+        assert "row 1: the text is empty" in message(lambda: read_labelled(path, pairs=True))
+        assert "no column 'hypotesis'" in message(lambda: read_labelled(path, pair_column="hypotesis"))
+        assert "both texts" in message(lambda: read_labelled(path, text_column="premise", pair_column="premise"))
+        assert "the label" in message(lambda: read_labelled(path, pair_column="premise", label_column="premise"))
+
+    def test_a_tiny_model_learns_whether_two_texts_agree(self, tokenizer: Tokenizer, tmp_path: Path) -> None:
+        """And its folder remembers the columns: single texts are refused."""
+        random = np.random.default_rng(0)
+        words = ["ba", "de", "fi", "go"]
+        rows = []
+        for i in range(240):
+            one = random.choice(words)
+            other = one if i % 2 else random.choice([word for word in words if word != one])
+            rows.append({"left": one, "right": other, "same": "yes" if i % 2 else "no"})
+        tiny(tmp_path / "start", tokenizer)
+        data = write(tmp_path / "a.jsonl", rows)
+        result = finetune(
+            tmp_path / "start",
+            data,
+            out=tmp_path / "out",
+            text_column="left",
+            pair_column="right",
+            label_column="same",
+            quiet=True,
+            steps=150,
+            lr=3e-3,
+            batch_size=32,
+            evaluations=3,
+            precision="fp32",
+        )
+        assert result.report["validation"]["accuracy"] > 0.9
+        assert result.report["floors"]["tf-idf"]["accuracy"] > 0.9  # of the words that both have
+        model = load(tmp_path / "out")
+        assert model.evaluate(data)["accuracy"] > 0.9
+        answers = model.predict([("ba", "ba"), ("ba", "go")])
+        assert [answer["label"] for answer in answers] == ["yes", "no"]
+        assert "pairs" in message(lambda: model.predict(["ba"]))
+        assert "two texts, not 3" in message(lambda: model.predict([("ba", "ba", "ba")]))
+        assert "mixed" in message(lambda: model.predict([("ba", "ba"), "ba"]))
+        assert model.features(["ba"]).shape == (1, 32)
+        renamed = write(tmp_path / "b.jsonl", [{"text": row["left"], "same": row["same"]} for row in rows])
+        assert "--pair-column" in message(lambda: model.evaluate(renamed, label_column="same"))
+
+    def test_the_columns_of_an_input_are_two(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "a.jsonl", [{"premise": "a", "hypothesis": "b"}])
+        columns = TextClassification.input_columns(Sample.of([path]), Ask(data=path))
+        assert columns == ("premise", "hypothesis")
+        assert TextClassification.input_columns(Sample.of([path]), Ask(data=path, text_column="premise")) == (
+            "premise",
+        )
