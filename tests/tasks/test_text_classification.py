@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from patchword import finetune, load
+from patchword.data.columns import Sample
 from patchword.data.sources import read_labelled
 from patchword.data.tokenizers import Tokenizer, train_tokenizer
 from patchword.errors import UserError
@@ -102,7 +103,7 @@ class TestPairs:
 
     @given(data=st.data())
     def test_the_longer_text_is_cut_first(
-        self, data: st.DataObject, tokenizer: Tokenizer, tmp_path_factory: Any
+        self, data: st.DataObject, tokenizer: Tokenizer, reader: transformers.PreTrainedTokenizerFast
     ) -> None:
         words = st.integers(1, 30)
         texts = [" ".join(["b"] * data.draw(words)), " ".join(["d"] * data.draw(words))]
@@ -200,8 +201,6 @@ class TestPairs:
 
     def test_the_columns_of_an_input_are_two(self, tmp_path: Path) -> None:
         path = write(tmp_path / "a.jsonl", [{"premise": "a", "hypothesis": "b"}])
-        columns = TextClassification.input_columns(Sample.of([path]), Ask(data=path))
-        assert columns == ("premise", "hypothesis")
-        assert TextClassification.input_columns(Sample.of([path]), Ask(data=path, text_column="premise")) == (
-            "premise",
-        )
+        sample, find = Sample.of([path]), TextClassification.input_columns
+        assert find(sample, Ask(data=path)) == ("premise", "hypothesis")
+        assert find(sample, Ask(data=path, text_column="premise")) == ("premise",)

@@ -126,11 +126,7 @@ class Sample:
         for one, other in _PAIRS:
             if one in texts and other in texts:
                 first, second = texts[one], texts[other]
-                return (
-                    first,
-                    second,
-                    f"pairs of texts: '{first}' and '{second}' (--text-column names one of them alone)",
-                )
+                return first, second, f"pairs of texts: '{first}' and '{second}' (--text-column names one alone)"
         return None
 
     def image_column(self, given: str | None = None) -> tuple[str, str] | None:
