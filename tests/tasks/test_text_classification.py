@@ -13,6 +13,7 @@ import torch
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
 from patchword import finetune, load
@@ -20,9 +21,9 @@ from patchword.data.columns import Sample
 from patchword.data.sources import read_labelled
 from patchword.data.tokenizers import Tokenizer, train_tokenizer
 from patchword.errors import UserError
-from patchword.models.family import families
+from patchword.models.family import Model, families
 from patchword.models.folder import read_model
-from patchword.tasks.labels import SINGLE, LabelSet
+from patchword.tasks.labels import MULTI, SINGLE, LabelSet, class_weights
 from patchword.tasks.task import Ask, Compute
 from patchword.tasks.text_classification import TextClassification, TextExamples
 
@@ -204,3 +205,55 @@ class TestPairs:
         sample, find = Sample.of([path]), TextClassification.input_columns
         assert find(sample, Ask(data=path)) == ("premise", "hypothesis")
         assert find(sample, Ask(data=path, text_column="premise")) == ("premise",)
+
+
+class TestClassWeights:
+    def test_one_label_a_row_is_balanced_as_scikit_learn_does(self) -> None:
+        targets = np.random.default_rng(0).choice(3, 200, p=[0.7, 0.25, 0.05])
+        weights = class_weights(LabelSet(("a", "b", "c"), SINGLE), targets)
+        assert weights == pytest.approx(compute_class_weight("balanced", classes=np.arange(3), y=targets))
+        assert weights[targets].mean() == pytest.approx(1)
+        assert class_weights(LabelSet(("a", "b", "c", "d"), SINGLE), targets) == pytest.approx([*weights, 1])
+
+    def test_several_labels_count_as_much_with_as_without(self) -> None:
+        targets = np.array([[1, 0, 1, 0], [0, 0, 1, 0], [0, 0, 1, 0], [0, 1, 1, 0]], np.float32)
+        weights = class_weights(LabelSet(("a", "b", "c", "d"), MULTI), targets)
+        assert weights == pytest.approx([3, 3, 0.25, 1])
+
+    @pytest.mark.parametrize("problem", [SINGLE, MULTI])
+    def test_they_are_in_the_loss_and_not_in_the_metrics(self, problem: str, tokenizer: Tokenizer) -> None:
+        targets = np.array([0, 0, 0, 1]) if problem == SINGLE else np.eye(2, dtype=np.float32)[[0, 0, 0, 1]]
+        examples = TextExamples(["ba", "de", "fi", "go"], tokenizer, 20, targets)
+        labels = LabelSet(("a", "b"), problem)
+        config = families()["bert"].config(width=32, depth=1, heads=2, hidden=32, vocab_size=tokenizer.vocab_size)
+        model = Model(families()["bert"], config, "class", labels.names, problem).eval()
+        nn.init.normal_(model.head.scores.weight)
+        weights = torch.from_numpy(class_weights(labels, targets))
+        plain, weighted = TextClassification(labels), TextClassification(labels, weights=weights)
+        batch = examples.batch(np.arange(4), (0, 0))
+        with torch.no_grad():
+            logits = model(*batch.inputs)
+            if problem == SINGLE:
+                expected = nn.CrossEntropyLoss(weights)(logits, batch.targets)
+            else:
+                expected = nn.BCEWithLogitsLoss(pos_weight=weights)(logits, batch.targets)
+            assert weighted.loss(model, batch).item() / 4 == pytest.approx(expected.item(), rel=1e-5)
+            assert weighted.loss(model, batch).item() != pytest.approx(plain.loss(model, batch).item(), rel=1e-3)
+        assert weighted.evaluate(model, examples, Compute()) == plain.evaluate(model, examples, Compute())
+
+    def test_a_rare_class_is_found(self, tokenizer: Tokenizer, tmp_path: Path) -> None:
+        """Twice as many rows of the common class have its word, so only classes that count alike make it the answer."""
+        texts = ["ba" if i % 10 < 3 else "de" for i in range(300)]
+        rows = [{"text": text, "label": "no" if i % 10 else "yes"} for i, text in enumerate(texts)]
+        tiny(tmp_path / "start", tokenizer)
+        data, found = write(tmp_path / "a.jsonl", rows), {}
+        for weights in ("none", "auto"):
+            settings = {"quiet": True, "steps": 60, "lr": 3e-3, "batch_size": 32, "evaluations": 2}
+            finetune(tmp_path / "start", data, out=tmp_path / weights, class_weights=weights, **settings)
+            found[weights] = load(tmp_path / weights).predict(["ba"])[0]["label"]
+        assert found == {"none": "no", "auto": "yes"}
+
+    def test_a_number_has_no_classes(self, tokenizer: Tokenizer, tmp_path: Path) -> None:
+        data = write(tmp_path / "a.jsonl", [{"text": "ba", "label": i / 7} for i in range(30)])
+        said = message(lambda: TextClassification.prepare(Ask(data, class_weights="auto"), tokenizer, lambda n: None))
+        assert "--class-weights" in said

@@ -44,6 +44,10 @@ Problem = Annotated[
         rich_help_panel=_DATA,
     ),
 ]
+ClassWeights = Annotated[
+    str | None,
+    typer.Option(help="none, or auto: rare classes count more, so that all count alike.", rich_help_panel=_LEARN),
+]
 Tokenizer = Annotated[Path | None, typer.Option(help="A folder to take the tokenizer from.", rich_help_panel=_MODEL)]
 VocabSize = Annotated[
     int | None,

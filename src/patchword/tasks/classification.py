@@ -18,16 +18,22 @@ from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.heads import ClassHead
 from patchword.tasks import floors
-from patchword.tasks.labels import MULTI, REGRESSION, SINGLE, LabelSet, split
+from patchword.tasks.labels import MULTI, REGRESSION, SINGLE, LabelSet, class_weights, split
 from patchword.tasks.metrics import probabilities, scores
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task
 
 VALIDATION_SHARE = 0.1
-_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    SINGLE: lambda logits, targets: F.cross_entropy(logits, targets, reduction="sum"),
-    # A row counts once, however many classes there are.
-    MULTI: lambda logits, targets: F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(1).sum(),
-    REGRESSION: lambda logits, targets: F.mse_loss(logits, targets, reduction="sum"),
+
+
+def _several(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """A row counts once, however many classes there are."""
+    return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights, reduction="none").mean(1).sum()
+
+
+_LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
+    SINGLE: lambda logits, targets, weights: F.cross_entropy(logits, targets, weights, reduction="sum"),
+    MULTI: _several,
+    REGRESSION: lambda logits, targets, weights: F.mse_loss(logits, targets, reduction="sum"),
 }
 
 
@@ -38,17 +44,20 @@ class Classification(Task):
         labels: names and problem.
         shift, scale: a regression learns (target - shift) / scale, so that the unit of the target does not matter;
             `finish` puts both into the head.
+        weights: what each class counts in the loss that is learnt, `[classes]`; all alike where None. What is evaluated
+            has none.
     """
 
     way_out = "class"
     reads = "labelled"
     validation_share = VALIDATION_SHARE
 
-    def __init__(self, labels: LabelSet, shift: float = 0.0, scale: float = 1.0) -> None:
+    def __init__(self, labels: LabelSet, shift: float = 0.0, scale: float = 1.0, weights: Tensor | None = None) -> None:
         self.label_set = labels
         self.labels = labels.names
         self.problem = labels.problem
         self.shift, self.scale = shift, scale
+        self.weights = weights
 
     @classmethod
     def examples(cls, rows: Labelled, reader: Reader, ask: Ask, targets: np.ndarray | None = None) -> LabelledExamples:
@@ -108,6 +117,13 @@ class Classification(Task):
         if label_set.problem == REGRESSION:
             task.shift = float(train_targets.mean())
             task.scale = float(train_targets.std()) or 1.0
+        if ask.class_weights == "auto":
+            task.weights = torch.from_numpy(class_weights(label_set, train_targets))
+            lightest, heaviest = (int(i) for i in (task.weights.argmin(), task.weights.argmax()))
+            notes.append(
+                f"A row of '{label_set.names[heaviest]}' counts {task.weights[heaviest]:.3g} in the loss, one of "
+                f"'{label_set.names[lightest]}' {task.weights[lightest]:.3g}."
+            )
         train_examples = cls.examples(train, reader, ask, task.scaled(train_targets))
         validation_examples = cls.examples(validation, reader, ask, task.scaled(validation_targets))
         test = None if ask.test is None else task.labelled(replace(ask, data=ask.test), reader)
@@ -138,9 +154,11 @@ class Classification(Task):
         return (targets - np.float32(self.shift)) / np.float32(self.scale) if self.problem == REGRESSION else targets
 
     def loss(self, model: Model, batch: Batch) -> Tensor:
-        """Summed over the rows: cross-entropy, mean binary cross-entropy, or squared error."""
+        """Summed over the rows: cross-entropy, mean binary cross-entropy, or squared error; weighted by class."""
         assert self.problem is not None
-        return _LOSSES[self.problem](model(*batch.inputs).float(), batch.targets)
+        logits = model(*batch.inputs).float()
+        weights = None if self.weights is None else self.weights.to(logits.device)
+        return _LOSSES[self.problem](logits, batch.targets, weights)
 
     def logits(self, model: Model, examples: Examples, compute: Compute) -> np.ndarray:
         """What the model gives for every example, `[n, classes]`, in the order of the examples."""
@@ -159,12 +177,10 @@ class Classification(Task):
         return scores(self.logits(model, examples, compute), targets, self.problem)
 
     def better(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
-        """A higher main metric; among equals, a lower loss."""
+        """A higher main metric; among equals, a lower loss. Classes that count alike do so here: by the macro F1."""
         assert self.problem is not None
-        return (
-            {SINGLE: 1, MULTI: 1, REGRESSION: -1}[self.problem] * metrics[MAIN[self.problem]],
-            -metrics["loss"],
-        )
+        main = MAIN[self.problem] if self.weights is None else "macro_f1"
+        return {SINGLE: 1, MULTI: 1, REGRESSION: -1}[self.problem] * metrics[main], -metrics["loss"]
 
     def finish(self, model: Model) -> None:
         """A regression's unit goes into the head: what is saved gives the number itself."""

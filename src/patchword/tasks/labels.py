@@ -107,6 +107,24 @@ def _number(value: Any, origins: Sequence[str], row: int) -> float:
     return number
 
 
+def class_weights(labels: LabelSet, targets: np.ndarray) -> np.ndarray:
+    """What a row of each class counts in the loss so that all classes count alike, `[classes]` float32.
+
+    One label a row: the inverse of the class's share, so that the mean over the rows is 1. Several: rows without the
+    label for each one with it, which is what a row with it counts. A class without rows has 1.
+
+    Raises:
+        UserError: there are no classes.
+    """
+    if labels.problem == REGRESSION:
+        raise UserError("Class weights need classes; the label is a number. Leave --class-weights out.")
+    counts = targets.sum(0) if labels.problem == MULTI else np.bincount(targets, minlength=len(labels.names))
+    there = counts > 0
+    others = len(targets) - counts if labels.problem == MULTI else np.full(len(counts), len(targets) / there.sum())
+    # A label that every row has would count nothing.
+    return np.where(there, np.maximum(others, 1) / np.maximum(counts, 1), 1.0).astype(np.float32)
+
+
 def split(labels: LabelSet, targets: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Row numbers to learn from and to validate on, every class in both in its proportion where it has rows enough.
 

@@ -52,6 +52,7 @@ class Ask:
         z_loss: weight of the penalty on the size of a language model's scores.
         start_token: id that every written text begins with, where a model reads one text and writes another.
         problem: "single_label_classification", "multi_label_classification" or "regression".
+        class_weights: "auto": rare classes count more in the loss, so that all count alike.
         seed: for the split.
     """
 
@@ -71,6 +72,7 @@ class Ask:
     z_loss: float = 0.0
     start_token: int = 0
     problem: str | None = None
+    class_weights: Literal["none", "auto"] = "none"
     seed: int = 0
 
 
