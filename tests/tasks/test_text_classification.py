@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,11 @@ from patchword import finetune, load
 from patchword.data.columns import Sample
 from patchword.data.sources import read_labelled
 from patchword.data.tokenizers import Tokenizer, train_tokenizer
-from patchword.errors import UserError
+from patchword.errors import Notice, UserError
 from patchword.models.family import Model, families
 from patchword.models.folder import read_model
 from patchword.tasks.labels import MULTI, SINGLE, LabelSet, class_weights
-from patchword.tasks.task import Ask, Compute
+from patchword.tasks.task import Ask, Compute, Windows
 from patchword.tasks.text_classification import TextClassification, TextExamples
 
 CLASSES = {"bert": transformers.BertForSequenceClassification, "roberta": transformers.RobertaForSequenceClassification}
@@ -257,3 +259,99 @@ class TestClassWeights:
         data = write(tmp_path / "a.jsonl", [{"text": "ba", "label": i / 7} for i in range(30)])
         said = message(lambda: TextClassification.prepare(Ask(data, class_weights="auto"), tokenizer, lambda n: None))
         assert "--class-weights" in said
+
+
+class TestWindows:
+    @given(data=st.data())
+    def test_windows_cover_a_text_and_overlap_by_a_quarter(self, data: st.DataObject, tokenizer: Tokenizer) -> None:
+        words = data.draw(st.lists(st.integers(1, 200), min_size=1, max_size=4))
+        most = data.draw(st.integers(8, 40))
+        texts = [" ".join(random_words(number, seed)) for seed, number in enumerate(words)]
+        examples = TextExamples(texts, tokenizer, most, windows="always")
+        assert (examples.cut, examples.facts["dropped_tokens"]) == (0, 0)
+        parts, owners = examples.parts()
+        for text, ids in enumerate(tokenizer.encode(texts)):
+            chosen = np.flatnonzero(owners == text)
+            batch = parts.batch(chosen, (0, 0))
+            windows = [list(window[1:-1]) for window in batch.inputs[0].sequences()]
+            assert parts.lengths(chosen).tolist() == [len(window) + 2 for window in windows] == list(batch.lengths)
+            assert {len(window) for window in windows} == {min(len(ids), most - 2)}
+            room, place, ends = most - 2, 0, []
+            for window in windows:  # each is found where or after the one before begins
+                place = next(i for i in range(place, len(ids)) if ids[i : i + len(window)].tolist() == window)
+                ends.append((place, place + len(window)))
+            assert (ends[0][0], ends[-1][1]) == (0, len(ids))
+            assert all(end - start >= room // 4 for (_, end), (start, _) in pairwise(ends))
+            fewest = 1 if len(ids) <= room else 1 + -(-(len(ids) - room) // (room - room // 4))
+            assert len(windows) == fewest
+
+    def test_to_learn_each_epoch_draws_a_window(self, tokenizer: Tokenizer) -> None:
+        examples = TextExamples([" ".join(random_words(150, 0)), "ba"], tokenizer, 20, windows="always")
+        parts, owners = examples.parts()
+        every = parts.batch(np.arange(len(owners)), (0, 0)).inputs[0].sequences()
+        all_windows = {tuple(window.tolist()) for window in every}
+        drawn = [tuple(examples.batch(np.array([0]), (7, epoch)).inputs[0].values.tolist()) for epoch in range(200)]
+        assert {*drawn} | {tuple(tokenizer_framed(tokenizer, "ba"))} == all_windows
+        again = examples.batch(np.array([1, 0]), (7, 3)).inputs[0].sequences()[1]
+        assert tuple(again.tolist()) == drawn[3]  # the key and the number alone decide
+        assert examples.batch(np.array([0, 1]), (7, 0)).lengths == tuple(examples.lengths(np.arange(2)))
+
+    @pytest.mark.parametrize(("tokens", "said", "expected"), [(21, "auto", "never"), (40, "auto", "always")])
+    def test_auto_is_windows_where_over_a_twentieth_would_be_cut_off(
+        self, tokens: int, said: Windows, expected: str, tokenizer: Tokenizer
+    ) -> None:
+        word = next(word for word in ("ba", "de", "the") if len(tokenizer.encode([word])[0]) == 1)
+        examples = TextExamples([word, " ".join([word] * tokens)], tokenizer, 22, windows=said)
+        assert examples.settings == {"windows": expected}
+        assert examples.facts["dropped_tokens"] == (1 if expected == "never" else 0)
+
+    def test_a_prediction_is_the_mean_over_the_windows(self, tokenizer: Tokenizer, tmp_path: Path) -> None:
+        theirs = tiny(tmp_path, tokenizer)
+        texts = [" ".join(random_words(number, number)) for number in (90, 3, 60)]
+        examples = TextExamples(texts, tokenizer, 20, windows="always")
+        task = TextClassification(LabelSet(("a", "b", "c"), SINGLE))
+        logits = task.logits(read_model(tmp_path).model.eval(), examples, Compute(batch_tokens=50))
+        parts, owners = examples.parts()
+        assert np.bincount(owners)[0] > 3
+        with torch.no_grad():
+            windows = parts.batch(np.arange(len(owners)), (0, 0)).inputs[0].sequences()
+            expected = [theirs(window[None]).logits[0].numpy() for window in windows]
+        for text in range(3):
+            mean = np.mean([expected[i] for i in np.flatnonzero(owners == text)], axis=0)
+            assert logits[text] == pytest.approx(mean, abs=1e-5)
+
+    def test_what_is_said_late_is_learnt(self, tokenizer: Tokenizer, tmp_path: Path) -> None:
+        """The word that decides stands behind the first window; the folder remembers how it reads."""
+        rows = []
+        for i in range(200):
+            words = random_words(30, i)
+            rows.append({"text": " ".join([*words, *["zuzu" if i % 2 else "fifi"] * 20]), "label": "ab"[i % 2]})
+        tiny(tmp_path / "start", tokenizer)
+        data = write(tmp_path / "a.jsonl", rows)
+        settings = {"quiet": True, "lr": 3e-3, "batch_size": 16, "evaluations": 2, "max_length": 24}
+        cut = finetune(tmp_path / "start", data, out=tmp_path / "cut", windows="never", steps=4, **settings)
+        assert cut.report["validation"]["accuracy"] < 0.8
+        whole = finetune(tmp_path / "start", data, out=tmp_path / "whole", steps=40, **settings)
+        assert whole.report["validation"]["accuracy"] > 0.9
+        card = json.loads((tmp_path / "whole" / "patchword.json").read_text())
+        assert card["settings"]["windows"] == "always"
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert load(tmp_path / "whole").evaluate(data)["accuracy"] > 0.9
+        with pytest.warns(Notice, match=r"^1 of 2 texts are longer than the 24 tokens .*cut off, \d\d\.\d%"):
+            load(tmp_path / "cut").predict([rows[0]["text"], "ba"])
+
+    def test_pairs_have_none(self, tokenizer: Tokenizer, tmp_path: Path) -> None:
+        long = " ".join(random_words(100, 0))
+        examples = TextExamples([(long, "ba")], tokenizer, 20, windows="auto")
+        assert (examples.cut, examples.settings) == (1, {"windows": "never"})
+        asked = Ask("", max_length=20, windows="always")
+        assert "--windows" in message(lambda: TextClassification.inputs([(long, "ba")], tokenizer, asked))
+
+
+def random_words(number: int, seed: int) -> list[str]:
+    return np.random.default_rng(seed).choice(["ba", "de", "ga", "la", "mo", "ne"], number).tolist()
+
+
+def tokenizer_framed(tokenizer: Tokenizer, text: str) -> list[int]:
+    return [*tokenizer.before, *tokenizer.encode([text])[0].tolist(), *tokenizer.after]

@@ -29,6 +29,7 @@ def finetune(
     pair_column: o.PairColumn = None,
     where: o.Where = None,
     problem: o.Problem = None,
+    windows: o.Windows = None,
     class_weights: o.ClassWeights = None,
     validation: o.Validation = None,
     test: o.Test = None,

@@ -44,6 +44,13 @@ Problem = Annotated[
         rich_help_panel=_DATA,
     ),
 ]
+Windows = Annotated[
+    str | None,
+    typer.Option(
+        help="Read a long text in several windows: always, never, or auto (where over 5 % would be cut off).",
+        rich_help_panel=_MODEL,
+    ),
+]
 ClassWeights = Annotated[
     str | None,
     typer.Option(help="none, or auto: rare classes count more, so that all count alike.", rich_help_panel=_LEARN),

@@ -58,6 +58,7 @@ class Classification(Task):
         self.problem = labels.problem
         self.shift, self.scale = shift, scale
         self.weights = weights
+        self.settings: Mapping[str, Any] = {}
 
     @classmethod
     def examples(cls, rows: Labelled, reader: Reader, ask: Ask, targets: np.ndarray | None = None) -> LabelledExamples:
@@ -125,6 +126,8 @@ class Classification(Task):
                 f"'{label_set.names[lightest]}' {task.weights[lightest]:.3g}."
             )
         train_examples = cls.examples(train, reader, ask, task.scaled(train_targets))
+        ask = replace(ask, **train_examples.settings)
+        task.settings = train_examples.settings
         validation_examples = cls.examples(validation, reader, ask, task.scaled(validation_targets))
         test = None if ask.test is None else task.labelled(replace(ask, data=ask.test), reader)
         notes += train_examples.notes
@@ -149,6 +152,10 @@ class Classification(Task):
         assert rows.labels is not None
         return self.examples(rows, reader, ask, self.scaled(self.label_set.encode(rows.labels, rows.origins)))
 
+    def facts(self) -> dict[str, Any]:
+        """How its inputs are read."""
+        return dict(self.settings)
+
     def scaled(self, targets: np.ndarray) -> np.ndarray:
         """Targets as they are learnt."""
         return (targets - np.float32(self.shift)) / np.float32(self.scale) if self.problem == REGRESSION else targets
@@ -161,10 +168,13 @@ class Classification(Task):
         return _LOSSES[self.problem](logits, batch.targets, weights)
 
     def logits(self, model: Model, examples: Examples, compute: Compute) -> np.ndarray:
-        """What the model gives for every example, `[n, classes]`, in the order of the examples."""
-        out = np.empty((len(examples), len(self.labels)), np.float32)
-        for ids, batch in compute.over(model, examples):
-            out[ids] = model(*batch.inputs).float().cpu().numpy()
+        """What the model gives for every example, `[n, classes]`, in their order; the mean over an example's parts."""
+        assert isinstance(examples, LabelledExamples)
+        parts, owners = examples.parts()
+        out = np.zeros((len(examples), len(self.labels)), np.float32)
+        for ids, batch in compute.over(model, parts):
+            np.add.at(out, owners[ids], model(*batch.inputs).float().cpu().numpy())
+        out /= np.bincount(owners, minlength=len(examples))[:, None]
         return out * np.float32(self.scale) + np.float32(self.shift) if self.problem == REGRESSION else out
 
     def evaluate(self, model: Model, examples: Examples, compute: Compute) -> dict[str, float]:
@@ -230,6 +240,12 @@ class LabelledExamples(Examples):
     targets: np.ndarray
     notes: Sequence[str] = ()
     facts: Mapping[str, Any] = {}
+    settings: Mapping[str, Any] = {}
+    """What was decided about how inputs are read, by the names of `Ask`: all others are read like that."""
+
+    def parts(self) -> tuple[Examples, np.ndarray]:
+        """What is read to predict, and the number of the example that each belongs to: each its own where not said."""
+        return self, np.arange(len(self))
 
     def raw(self) -> Any:
         """The inputs as the floors read them: texts, or pixels `[n, numbers]`."""

@@ -150,7 +150,7 @@ class Predictor:
         if pool not in ("mean", "class", "last", "max"):
             raise UserError(f"There is no pooling '{pool}'; there are mean, class, last and max.")
         kind = TextClassification if isinstance(self.reader, Tokenizer) else ImageClassification
-        examples = kind.inputs(inputs, self.reader, self._ask())
+        examples = kind.inputs(inputs, self.reader, self._ask(windows="never"))
         out = np.empty((len(examples), self.model.config.width), np.float32)
         for ids, batch in self.compute.over(self.model, examples):
             vectors = _POOLS[pool](self.model.read(*batch.inputs))
@@ -186,9 +186,13 @@ class Predictor:
 
     def _ask(self, data: Data = "", **columns: Any) -> Ask:
         config = self.model.config
-        tokens = config.tokens if isinstance(config, ImageConfig) else 0
-        start = config.decoder_start_token_id if isinstance(config, EncoderDecoderConfig) else 0
-        return Ask(data=data, max_length=self.max_length, tokens_per_image=tokens, start_token=start, **columns)
+        known: dict[str, Any] = {
+            "max_length": self.max_length,
+            "tokens_per_image": config.tokens if isinstance(config, ImageConfig) else 0,
+            "start_token": config.decoder_start_token_id if isinstance(config, EncoderDecoderConfig) else 0,
+            "windows": self.card.get("settings", {}).get("windows", "never"),
+        }
+        return Ask(data=data, **(known | columns))
 
 
 def load(folder: str | Path, device: str = "auto") -> Predictor:

@@ -30,6 +30,7 @@ from patchword.models.family import Family, Modality, Model
 
 Reader = Tokenizer | ImageProcessor
 """What turns raw input into what a model reads; kept in the model's folder."""
+Windows = Literal["auto", "never", "always"]
 Autocast = Callable[[], AbstractContextManager[Any]]
 
 
@@ -52,6 +53,7 @@ class Ask:
         z_loss: weight of the penalty on the size of a language model's scores.
         start_token: id that every written text begins with, where a model reads one text and writes another.
         problem: "single_label_classification", "multi_label_classification" or "regression".
+        windows: "always": a long text is read in several windows; "never": it is cut off; "auto": as it turns out.
         class_weights: "auto": rare classes count more in the loss, so that all count alike.
         seed: for the split.
     """
@@ -72,6 +74,7 @@ class Ask:
     z_loss: float = 0.0
     start_token: int = 0
     problem: str | None = None
+    windows: Windows = "auto"
     class_weights: Literal["none", "auto"] = "none"
     seed: int = 0
 

@@ -138,6 +138,7 @@ def ask_for(run: RunConfig) -> Ask:
         whole_word=run.whole_word,
         z_loss=run.z_loss,
         problem=run.problem,
+        windows=run.windows,
         class_weights=run.class_weights,
         max_length=length,
         seed=run.seed,

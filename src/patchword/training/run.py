@@ -57,6 +57,7 @@ class RunConfig(BaseModel):
     whole_word: bool = False
     z_loss: float = pydantic.Field(0.0, ge=0.0)
     problem: str | None = None
+    windows: Literal["auto", "never", "always"] = "auto"
     class_weights: Literal["none", "auto"] = "none"
     tokenizer: str | None = None
     vocab_size: int | None = None
