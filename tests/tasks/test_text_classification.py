@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import warnings
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from patchword.data.tokenizers import Tokenizer, train_tokenizer
 from patchword.errors import Notice, UserError
 from patchword.models.family import Model, families
 from patchword.models.folder import read_model
-from patchword.tasks.labels import MULTI, SINGLE, LabelSet, class_weights
+from patchword.tasks.labels import MULTI, REGRESSION, SINGLE, LabelSet, class_weights
 from patchword.tasks.task import Ask, Compute, Windows
 from patchword.tasks.text_classification import TextClassification, TextExamples
 
@@ -347,6 +348,60 @@ class TestWindows:
         assert (examples.cut, examples.settings) == (1, {"windows": "never"})
         asked = Ask("", max_length=20, windows="always")
         assert "--windows" in message(lambda: TextClassification.inputs([(long, "ba")], tokenizer, asked))
+
+
+class TestOrder:
+    @pytest.mark.parametrize(
+        ("values", "ordinal"),
+        [
+            ([5, 1, 2, 4, 3], True),
+            (["-1", "0", "1"], True),
+            ([0, 1], False),
+            (["1", "2", "4"], False),
+            (["a", "b", "c"], False),
+            (["01", "02", "03"], False),
+            ([True, False], False),
+        ],
+    )
+    def test_whole_numbers_in_a_row_are_in_an_order(self, values: list[Any], ordinal: bool) -> None:
+        assert LabelSet.find(values, "stars").ordinal == ordinal
+
+    def test_stars_are_told_how_far_off_they_are(self, tokenizer: Tokenizer, tmp_path: Path) -> None:
+        """Of the model and of its floors alike; as numbers where that is asked for."""
+        rows = [{"text": " ".join(random_words(5, i)), "stars": 1 + i % 5} for i in range(60)]
+        tiny(tmp_path / "start", tokenizer)
+        data = write(tmp_path / "a.jsonl", rows)
+        settings = {"quiet": True, "label_column": "stars", "steps": 2}
+        report = finetune(tmp_path / "start", data, out=tmp_path / "classes", **settings).report
+        for metrics in (report["validation"], *report["floors"].values()):
+            assert {"accuracy", "mae", "quadratic_kappa"} <= metrics.keys()
+        assert "quadratic_kappa" in load(tmp_path / "classes").evaluate(data)
+        report = finetune(tmp_path / "start", data, out=tmp_path / "numbers", problem=REGRESSION, **settings).report
+        assert "rmse" in report["validation"]
+
+
+class TestSeveralLabelsInACell:
+    @pytest.mark.parametrize("separator", ["|", ";", " ; "])
+    def test_they_are_cut_where_several_are_asked_for(
+        self, separator: str, tokenizer: Tokenizer, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "a.csv"
+        cells = ["red", separator.join(["red", "blue"]), "green", separator.join(["blue", "green"])] * 10
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([("text", "label"), *((f"text {i}", cell) for i, cell in enumerate(cells))])
+        prepared = TextClassification.prepare(Ask(path, problem=MULTI), tokenizer, lambda n: None)
+        assert prepared.task.labels == ("blue", "green", "red")
+        assert any("cut at | and ;" in note for note in prepared.notes)
+        held = prepared.task.labelled(Ask(path), tokenizer)
+        assert held.targets[:4].tolist() == [[0, 0, 1], [1, 0, 1], [0, 1, 0], [1, 1, 0]]
+        alone = TextClassification.prepare(Ask(path), tokenizer, lambda n: None)
+        assert len(alone.task.labels) == 4
+        assert any("--problem multi_label_classification" in note for note in alone.notes)
+
+    def test_a_label_with_a_bar_in_it_is_one_where_it_is_known(self) -> None:
+        labels = LabelSet(("a", "a|b", "b"), MULTI)
+        assert labels.encode(["a|b", "b;a", ["a|b", "b"]], ["x"] * 3).tolist() == [[0, 1, 0], [1, 0, 1], [0, 1, 1]]
+        assert "row 7: the label 'c'" in message(lambda: labels.encode(["a|c"], ["x, row 7"]))
 
 
 def random_words(number: int, seed: int) -> list[str]:

@@ -18,7 +18,7 @@ from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.heads import ClassHead
 from patchword.tasks import floors
-from patchword.tasks.labels import MULTI, REGRESSION, SINGLE, LabelSet, class_weights, split
+from patchword.tasks.labels import MULTI, REGRESSION, SEPARATORS, SINGLE, LabelSet, class_weights, split
 from patchword.tasks.metrics import probabilities, scores
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task
 
@@ -96,6 +96,12 @@ class Classification(Task):
         label_set = LabelSet.find(rows.labels, column, ask.problem)
         targets = label_set.encode(rows.labels, rows.origins)
         notes = [*rows.notes, _told(label_set, targets)]
+        if any(isinstance(value, str) and SEPARATORS.search(value) for value in rows.labels):
+            notes.append(
+                "Cells with several labels are cut at | and ;."
+                if label_set.problem == MULTI
+                else "Some labels have a | or a ; in them; --problem multi_label_classification would cut them there."
+            )
         if ask.validation is None:
             learn, hold = split(label_set, targets, cls.validation_share, ask.seed)
             if not len(hold):
@@ -184,7 +190,8 @@ class Classification(Task):
         targets = examples.targets
         if self.problem == REGRESSION:
             targets = targets * np.float32(self.scale) + np.float32(self.shift)
-        return scores(self.logits(model, examples, compute), targets, self.problem)
+        logits = self.logits(model, examples, compute)
+        return scores(logits, targets, self.problem, ordinal=self.label_set.ordinal)
 
     def better(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         """A higher main metric; among equals, a lower loss. Classes that count alike do so here: by the macro F1."""
@@ -213,6 +220,7 @@ class Classification(Task):
             (held_out.raw(), held_out.targets),
             len(self.labels),
             (self.shift, self.scale),
+            self.label_set.ordinal,
         )
 
     def predict(self, model: Model, examples: Examples, compute: Compute) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ def floors(
     test: Rows,
     classes: int,
     unit: tuple[float, float] = (0.0, 1.0),
+    ordinal: bool = False,
 ) -> dict[str, dict[str, float]]:
     """Metrics (`metrics.scores`) of two simple methods that learn from the same rows.
 
@@ -37,6 +38,7 @@ def floors(
         train, test: (inputs, targets).
         classes: how many.
         unit: shift and scale of a regression's targets.
+        ordinal: as in `metrics.scores`.
     """
     from threadpoolctl import threadpool_limits
 
@@ -55,7 +57,7 @@ def floors(
             name: _linear(modality, problem, inputs, targets, test[0], classes),
         }
     return {
-        key: scores(value * unit[1] + unit[0] if problem == REGRESSION else value, truth, problem)
+        key: scores(value * unit[1] + unit[0] if problem == REGRESSION else value, truth, problem, ordinal=ordinal)
         for key, value in predictions.items()
     }
 
