@@ -18,6 +18,8 @@ from patchword.data.tables import IMAGE_ENDINGS, TABLE_ENDINGS, Filter, Modality
 from patchword.errors import UserError
 
 _SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
+_WITH_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -211,9 +213,12 @@ def _read_tables(
     elif unlabelled.count:
         notes[1] = f"labels not used: {unlabelled.count} rows have none in the column '{label}'"
         label = ""
-    if label and all(ending(path) in (".csv", ".tsv") for path in tables) and _are_decimals(labels):
-        labels = list(map(float, labels))
-        notes.append(f"the labels in '{label}' are decimal numbers")
+    if label and all(ending(path) in (".csv", ".tsv") for path in tables):
+        with_points = _with_points(labels)
+        if _are_decimals(with_points):
+            comma = "" if with_points == labels else ", written with a comma"
+            notes.append(f"the labels in '{label}' are decimal numbers{comma}")
+            labels = list(map(float, with_points))
     used = {name: c for name, c in ((kind, column), ("pair", second), ("label", label)) if c}
     marks: list[str | Path] = [repr((used, where)), *tables]
     marks += [cell for cell in inputs if isinstance(cell, Path)]
@@ -247,6 +252,13 @@ def _wrong_label(cell: object, before: Sequence[Any]) -> str | None:
 
 def _label_kind(cell: object) -> str:
     return {str: "text", list: "list", bool: "truth value"}.get(type(cell), "number")
+
+
+def _with_points(labels: list[str]) -> list[str]:
+    """Numbers of which some have a decimal comma, with points; all else as it is, and so are thousands (1,250)."""
+    if all(map(_WITH_COMMA.fullmatch, labels)) and not all("," not in x or _THOUSANDS.fullmatch(x) for x in labels):
+        return [x.replace(",", ".") for x in labels]
+    return labels
 
 
 def _are_decimals(labels: Iterable[str]) -> bool:
