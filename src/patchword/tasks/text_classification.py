@@ -75,12 +75,13 @@ class TextExamples(LabelledExamples):
             for side, most in zip(encoded, kept, strict=True)
         ]
         total, dropped = int(lengths.sum()), int((lengths - kept).sum())
+        long = int((lengths.sum(0) > self.room).sum())
         self.cut = int((lengths > kept).any(0).sum())
         self.facts = {"tokens": total, "dropped_tokens": dropped, "padding": 0.0, "max_length": max_length}
         self.settings = {"windows": "always" if in_windows and not self.pairs else "never"}
         self.notes = (
             f"{total / max(len(texts), 1):.0f} tokens a {self.kind}; {dropped / max(total, 1):.1%} of all tokens are "
-            f"cut off ({self.kind}s of over {max_length}: {self.cut:,}). Packed end to end, 0.0 % padding.",
+            f"cut off ({self.kind}s of over {max_length}: {long:,}). Packed end to end, 0.0 % padding.",
         )
         if (many := self.windows > 1).any():
             self.notes += (
