@@ -29,6 +29,7 @@ from patchword.models.folder import read_model
 from patchword.tasks.labels import MULTI, REGRESSION, SINGLE, LabelSet, class_weights
 from patchword.tasks.task import Ask, Compute, Windows
 from patchword.tasks.text_classification import TextClassification, TextExamples
+from tests.conftest import SYLLABLES
 
 CLASSES = {"bert": transformers.BertForSequenceClassification, "roberta": transformers.RobertaForSequenceClassification}
 
@@ -405,7 +406,8 @@ class TestSeveralLabelsInACell:
 
 
 def random_words(number: int, seed: int) -> list[str]:
-    return np.random.default_rng(seed).choice(["ba", "de", "ga", "la", "mo", "ne"], number).tolist()
+    """So many syllables, out of so many that hardly two windows are alike."""
+    return [str(word) for word in np.random.default_rng(seed).choice(SYLLABLES, number)]
 
 
 def tokenizer_framed(tokenizer: Tokenizer, text: str) -> list[int]:

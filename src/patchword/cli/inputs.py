@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def read_inputs(
-    inputs: list[str], model: Predictor, pairs: bool = False, **columns: str | None
+    inputs: list[str], model: Predictor, pairs: bool = False, **columns: Any
 ) -> tuple[list[Any], list[str]]:
     """What the model reads, and how each input is named to a person.
 
