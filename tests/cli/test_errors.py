@@ -233,9 +233,12 @@ def test_a_text_of_a_million_tokens(base: Path, tmp_path: Path) -> None:
     import patchword as pw
 
     rows = [*TEXTS, ("late " * 1_000_000, "bug")]
-    result = pw.finetune(base, table(tmp_path / "t.csv", rows), out=tmp_path / "out", steps=2, quiet=True)
-    card = json.loads((result.folder / "patchword.json").read_text())
-    assert card["data"]["dropped_tokens"] >= 900_000
+    data = table(tmp_path / "t.csv", rows)
+    for windows, dropped in (("never", 900_000), ("auto", 0)):
+        result = pw.finetune(base, data, out=tmp_path / windows, steps=2, windows=windows, quiet=True)
+        card = json.loads((result.folder / "patchword.json").read_text())
+        assert card["data"]["dropped_tokens"] >= dropped
+        assert (card["settings"]["windows"] == "always") == (windows == "auto")
 
 
 @pytest.fixture(scope="module")
