@@ -234,11 +234,9 @@ def test_a_text_of_a_million_tokens(base: Path, tmp_path: Path) -> None:
 
     rows = [*TEXTS, ("late " * 1_000_000, "bug")]
     data = table(tmp_path / "t.csv", rows)
-    for windows, dropped in (("never", 900_000), ("auto", 0)):
-        result = pw.finetune(base, data, out=tmp_path / windows, steps=2, windows=windows, quiet=True)
-        card = json.loads((result.folder / "patchword.json").read_text())
-        assert card["data"]["dropped_tokens"] >= dropped
-        assert (card["settings"]["windows"] == "always") == (windows == "auto")
+    result = pw.finetune(base, data, out=tmp_path / "out", steps=2, windows="never", quiet=True)
+    card = json.loads((result.folder / "patchword.json").read_text())
+    assert card["data"]["dropped_tokens"] >= 900_000
 
 
 @pytest.fixture(scope="module")
