@@ -6,6 +6,10 @@ import difflib
 from collections.abc import Iterable
 
 
+class Notice(UserWarning):
+    """What a person should know of the data, while the work goes on."""
+
+
 class UserError(Exception):
     """Something in the input can not be used as it is.
 

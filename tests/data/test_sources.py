@@ -309,6 +309,26 @@ class TestLabelled:
         assert "decimal" in labels("1.5")[1]
         assert labels("1.5", "high")[0] == ["1.5", "high"]
         assert labels("nine", "one")[0] == ["nine", "one"]
+        decimals, said = labels("1,5", "2", "-0,25")
+        assert decimals == [1.5, 2.0, -0.25]
+        assert "with a comma" in said
+        assert "comma" not in labels("1.5")[1]
+        assert labels("1,250", "2,000")[0] == ["1,250", "2,000"]  # thousands, or not: nobody knows
+        assert labels("1,5", "a,b")[0] == ["1,5", "a,b"]
+
+    @pytest.mark.parametrize("first", ["", "sep=;\r\n"])
+    def test_a_table_as_a_spreadsheet_saves_it(self, first: str, tmp_path: Path) -> None:
+        """Semicolons, a byte order mark, line ends of Windows, decimal commas; rows keep the numbers that it shows."""
+        lines = ["Text;Score", '"So, ""übel""; really";1,5', "fine;2", "none;"]
+        (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbf" + (first + "\r\n".join(lines) + "\r\n").encode())
+        row = 5 if first else 4
+        assert f"a.csv, row {row}: no label" in message(lambda: read_labelled(tmp_path / "a.csv"))
+        whole = (tmp_path / "a.csv").read_bytes().replace(b"none;\r\n", b"")
+        (tmp_path / "a.csv").write_bytes(whole)
+        labelled = read_labelled(tmp_path / "a.csv")
+        assert labelled.inputs == ['So, "übel"; really', "fine"]
+        assert labelled.labels == [1.5, 2.0]
+        assert labelled.columns == {"text": "Text", "label": "Score"}
 
     def test_class_numbers_of_datasets_have_their_names(self, tmp_path: Path) -> None:
         features = {"label": {"names": ["ham", "spam"], "_type": "ClassLabel"}}
@@ -441,6 +461,7 @@ class TestBadFiles:
             "text,label\nx,a\nübel,b\n".encode("latin-1"),
             ["line 3", "0xfc", "offset 15", "UTF-8"],
         ),
+        ("windows.csv", "text;label\r\n10 €;a\r\n".encode("cp1252"), ["line 2", "0x80", '"CSV UTF-8"']),
         ("latin.jsonl", b'{"text": "\xfc"}', ["line 1", "offset 10"]),
         ("wide.csv", "text,label\nx,a\n".encode("utf-16"), ["UTF-16"]),
         ("ragged.csv", b"text,label\nx,a\none, two,b\n", ["ragged.csv, row 3", "3 cells", "2", "comma"]),

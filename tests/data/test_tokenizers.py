@@ -50,6 +50,7 @@ STYLES = {
         {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>", "bos": "<s>", "eos": "</s>"},
         before=("cls",),
         after=("sep",),
+        between=("sep", "sep"),
         huggingface="RobertaTokenizer",
     ),
     "sentinels": TokenizerStyle(
@@ -102,6 +103,27 @@ def test_transformers_opens_every_style(
     assert (again.roles, again.sentinels) == (tokenizer.roles, tokenizer.sentinels)
     assert (again.before, again.after) == (tokenizer.before, tokenizer.after)
     assert np.array_equal(again.is_special, tokenizer.is_special)
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_a_pair_is_framed_as_transformers_does(name: str, trained: dict[str, Tokenizer], tmp_path: Path) -> None:
+    """But where it puts no sign between the texts: then one is put there, since a model can not guess the place."""
+    trained[name].save(tmp_path, 64)
+    tokenizer, theirs = Tokenizer.load(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
+    for first, second in [("bababa zuzuzu", "a, b"), ("x", "y"), ("", "yyy")]:
+        a, b = tokenizer.encode([first, second])
+        ids, segments = tokenizer.pair(a, b), tokenizer.segments(len(a), len(b))
+        assert len(ids) == len(segments) == len(a) + len(b) + tokenizer.pair_frame
+        expected = theirs(first, second, return_token_type_ids=True)
+        if name in ("bare", "begin", "unigram"):
+            place = len(tokenizer.before) + len(a)
+            assert ids[place] == tokenizer.id("eos")
+            ids, segments = np.delete(ids, place), np.delete(segments, place)
+        assert ids.tolist() == expected["input_ids"]
+        if name != "encoder":  # transformers asks nobody: RoBERTa's model takes no segments
+            assert segments.tolist() == expected["token_type_ids"]
+        else:
+            assert not segments.any()
 
 
 @pytest.mark.parametrize("name", STYLES)

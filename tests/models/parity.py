@@ -11,7 +11,7 @@ import pkgutil
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -131,7 +131,7 @@ def outputs(case: Case, ours: Model, theirs: nn.Module) -> list[tuple[Tensor, Te
         if case.segments:
             segments = [(torch.arange(length) >= length // 2).long() for length in lengths]
             given["token_type_ids"] = pad(segments)
-            inputs.append(torch.cat(segments))
+            inputs[0] = replace(inputs[0], segments=torch.cat(segments))
         if case.reads == "pairs":
             target = [torch.randint(5, case.config["vocab_size"], (length,)) for length in (3, 1, 9, 6)]
             given["decoder_input_ids"] = pad(target, filler)

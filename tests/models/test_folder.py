@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,13 +109,13 @@ def outputs(case: Case, ours: Model, theirs: nn.Module) -> list[tuple[Tensor, Te
 
         mask = pad([torch.ones_like(sequence) for sequence in ids])
         answer = theirs(input_ids=pad(ids), token_type_ids=pad(segments), attention_mask=mask)
-        packed, packed_segments = Packed.from_sequences(ids), torch.cat(segments)
-        output = ours(packed, packed_segments)
+        packed = replace(Packed.from_sequences(ids), segments=torch.cat(segments))
+        output = ours(packed)
         if case.way_out == "class":
             return [(output, answer.logits)]
         if case.way_out == "masked_token":
             return [(output, answer.logits[mask.bool()])]
-        features = ours.features(packed, packed_segments).values
+        features = ours.features(packed).values
         return [(features, answer.last_hidden_state[mask.bool()]), (output, answer.pooler_output)]
 
 

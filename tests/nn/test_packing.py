@@ -66,6 +66,17 @@ def test_sequences_come_back_as_they_went_in(lengths: list[int]) -> None:
     assert torch.equal(packed.last(), torch.stack([sequence[-1] for sequence in sequences]))
 
 
+@given(lengths, st.data())
+def test_segments_are_cut_along_with_their_tokens(lengths: list[int], data: st.DataObject) -> None:
+    tokens = torch.arange(sum(lengths))
+    packed = Packed(tokens, Layout(lengths), segments=-tokens)
+    first = data.draw(st.integers(0, len(lengths) - 1))
+    part = packed.part(first, data.draw(st.integers(first + 1, len(lengths)))).to("cpu")
+    assert part.segments is not None
+    assert torch.equal(part.segments, -part.values)
+    assert Packed(tokens, Layout(lengths)).part(first, first + 1).segments is None
+
+
 @pytest.mark.parametrize("lengths", [[], [3, 0], [2, -1]])
 def test_a_sequence_without_tokens_is_refused(lengths: list[int]) -> None:
     with pytest.raises(ValueError, match="at least one token"):

@@ -31,6 +31,25 @@ def test_one_class_a_row_is_scored_as_scikit_learn_does(rows: int, classes: int,
     assert got["rows"] == rows
 
 
+@given(rows=st.integers(2, 60), classes=st.integers(3, 6), seed=SEEDS)
+def test_classes_in_an_order_are_scored_as_scikit_learn_does(rows: int, classes: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    targets = random.integers(classes, size=rows)
+    logits = (random.normal(size=(rows, classes)) + 2 * np.eye(classes)[targets]).astype(np.float32)
+    targets[:2] = 0, classes - 1  # two classes at least, or kappa is not defined
+    got, predicted = scores(logits, targets, SINGLE, ordinal=True), logits.argmax(1)
+    assert got["mae"] == pytest.approx(reference.mean_absolute_error(targets, predicted))
+    kappa = reference.cohen_kappa_score(targets, predicted, labels=range(classes), weights="quadratic")
+    assert got["quadratic_kappa"] == pytest.approx(kappa)
+    for name in ("mae", "quadratic_kappa"):
+        assert got[f"{name}_low"] <= got[f"{name}_high"]
+    assert scores(logits, targets, SINGLE) == {k: v for k, v in got.items() if not k.startswith(("mae", "quadratic"))}
+
+
+def test_one_class_alone_agrees_by_chance() -> None:
+    assert scores(np.eye(3)[[1, 1]], np.array([1, 1]), SINGLE, ordinal=True)["quadratic_kappa"] == 0.0
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
 @given(rows=st.integers(1, 60), classes=st.integers(2, 6), seed=SEEDS)
 def test_several_classes_a_row_are_scored_as_scikit_learn_does(rows: int, classes: int, seed: int) -> None:

@@ -20,6 +20,7 @@ def evaluate(
     text_column: o.TextColumn = None,
     image_column: o.ImageColumn = None,
     label_column: o.LabelColumn = None,
+    pair_column: o.PairColumn = None,
     where: o.Where = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     device: o.Device = "auto",
@@ -34,6 +35,7 @@ def evaluate(
         "text_column": text_column,
         "image_column": image_column,
         "label_column": label_column,
+        "pair_column": pair_column,
         "where": where,
     }
     metrics = load(folder, device).evaluate(data, **columns)

@@ -5,20 +5,44 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from patchword.errors import UserError
+
 if TYPE_CHECKING:
     from patchword.tasks.predictor import Predictor
 
 
-def read_inputs(inputs: list[str], model: Predictor, **columns: str | None) -> tuple[list[Any], list[str]]:
-    """What the model reads, and how each input is named to a person."""
+def read_inputs(
+    inputs: list[str], model: Predictor, pairs: bool = False, **columns: Any
+) -> tuple[list[Any], list[str]]:
+    """What the model reads, and how each input is named to a person.
+
+    Args:
+        inputs: sentences, or files.
+        model: whose columns are looked for in tables.
+        pairs: whether an input can be two texts.
+        columns: as a person named them.
+
+    Raises:
+        UserError: the files can not be read, or a sentence has no second one.
+    """
     from patchword.data.sources import read_labelled
 
+    items: list[Any]
     if model.model.family.modality == "text" and all(_is_sentence(item) for item in inputs):
-        return list(inputs), list(inputs)
-    rows = read_labelled(inputs, need_labels=False, **columns)
+        if not (pairs and model.pairs):
+            return list(inputs), list(inputs)
+        if len(inputs) % 2:
+            raise UserError("The model reads pairs of texts: give two sentences for each, or a table.")
+        items = list(zip(inputs[::2], inputs[1::2], strict=True))
+        return items, list(map(_shown, items))
+    rows = read_labelled(inputs, need_labels=False, pairs=pairs, **model.columns(inputs, **columns))
     items = list(rows.inputs)
-    names = [item if isinstance(item, str) else str(origin) for item, origin in zip(items, rows.origins, strict=True)]
-    return items, names
+    named = zip(items, rows.origins, strict=True)
+    return items, [str(origin) if isinstance(item, Path | bytes) else _shown(item) for item, origin in named]
+
+
+def _shown(text: str | tuple[str, str]) -> str:
+    return text if isinstance(text, str) else " | ".join(text)
 
 
 def _is_sentence(item: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import typer
 
@@ -36,10 +37,23 @@ def _options(
     pass
 
 
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A `Notice` is for the person: one sentence, and no line of code."""
+    from patchword.errors import Notice
+
+    return f"patchword: {message}\n" if category is Notice else _usual_format(message, category, filename, lineno, line)
+
+
+_usual_format = warnings.formatwarning
+
+
 def main() -> None:
     """Run a command; a `UserError` is one message and exit code 2, Ctrl-C exit code 130."""
     from patchword.errors import UserError
 
+    warnings.formatwarning = _format_warning
     try:
         app()
     except UserError as error:

@@ -17,6 +17,12 @@ ImageColumn = Annotated[
 LabelColumn = Annotated[
     str | None, typer.Option(help="Column of labels. Found out if not given.", rich_help_panel=_DATA)
 ]
+PairColumn = Annotated[
+    str | None,
+    typer.Option(
+        help="Column of a second text, where an example is two. Found out if not given.", rich_help_panel=_DATA
+    ),
+]
 Where = Annotated[str | None, typer.Option(help="Only rows with COLUMN=VALUE.", rich_help_panel=_DATA)]
 Lines = Annotated[
     bool, typer.Option("--lines", help="Each line of a .txt is a document of its own.", rich_help_panel=_DATA)
@@ -37,6 +43,17 @@ Problem = Annotated[
         help="single_label_classification, multi_label_classification or regression. Found out if not given.",
         rich_help_panel=_DATA,
     ),
+]
+Windows = Annotated[
+    str | None,
+    typer.Option(
+        help="Read a long text in several windows: always, never, or auto (where over 5 % would be cut off).",
+        rich_help_panel=_MODEL,
+    ),
+]
+ClassWeights = Annotated[
+    str | None,
+    typer.Option(help="none, or auto: rare classes count more, so that all count alike.", rich_help_panel=_LEARN),
 ]
 Tokenizer = Annotated[Path | None, typer.Option(help="A folder to take the tokenizer from.", rich_help_panel=_MODEL)]
 VocabSize = Annotated[

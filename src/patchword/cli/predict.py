@@ -21,6 +21,7 @@ def predict(
     folder: Annotated[str, typer.Argument(help="The model folder.")],
     inputs: Annotated[list[str], typer.Argument(help="Sentences; or files, folders or patterns.")],
     text_column: o.TextColumn = None,
+    pair_column: o.PairColumn = None,
     image_column: o.ImageColumn = None,
     where: o.Where = None,
     device: o.Device = "auto",
@@ -32,7 +33,9 @@ def predict(
     from patchword.tasks.predictor import load
 
     model = load(folder, device)
-    texts, shown = read_inputs(inputs, model, text_column=text_column, image_column=image_column, where=where)
+    columns = {"text_column": text_column, "pair_column": pair_column, "image_column": image_column, "where": where}
+    pairs = model.model.family.modality == "text" and model.pairs is not False
+    texts, shown = read_inputs(inputs, model, pairs=pairs, **columns)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     predictions = model.predict(texts)
     for number, (item, prediction) in enumerate(zip(shown, predictions, strict=True)):

@@ -17,6 +17,14 @@ _KNOWN = {  # names that say what a column is, the surest first
     "image": "image img picture photo image_path img_path image_file",
     "label": "label labels class category topic target sentiment intent tag tags y score rating class_name",
 }
+_PAIRS = (  # of which both are texts of one example
+    ("premise", "hypothesis"),
+    ("sentence1", "sentence2"),
+    ("text1", "text2"),
+    ("question1", "question2"),
+    ("text_a", "text_b"),
+    ("query", "passage"),
+)
 
 
 class Problems:
@@ -97,6 +105,30 @@ class Sample:
         longest = max(texts, key=lambda c: sum(map(len, self._values(c))) / len(self._values(c)))
         return longest, f"text column: '{longest}' (has the longest texts; --text-column names another)"
 
+    def pair_columns(
+        self, text_column: str | None, pair_column: str | None, not_this: str | None = None
+    ) -> tuple[str, str, str] | None:
+        """The columns of two texts that are one example: as given, or by their names; None where there is one text."""
+        if pair_column is not None:
+            second, _ = self._given("pair", pair_column)
+            partners = [name for pair in _PAIRS if second.lower() in pair for name in pair if name != second.lower()]
+            first = text_column or next((c for c in self.columns if c.lower() in partners), None)
+            if first is None:
+                rest = Sample(self.name, [c for c in self.columns if c != second], self.cells)
+                first, _ = rest.text_column(None, not_this)
+            self._given("text", first)
+            if first == second:
+                raise UserError(f"The column '{first}' can not be both texts of a pair.")
+            return first, second, f"pairs of texts: '{first}' and '{second}' (as asked)"
+        if text_column is not None:
+            return None
+        texts = {c.lower(): c for c in self.columns if c != not_this and self._all(c, _is_text)}
+        for one, other in _PAIRS:
+            if one in texts and other in texts:
+                first, second = texts[one], texts[other]
+                return first, second, f"pairs of texts: '{first}' and '{second}' (--text-column names one alone)"
+        return None
+
     def image_column(self, given: str | None = None) -> tuple[str, str] | None:
         """The column with images (bytes, or paths that end like an image), or None if there is none."""
         if given is not None:
@@ -110,11 +142,11 @@ class Sample:
             found = images[0]
         return None if found is None else (found, f"image column: '{found}'")
 
-    def label_column(self, given: str | None, not_this: str, guess: bool) -> tuple[str, str] | None:
+    def label_column(self, given: str | None, not_these: Sequence[str], guess: bool) -> tuple[str, str] | None:
         """The column with the labels: as given, by its name, else, with `guess`, the one with few values."""
         if given is not None:
             return self._given("label", given)
-        others = [c for c in self.columns if c != not_this and not self._all(c, _is_image)]
+        others = [c for c in self.columns if c not in not_these and not self._all(c, _is_image)]
         if known := self._well_known("label", others):
             rest = ", ".join(f"'{column}'" for column in others if column != known)
             return known, f"label column: '{known}' (by its name{'; not used: ' if rest else ''}{rest})"

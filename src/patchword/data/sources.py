@@ -18,6 +18,8 @@ from patchword.data.tables import IMAGE_ENDINGS, TABLE_ENDINGS, Filter, Modality
 from patchword.errors import UserError
 
 _SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
+_WITH_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -54,7 +56,7 @@ class Origins(Sequence[str]):
 
 @dataclass(frozen=True)
 class Labelled:
-    """Examples in memory, a text or an image (a path, or bytes not yet decoded) each, with their labels.
+    """Examples in memory, a text, two or an image (a path, or bytes not yet decoded) each, with their labels.
 
     Attributes:
         labels: the cells as they are: str, int, bool or float, or list[str] where an example has several
@@ -66,7 +68,7 @@ class Labelled:
     """
 
     modality: Modality
-    inputs: Sequence[str] | Sequence[Path | bytes]
+    inputs: Sequence[str] | Sequence[tuple[str, str]] | Sequence[Path | bytes]
     labels: list[Any] | None
     origins: Origins
     columns: dict[str, str] = field(default_factory=dict)
@@ -93,21 +95,25 @@ def read_labelled(
     data: Data,
     *,
     text_column: str | None = None,
+    pair_column: str | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
     need_labels: bool = True,
     where: str | None = None,
+    pairs: bool = False,
 ) -> Labelled:
     """Read texts or images with their labels: tables, or images in one folder a class.
 
     Columns that are not given are found by their names, else by what is in them, and told in `notes`. Without
-    `need_labels`, labels may be missing, a .txt is read too (a text on each line), and a text may be empty.
+    `need_labels`, labels may be missing, a .txt is read too (a text on each line), and a text may be empty. With
+    `pairs`, columns such as premise and hypothesis are two texts of each example; so they are where `pair_column` says.
     """
     found = find(data)
     endings = {ending(path) for path in found}
     if endings <= set(TABLE_ENDINGS):
-        return _read_tables(list(found), text_column, image_column, label_column, need_labels, where)
-    if asked := text_column or image_column or label_column or where:
+        columns = (text_column, pair_column, image_column, label_column)
+        return _read_tables(list(found), columns, need_labels, where, pairs)
+    if asked := text_column or pair_column or image_column or label_column or where:
         plain = next(path for path in found if ending(path) not in TABLE_ENDINGS)
         raise UserError(f"{plain} is not a table, so it has no columns for '{asked}'.")
     if endings <= set(IMAGE_ENDINGS):
@@ -156,37 +162,47 @@ def _read_image_folders(found: dict[Path, Path], folders: list[Path], need_label
 
 def _read_tables(
     tables: list[Path],
-    text_column: str | None,
-    image_column: str | None,
-    label_column: str | None,
+    columns: tuple[str | None, str | None, str | None, str | None],
     need_labels: bool,
     where: str | None,
+    pairs: bool,
 ) -> Labelled:
+    text_column, pair_column, image_column, label_column = columns
     kept = Filter(where) if where else None
     sample = Sample.of(tables, kept)
-    kind, column, note = sample.input_column(text_column, image_column, not_this=label_column)
-    label, label_note = sample.label_column(label_column, column, need_labels) or ("", "no label column")
-    if label == column:
-        raise UserError(f"The column '{column}' can not be both the {kind} and the label.")
+    looks = image_column is None and (pairs or pair_column is not None)
+    pair = sample.pair_columns(text_column, pair_column, not_this=label_column) if looks else None
+    kind, column, note = (
+        sample.input_column(text_column, image_column, not_this=label_column)
+        if pair is None
+        else ("text", pair[0], pair[2])
+    )
+    second = "" if pair is None else pair[1]
+    label, label_note = sample.label_column(label_column, (column, second), need_labels) or ("", "no label column")
+    if label in (column, second) and label:
+        raise UserError(f"The column '{label}' can not be both the {kind} and the label.")
 
     inputs: list[Any] = []
     labels: list[Any] = []
     table_of, numbers = array("q"), array("q")
     wrong, unlabelled = Problems(), Problems()
     for i, path in enumerate(tables):
-        for number, cells in rows(path, [column, label] if label else [column], kept):
-            cell = cells.get(column)
-            if kind == "image":
-                cell = image_in_cell(cell, path.parent)
-                wrong.note(_wrong_image(cell), path, number)
-            else:
-                cell = "" if cell is None and not need_labels else cell
-                wrong.note(wrong_text(cell, may_be_empty=not need_labels), path, number)
+        for number, cells in rows(path, [name for name in (column, second, label) if name], kept):
+            texts = []
+            for name in (column, second) if second else (column,):
+                cell = cells.get(name)
+                if kind == "image":
+                    cell = image_in_cell(cell, path.parent)
+                    wrong.note(_wrong_image(cell), path, number)
+                else:
+                    cell = "" if cell is None and not need_labels else cell
+                    wrong.note(wrong_text(cell, may_be_empty=not need_labels), path, number)
+                texts.append(cell)
             if label and _is_missing(cells.get(label)):
                 unlabelled.note("no label", path, number)
             elif label:
                 wrong.note(_wrong_label(cells[label], labels), path, number)
-            inputs.append(cell)
+            inputs.append(tuple(texts) if second else texts[0])
             labels.append(cells.get(label))
             table_of.append(i)
             numbers.append(number)
@@ -197,10 +213,13 @@ def _read_tables(
     elif unlabelled.count:
         notes[1] = f"labels not used: {unlabelled.count} rows have none in the column '{label}'"
         label = ""
-    if label and all(ending(path) in (".csv", ".tsv") for path in tables) and _are_decimals(labels):
-        labels = list(map(float, labels))
-        notes.append(f"the labels in '{label}' are decimal numbers")
-    used: dict[str, str] = {kind: column, "label": label} if label else {kind: column}
+    if label and all(ending(path) in (".csv", ".tsv") for path in tables):
+        with_points = _with_points(labels)
+        if _are_decimals(with_points):
+            comma = "" if with_points == labels else ", written with a comma"
+            notes.append(f"the labels in '{label}' are decimal numbers{comma}")
+            labels = list(map(float, with_points))
+    used = {name: c for name, c in ((kind, column), ("pair", second), ("label", label)) if c}
     marks: list[str | Path] = [repr((used, where)), *tables]
     marks += [cell for cell in inputs if isinstance(cell, Path)]
     origins = Origins(_names(tables), table_of, numbers)
@@ -233,6 +252,13 @@ def _wrong_label(cell: object, before: Sequence[Any]) -> str | None:
 
 def _label_kind(cell: object) -> str:
     return {str: "text", list: "list", bool: "truth value"}.get(type(cell), "number")
+
+
+def _with_points(labels: list[str]) -> list[str]:
+    """Numbers of which some have a decimal comma, with points; all else as it is, and so are thousands (1,250)."""
+    if all(map(_WITH_COMMA.fullmatch, labels)) and not all("," not in x or _THOUSANDS.fullmatch(x) for x in labels):
+        return [x.replace(",", ".") for x in labels]
+    return labels
 
 
 def _are_decimals(labels: Iterable[str]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,7 +50,8 @@ def _not_utf8(path: Path) -> UserError:
                 kind = " (it begins like UTF-16)" if line[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
                 return UserError(
                     f"{path} is not UTF-8{kind}: line {number} has the byte 0x{line[error.start]:02x} "
-                    f"at offset {offset + error.start} of the file. Save the file as UTF-8."
+                    f"at offset {offset + error.start} of the file. Save the file as UTF-8 (spreadsheets call it "
+                    '"CSV UTF-8").'
                 )
             offset += len(line)
     return UserError(f"{path} is not UTF-8. Save the file as UTF-8.")
@@ -136,12 +138,18 @@ def _csv_rows(path: Path, wanted: Sequence[str] | None) -> Iterator[Row]:
     header: list[str] | None = None
     line = 1
     with reading_text(path, newline="") as file:
-        delimiter = _delimiter(file.readline())
+        first_line = file.readline()
+        told = _TOLD_DELIMITER.fullmatch(first_line)
+        delimiter = told[1] if told else _delimiter(first_line)
+        before = 1 if told else 0
         file.seek(0)
+        for _ in range(before):
+            file.readline()
+        line += before
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         try:
             for cells in reader:
-                first, line = line, reader.line_num + 1
+                first, line = line, reader.line_num + 1 + before
                 if not cells:
                     continue
                 if header is None:
@@ -162,6 +170,8 @@ def _csv_rows(path: Path, wanted: Sequence[str] | None) -> Iterator[Row]:
             ) from None
 
 
+_TOLD_DELIMITER = re.compile("sep=([,;\t|])[\r\n]*")
+"""The first line of a .csv for a spreadsheet."""
 _DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
 

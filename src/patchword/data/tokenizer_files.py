@@ -14,8 +14,8 @@ from patchword.data.sentencepiece import read_sentencepiece
 from patchword.data.vocabularies import byte_bpe, wordpiece
 from patchword.errors import UserError
 
-Ends = tuple[tuple[str, ...], tuple[str, ...]]
-"""Roles put before and after a text."""
+Ends = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+"""Roles put before and after a text, and between the two of a pair."""
 
 ROLES = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")
 
@@ -64,7 +64,7 @@ def read_backend(folder: Path, settings: Mapping[str, Any]) -> Backend:
     """
     if (folder / "tokenizer.json").is_file():
         return Backend.from_file(str(folder / "tokenizer.json"))
-    ends: Ends = ("cls",), ("sep",)
+    ends: Ends = ("cls",), ("sep",), ("sep",)
     if (folder / "vocab.txt").is_file():
         vocabulary = models.WordPiece.read_file(str(folder / "vocab.txt"))
         unknown = read_roles(settings, Backend(models.WordPiece(vocabulary))).get("unk", "[UNK]")
@@ -72,7 +72,8 @@ def read_backend(folder: Path, settings: Mapping[str, Any]) -> Backend:
     elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
         parts = models.BPE.read_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
         backend = byte_bpe(models.BPE(*parts), False, bool(settings.get("add_prefix_space")))
-        ends = _decoder_ends(backend, settings) if "add_bos_token" in settings else ends
+        # An encoder with such files is a RoBERTa or a BART.
+        ends = _decoder_ends(backend, settings) if "add_bos_token" in settings else (*ends[:2], ("sep", "sep"))
     elif (folder / "tokenizer.model").is_file():
         backend = read_sentencepiece(folder / "tokenizer.model")
         _add_sentinels(backend, settings)
@@ -89,14 +90,18 @@ def read_backend(folder: Path, settings: Mapping[str, Any]) -> Backend:
     return backend
 
 
-def add_frame(backend: Backend, before: Sequence[str], after: Sequence[str]) -> None:
-    """Let the backend put these tokens around a text; the second text of a pair gets those after it alone."""
+def add_frame(backend: Backend, before: Sequence[str], after: Sequence[str], between: Sequence[str]) -> None:
+    """Let the backend put these tokens around a text, and between the two of a pair.
+
+    The second text is a segment of its own, but where two tokens stand between: RoBERTa tells texts apart by them.
+    """
     if not before and not after:
         return
+    kind = 0 if len(between) > 1 else 1
     backend.post_processor = processors.TemplateProcessing(
         single=[*before, "$A", *after],
-        pair=[*before, "$A", *after, "$B:1", *(f"{token}:1" for token in after)],
-        special_tokens=[(token, backend.token_to_id(token)) for token in dict.fromkeys([*before, *after])],
+        pair=[*before, "$A", *between, f"$B:{kind}", *(f"{token}:{kind}" for token in after)],
+        special_tokens=[(token, backend.token_to_id(token)) for token in dict.fromkeys([*before, *between, *after])],
     )
 
 
@@ -105,7 +110,8 @@ def _decoder_ends(backend: Backend, settings: Mapping[str, Any]) -> Ends:
     roles = read_roles(settings, backend)
     begins = settings.get("add_bos_token", "bos" in roles)
     ends = settings.get("add_eos_token", "bos" not in roles and "eos" in roles)
-    return ("bos",) if begins else (), ("eos",) if ends else ()
+    after = ("eos",) if ends else ()
+    return ("bos",) if begins else (), after, after
 
 
 def _add_sentinels(backend: Backend, settings: Mapping[str, Any]) -> None:

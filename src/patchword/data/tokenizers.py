@@ -35,6 +35,7 @@ class TokenizerStyle:
             cls, sep, mask, bos and eos; "wordpiece" and "unigram" need an unk.
         before: roles put before a text.
         after: roles put after it.
+        between: roles put between the two texts of a pair; those after a text where None.
         sentinels: how many `<extra_id_0>`, `<extra_id_1>`, ... end the vocabulary; `<extra_id_0>` is the last id.
         lowercase: ignore case (and accents, in WordPiece).
         huggingface: the class of `transformers` that `tokenizer_config.json` names.
@@ -44,6 +45,7 @@ class TokenizerStyle:
     special: Mapping[str, str]
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    between: tuple[str, ...] | None = None
     sentinels: int = 0
     lowercase: bool = False
     huggingface: str = "PreTrainedTokenizerFast"
@@ -91,6 +93,53 @@ class Tokenizer:
     def pad(self) -> int:
         """The pad token's id, else that of eos, else 0: padding never enters the core."""
         return next((self.id(role) for role in ("pad", "eos") if self.has(role)), 0)
+
+    @property
+    def between(self) -> tuple[int, ...]:
+        """Ids put between the two texts of a pair.
+
+        Raises:
+            UserError: the frame of a pair is none that texts can be put into.
+        """
+        return self._pair_frame[0]
+
+    @property
+    def pair_frame(self) -> int:
+        """How many ids stand around and between the texts of a pair."""
+        return len(self.before) + len(self.between) + len(self.after)
+
+    def pair(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Ids of two texts, `[a]` and `[b]`, as one sequence in its frame, `[a + b + pair_frame]` int32."""
+        parts = (self.before, first, self.between, second, self.after)
+        return np.concatenate([np.asarray(part, np.int32) for part in parts])
+
+    def segments(self, first: int, second: int) -> np.ndarray:
+        """`[first + second + pair_frame]` int64: the kind of each token of a pair of so many ids and so many.
+
+        BERT calls the first text 0 and the second 1 (Devlin et al. 2018, figure 2); RoBERTa makes no difference.
+        """
+        a, b = len(self.before), len(self.before) + 1 + len(self.between)  # where the texts stand among the kinds
+        kinds = self._pair_frame[1]
+        counts = np.ones(len(kinds), np.int64)
+        counts[[a, b]] = first, second
+        return np.repeat(kinds, counts)
+
+    @cached_property
+    def _pair_frame(self) -> tuple[tuple[int, ...], np.ndarray]:
+        """What stands between two texts, and the kinds of the frame's tokens and of each text as a whole."""
+        text = self.backend.encode("a", add_special_tokens=False).ids
+        framed = self.backend.encode("a", "a")
+        ids, kinds = framed.ids, framed.type_ids
+        start, stop = len(self.before) + len(text), len(framed.ids) - len(self.after) - len(text)
+        between = tuple(ids[start:stop])
+        if ids != [*self.before, *text, *between, *text, *self.after]:
+            raise UserError("The tokenizer frames a pair of texts in a way that is not supported.")
+        kinds = [*kinds[: len(self.before) + 1], *kinds[start:stop], *kinds[stop + len(text) - 1 :]]
+        if not between:
+            # Without any sign a model can not know where the second text begins.
+            between = tuple(self.id(role) for role in ("sep", "eos", "bos") if self.has(role))[:1]
+            kinds[len(self.before) + 1 : len(self.before) + 1] = [0] * len(between)
+        return between, np.array(kinds, np.int64)
 
     @cached_property
     def vocab_size(self) -> int:
@@ -261,8 +310,9 @@ def train_tokenizer(documents: Iterable[str], style: TokenizerStyle, vocab_size:
         style.lowercase,
     )
     backend.add_special_tokens([*special, *sentinels])
-    before, after = ([style.special[role] for role in roles] for roles in (style.before, style.after))
-    add_frame(backend, before, after)
+    between = style.after if style.between is None else style.between
+    ends = ([style.special[role] for role in roles] for roles in (style.before, style.after, between))
+    add_frame(backend, *ends)
     settings = {"tokenizer_class": style.huggingface, "do_lower_case": style.lowercase}
     return Tokenizer(backend, style.special, settings)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -143,7 +143,8 @@ def pixels(rows: Labelled) -> np.ndarray:
     """Pictures as numbers, `[n, 64]` from 0 to 1."""
     from PIL import Image
 
-    return np.stack([np.asarray(Image.open(path).convert("L"), np.float32).ravel() / 255 for path in rows.inputs])
+    paths = cast("Sequence[Path]", rows.inputs)
+    return np.stack([np.asarray(Image.open(path).convert("L"), np.float32).ravel() / 255 for path in paths])
 
 
 def attention_maps(base: Path, data: DigitData) -> Maps:

@@ -7,12 +7,13 @@ is read from the decoder, which reads the text along, at its last token.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from torch import nn
 
-from patchword.data.tokenizers import TokenizerStyle
+from patchword.models import roberta
 from patchword.models.config import EncoderDecoderConfig
 from patchword.models.encoder_decoders import CONFIG_NAMES, encoder_decoder_ways_out
 from patchword.models.family import Family
@@ -103,8 +104,6 @@ def _names(way_in: str, stack: str) -> Names:
     }
 
 
-_SPECIAL = {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>", "mask": "<mask>", "cls": "<s>", "sep": "</s>"}
-
 FAMILY = Family(
     model_type="bart",
     modality="text",
@@ -143,5 +142,5 @@ FAMILY = Family(
     },
     objective="denoising",
     start="eos",
-    tokenizer=TokenizerStyle("bpe", special=_SPECIAL, before=("bos",), after=("eos",), huggingface="BartTokenizer"),
+    tokenizer=replace(roberta.TOKENIZER, huggingface="BartTokenizer"),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from torch import Tensor, nn
+from torch import nn
 
 from patchword.data.tokenizers import TokenizerStyle
 from patchword.models import ways_out
@@ -61,9 +61,9 @@ class Bert(nn.Module):
         )
         self.encoder = layers(config)
 
-    def forward(self, tokens: Packed, segments: Tensor | None = None) -> Packed:
-        """Token ids `[T]`, segment ids `[T]` -> `[T, width]`."""
-        hidden: Packed = self.encoder(self.embed(tokens, segments))
+    def forward(self, tokens: Packed) -> Packed:
+        """Token ids `[T]` (and their segments) -> `[T, width]`."""
+        hidden: Packed = self.encoder(self.embed(tokens))
         return hidden
 
 

@@ -79,6 +79,7 @@ TOKENIZER = TokenizerStyle(
     },
     before=("cls",),
     after=("sep",),
+    between=("sep", "sep"),
     huggingface="RobertaTokenizer",
 )
 

@@ -57,9 +57,11 @@ class SegmentedEmbedding(WordEmbedding):
         super().__init__(words, positions=positions, norm=norm, dropout=dropout)
         self.segments = nn.Embedding(segments, words.embedding_dim)
 
-    def forward(self, tokens: Packed, segments: Tensor | None = None) -> Packed:
-        """Token ids `[T]` (and segment ids `[T]`; all 0 where not given) -> `[T, width]`."""
-        segment = self.segments.weight[0] if segments is None else self.segments(segments)
+    def forward(self, tokens: Packed) -> Packed:
+        """Token ids `[T]` (and their segments) -> `[T, width]`."""
+        # A table of one row has one kind of segment, whatever a tokenizer tells apart.
+        one = tokens.segments is None or self.segments.num_embeddings == 1
+        segment = self.segments.weight[0] if one else self.segments(tokens.segments)
         return Packed(self.dropout(self.norm(self.summed(tokens) + segment)), tokens.layout)
 
 

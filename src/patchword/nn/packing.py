@@ -6,7 +6,7 @@ Shapes: N sequences of l_1 .. l_N tokens, T = l_1 + .. + l_N tokens in all.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from typing import Any, TypeVar
@@ -106,10 +106,14 @@ class Layout:
 
 @dataclass(frozen=True)
 class Packed:
-    """A packed batch: `values` is `[T, ...]`, `layout` says which rows belong together."""
+    """A packed batch: `values` is `[T, ...]`, `layout` says which rows belong together.
+
+    `segments` `[T]` says of which kind each token is where a sequence is two texts; all are of kind 0 where None.
+    """
 
     values: Tensor
     layout: Layout
+    segments: Tensor | None = field(default=None, kw_only=True)
 
     @classmethod
     def from_sequences(cls, sequences: Sequence[Tensor]) -> Packed:
@@ -125,7 +129,8 @@ class Packed:
         lengths, before = self.layout.lengths, self.layout.before
         start, stop = sum(lengths[:first]), sum(lengths[:last])
         layout = Layout(lengths[first:last], self.layout.device, before[first:last])
-        return Packed(self.values[start:stop], layout)
+        segments = None if self.segments is None else self.segments[start:stop]
+        return Packed(self.values[start:stop], layout, segments=segments)
 
     def first(self) -> Tensor:
         """`[N, ...]`: the first token of each sequence (the class token, where there is one)."""
@@ -137,4 +142,5 @@ class Packed:
 
     def to(self, device: torch.device | str) -> Packed:
         """The same batch on another device; copies from pinned memory do not wait."""
-        return Packed(self.values.to(device, non_blocking=True), self.layout.to(device))
+        segments = None if self.segments is None else self.segments.to(device, non_blocking=True)
+        return Packed(self.values.to(device, non_blocking=True), self.layout.to(device), segments=segments)

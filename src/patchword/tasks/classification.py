@@ -19,16 +19,22 @@ from patchword.models.family import Model
 from patchword.models.heads import ClassHead
 from patchword.tasks import floors
 from patchword.tasks.calibration import believed, calibration_error, coverage, fit_temperature
-from patchword.tasks.labels import MULTI, REGRESSION, SINGLE, LabelSet, split
+from patchword.tasks.labels import MULTI, REGRESSION, SEPARATORS, SINGLE, LabelSet, class_weights, split
 from patchword.tasks.metrics import probabilities, scores
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task
 
 VALIDATION_SHARE = 0.1
-_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    SINGLE: lambda logits, targets: F.cross_entropy(logits, targets, reduction="sum"),
-    # A row counts once, however many classes there are.
-    MULTI: lambda logits, targets: F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(1).sum(),
-    REGRESSION: lambda logits, targets: F.mse_loss(logits, targets, reduction="sum"),
+
+
+def _several(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """A row counts once, however many classes there are."""
+    return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights, reduction="none").mean(1).sum()
+
+
+_LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
+    SINGLE: lambda logits, targets, weights: F.cross_entropy(logits, targets, weights, reduction="sum"),
+    MULTI: _several,
+    REGRESSION: lambda logits, targets, weights: F.mse_loss(logits, targets, reduction="sum"),
 }
 
 
@@ -39,17 +45,21 @@ class Classification(Task):
         labels: names and problem.
         shift, scale: a regression learns (target - shift) / scale, so that the unit of the target does not matter;
             `finish` puts both into the head.
+        weights: what each class counts in the loss that is learnt, `[classes]`; all alike where None. What is evaluated
+            has none.
     """
 
     way_out = "class"
     reads = "labelled"
     validation_share = VALIDATION_SHARE
 
-    def __init__(self, labels: LabelSet, shift: float = 0.0, scale: float = 1.0) -> None:
+    def __init__(self, labels: LabelSet, shift: float = 0.0, scale: float = 1.0, weights: Tensor | None = None) -> None:
         self.label_set = labels
         self.labels = labels.names
         self.problem = labels.problem
         self.shift, self.scale = shift, scale
+        self.weights = weights
+        self.settings: Mapping[str, Any] = {}
 
     @classmethod
     def examples(cls, rows: Labelled, reader: Reader, ask: Ask, targets: np.ndarray | None = None) -> LabelledExamples:
@@ -69,8 +79,10 @@ class Classification(Task):
             text_column=ask.text_column,
             image_column=ask.image_column,
             label_column=ask.label_column,
+            pair_column=ask.pair_column,
             need_labels=need_labels,
             where=ask.where,
+            pairs=cls.modality == "text",
         )
         if rows.modality != cls.modality:
             raise UserError(f"{data}: these are {rows.modality}s, but {cls.name} reads {cls.modality}s.")
@@ -85,6 +97,12 @@ class Classification(Task):
         label_set = LabelSet.find(rows.labels, column, ask.problem)
         targets = label_set.encode(rows.labels, rows.origins)
         notes = [*rows.notes, _told(label_set, targets)]
+        if any(isinstance(value, str) and SEPARATORS.search(value) for value in rows.labels):
+            notes.append(
+                "Cells with several labels are cut at | and ;."
+                if label_set.problem == MULTI
+                else "Some labels have a | or a ; in them; --problem multi_label_classification would cut them there."
+            )
         if ask.validation is None:
             learn, hold = split(label_set, targets, cls.validation_share, ask.seed)
             if not len(hold):
@@ -107,7 +125,16 @@ class Classification(Task):
         if label_set.problem == REGRESSION:
             task.shift = float(train_targets.mean())
             task.scale = float(train_targets.std()) or 1.0
+        if ask.class_weights == "auto":
+            task.weights = torch.from_numpy(class_weights(label_set, train_targets))
+            lightest, heaviest = (int(i) for i in (task.weights.argmin(), task.weights.argmax()))
+            notes.append(
+                f"A row of '{label_set.names[heaviest]}' counts {task.weights[heaviest]:.3g} in the loss, one of "
+                f"'{label_set.names[lightest]}' {task.weights[lightest]:.3g}."
+            )
         train_examples = cls.examples(train, reader, ask, task.scaled(train_targets))
+        ask = replace(ask, **train_examples.settings)
+        task.settings = train_examples.settings
         validation_examples = cls.examples(validation, reader, ask, task.scaled(validation_targets))
         test = None if ask.test is None else task.labelled(replace(ask, data=ask.test), reader)
         notes += train_examples.notes
@@ -132,27 +159,35 @@ class Classification(Task):
         assert rows.labels is not None
         return self.examples(rows, reader, ask, self.scaled(self.label_set.encode(rows.labels, rows.origins)))
 
+    def facts(self) -> dict[str, Any]:
+        """How its inputs are read."""
+        return dict(self.settings)
+
     def scaled(self, targets: np.ndarray) -> np.ndarray:
         """Targets as they are learnt."""
         return (targets - np.float32(self.shift)) / np.float32(self.scale) if self.problem == REGRESSION else targets
 
     def loss(self, model: Model, batch: Batch) -> Tensor:
-        """Summed over the rows: cross-entropy, mean binary cross-entropy, or squared error."""
+        """Summed over the rows: cross-entropy, mean binary cross-entropy, or squared error; weighted by class."""
         assert self.problem is not None
-        targets = batch.targets
+        logits, targets = model(*batch.inputs).float(), batch.targets
         if self.problem == REGRESSION:
             targets = targets + (self.shift - self._shift(model)) / self.scale
-        return _LOSSES[self.problem](model(*batch.inputs).float(), targets)
+        weights = None if self.weights is None else self.weights.to(logits.device)
+        return _LOSSES[self.problem](logits, targets, weights)
 
     def _shift(self, model: Model) -> float:
         """What `finish` can put into the head: without a bias (Llama) it has no place for a shift."""
         return self.shift if isinstance(model.head, ClassHead) and model.head.scores.bias is not None else 0.0
 
     def logits(self, model: Model, examples: Examples, compute: Compute) -> np.ndarray:
-        """What the model gives for every example, `[n, classes]`, in the order of the examples."""
-        out = np.empty((len(examples), len(self.labels)), np.float32)
-        for ids, batch in compute.over(model, examples):
-            out[ids] = model(*batch.inputs).float().cpu().numpy()
+        """What the model gives for every example, `[n, classes]`, in their order; the mean over an example's parts."""
+        assert isinstance(examples, LabelledExamples)
+        parts, owners = examples.parts()
+        out = np.zeros((len(examples), len(self.labels)), np.float32)
+        for ids, batch in compute.over(model, parts):
+            np.add.at(out, owners[ids], model(*batch.inputs).float().cpu().numpy())
+        out /= np.bincount(owners, minlength=len(examples))[:, None]
         return out * np.float32(self.scale) + np.float32(self._shift(model)) if self.problem == REGRESSION else out
 
     def evaluate(self, model: Model, examples: Examples, compute: Compute) -> dict[str, float]:
@@ -162,15 +197,14 @@ class Classification(Task):
         targets = examples.targets
         if self.problem == REGRESSION:
             targets = targets * np.float32(self.scale) + np.float32(self.shift)
-        return scores(self.logits(model, examples, compute), targets, self.problem)
+        logits = self.logits(model, examples, compute)
+        return scores(logits, targets, self.problem, ordinal=self.label_set.ordinal)
 
     def better(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
-        """A higher main metric; among equals, a lower loss."""
+        """A higher main metric; among equals, a lower loss. Classes that count alike do so here: by the macro F1."""
         assert self.problem is not None
-        return (
-            {SINGLE: 1, MULTI: 1, REGRESSION: -1}[self.problem] * metrics[MAIN[self.problem]],
-            -metrics["loss"],
-        )
+        main = MAIN[self.problem] if self.weights is None else "macro_f1"
+        return {SINGLE: 1, MULTI: 1, REGRESSION: -1}[self.problem] * metrics[main], -metrics["loss"]
 
     def settle(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
         """A temperature goes into the head, so that whoever opens the folder gets confidences that hold."""
@@ -215,6 +249,7 @@ class Classification(Task):
             (held_out.raw(), held_out.targets),
             len(self.labels),
             (self.shift, self.scale),
+            self.label_set.ordinal,
         )
 
     def predict(self, model: Model, examples: Examples, compute: Compute) -> list[dict[str, Any]]:
@@ -251,6 +286,12 @@ class LabelledExamples(Examples):
     targets: np.ndarray
     notes: Sequence[str] = ()
     facts: Mapping[str, Any] = {}
+    settings: Mapping[str, Any] = {}
+    """What was decided about how inputs are read, by the names of `Ask`: all others are read like that."""
+
+    def parts(self) -> tuple[Examples, np.ndarray]:
+        """What is read to predict, and the number of the example that each belongs to: each its own where not said."""
+        return self, np.arange(len(self))
 
     def raw(self) -> Any:
         """The inputs as the floors read them: texts, or pixels `[n, numbers]`."""

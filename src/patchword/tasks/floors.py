@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,13 @@ def floors(
     test: Rows,
     classes: int,
     unit: tuple[float, float] = (0.0, 1.0),
+    ordinal: bool = False,
 ) -> dict[str, dict[str, float]]:
     """Metrics (`metrics.scores`) of two simple methods that learn from the same rows.
 
     "majority": always what is commonest. "tf-idf" for text: TF-IDF of words and word pairs, then logistic
-    regression; "pixels" for images: logistic regression on the pixels. A regression has the mean, and ridge.
+    regression; of a pair, those of either text, and which share of its words the other one has. "pixels" for
+    images: logistic regression on the pixels. A regression has the mean, and ridge.
 
     Args:
         modality: what the inputs are.
@@ -35,6 +38,7 @@ def floors(
         train, test: (inputs, targets).
         classes: how many.
         unit: shift and scale of a regression's targets.
+        ordinal: as in `metrics.scores`.
     """
     from threadpoolctl import threadpool_limits
 
@@ -53,7 +57,7 @@ def floors(
             name: _linear(modality, problem, inputs, targets, test[0], classes),
         }
     return {
-        key: scores(value * unit[1] + unit[0] if problem == REGRESSION else value, truth, problem)
+        key: scores(value * unit[1] + unit[0] if problem == REGRESSION else value, truth, problem, ordinal=ordinal)
         for key, value in predictions.items()
     }
 
@@ -71,16 +75,19 @@ def _linear(modality: Modality, problem: str, inputs: Any, targets: np.ndarray, 
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.multiclass import OneVsRestClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    from sklearn.pipeline import make_pipeline, make_union
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
     strength = 10.0 if modality == "text" else 0.01
-    reader = (
-        TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b")
-        if modality == "text"
-        else StandardScaler()
-    )
-    if modality == "text" and not any(re.search(r"\w", text) for text in inputs):
+    words = partial(TfidfVectorizer, sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b")
+    reader: Any = words() if modality == "text" else StandardScaler()
+    if modality == "text" and isinstance(inputs[0], tuple):
+        sides = [make_pipeline(FunctionTransformer(partial(_side, i)), words()) for i in range(2)]
+        reader = make_union(*sides, FunctionTransformer(_shared_words))
+        texts = [_side(i, inputs) for i in range(2)]
+    else:
+        texts = [inputs]
+    if modality == "text" and not all(any(re.search(r"\w", text) for text in side) for side in texts):
         return _majority(targets, len(test), classes, problem)  # no words to count
     if problem == REGRESSION:
         fitted = make_pipeline(reader, Ridge(1.0 if modality == "text" else 1000.0)).fit(inputs, targets[:, 0])
@@ -99,3 +106,16 @@ def _linear(modality: Modality, problem: str, inputs: Any, targets: np.ndarray, 
     logits = np.full((len(test), classes), -20.0)
     logits[:, fitted.classes_] = np.asarray(fitted.predict_log_proba(test))
     return logits
+
+
+def _side(i: int, pairs: list[tuple[str, str]]) -> list[str]:
+    return [pair[i] for pair in pairs]
+
+
+def _shared_words(pairs: list[tuple[str, str]]) -> np.ndarray:
+    """`[n, 2]`: the share of each text's words that stand in the other one."""
+    shares = np.zeros((len(pairs), 2))
+    for row, pair in enumerate(pairs):
+        words = [set(re.findall(r"\w+", text.lower())) for text in pair]
+        shares[row] = [len(words[0] & words[1]) / max(len(side), 1) for side in words]
+    return shares

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ SINGLE = "single_label_classification"
 MULTI = "multi_label_classification"
 REGRESSION = "regression"
 PROBLEMS = (SINGLE, MULTI, REGRESSION)
+SEPARATORS = re.compile(r"[|;]")
+"""Between the labels of a cell of a table that can hold no list."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,22 @@ class LabelSet:
     names: tuple[str, ...]
     problem: str
 
+    @property
+    def ordinal(self) -> bool:
+        """Whether the classes are whole numbers one after another, three at least: stars from 1 to 5."""
+        first = self.names[0]
+        return (
+            self.problem == SINGLE
+            and len(self.names) > 2
+            and re.fullmatch(r"-?\d{1,9}", first) is not None
+            and self.names == tuple(str(int(first) + i) for i in range(len(self.names)))
+        )
+
     @classmethod
     def find(cls, values: Sequence[Any], column: str, problem: str | None = None) -> LabelSet:
         """What a column of labels is: lists are several classes a row, decimals a number, all else one class a row.
+
+        Where several classes a row are asked for, a text is cut into them at "|" and ";".
 
         Raises:
             UserError: fewer than two classes, or values that do not fit the problem asked for.
@@ -60,7 +76,7 @@ class LabelSet:
             return np.array([self._find(number, v, origins, row) for row, v in enumerate(values)], np.int64)
         targets = np.zeros((len(values), len(self.names)), np.float32)
         for row, value in enumerate(values):
-            for v in _several(value):
+            for v in _several(value, number):
                 targets[row, self._find(number, v, origins, row)] = 1.0
         return targets
 
@@ -75,9 +91,13 @@ class LabelSet:
         return number[name]
 
 
-def _several(value: Any) -> Sequence[Any]:
-    """A cell of several labels; one that is no list holds one."""
-    return value if isinstance(value, list | tuple) else [value]
+def _several(value: Any, known: Collection[str] = ()) -> Sequence[Any]:
+    """The labels of a cell: a list, or a text that is cut at "|" and ";" unless it is a label as it is."""
+    if isinstance(value, list | tuple):
+        return value
+    if isinstance(value, str) and value not in known:
+        return [part.strip() for part in SEPARATORS.split(value) if part.strip()]
+    return [value]
 
 
 def _problem_of(values: Sequence[Any]) -> str:
@@ -105,6 +125,24 @@ def _number(value: Any, origins: Sequence[str], row: int) -> float:
     if not np.isfinite(number):
         raise UserError(f"{origins[row]}: '{value}' is no number, but the label is one in a regression.")
     return number
+
+
+def class_weights(labels: LabelSet, targets: np.ndarray) -> np.ndarray:
+    """What a row of each class counts in the loss so that all classes count alike, `[classes]` float32.
+
+    One label a row: the inverse of the class's share, so that the mean over the rows is 1. Several: rows without the
+    label for each one with it, which is what a row with it counts. A class without rows has 1.
+
+    Raises:
+        UserError: there are no classes.
+    """
+    if labels.problem == REGRESSION:
+        raise UserError("Class weights need classes; the label is a number. Leave --class-weights out.")
+    counts = targets.sum(0) if labels.problem == MULTI else np.bincount(targets, minlength=len(labels.names))
+    there = counts > 0
+    others = len(targets) - counts if labels.problem == MULTI else np.full(len(counts), len(targets) / there.sum())
+    # A label that every row has would count nothing.
+    return np.where(there, np.maximum(others, 1) / np.maximum(counts, 1), 1.0).astype(np.float32)
 
 
 def split(labels: LabelSet, targets: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

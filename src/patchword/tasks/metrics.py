@@ -47,7 +47,9 @@ def probabilities(logits: np.ndarray, problem: str) -> np.ndarray:
     return {SINGLE: softmax, MULTI: sigmoid, REGRESSION: lambda x: x}[problem](logits)
 
 
-def scores(logits: np.ndarray, targets: np.ndarray, problem: str, seed: int = 0) -> dict[str, float]:
+def scores(
+    logits: np.ndarray, targets: np.ndarray, problem: str, seed: int = 0, ordinal: bool = False
+) -> dict[str, float]:
     """Metrics by name; `name_low` and `name_high` are the ends of a bootstrap 95 % interval over rows.
 
     Args:
@@ -55,11 +57,14 @@ def scores(logits: np.ndarray, targets: np.ndarray, problem: str, seed: int = 0)
         targets: as `LabelSet.encode` gives them.
         problem: single or multi label, or regression.
         seed: of the resampling.
+        ordinal: the classes are whole numbers one after another, so that some mistakes are larger than others.
     """
-    return {SINGLE: _single, MULTI: _multi, REGRESSION: _regression}[problem](logits, targets, seed)
+    if problem == SINGLE:
+        return _single(logits, targets, seed, ordinal)
+    return {MULTI: _multi, REGRESSION: _regression}[problem](logits, targets, seed)
 
 
-def _single(logits: np.ndarray, targets: np.ndarray, seed: int) -> dict[str, float]:
+def _single(logits: np.ndarray, targets: np.ndarray, seed: int, ordinal: bool) -> dict[str, float]:
     classes = logits.shape[1]
     predicted = logits.argmax(1)
     log_probability = np.log(np.maximum(softmax(logits.astype(np.float64)), 1e-12))
@@ -72,6 +77,7 @@ def _single(logits: np.ndarray, targets: np.ndarray, seed: int) -> dict[str, flo
         "loss": float(-log_probability[np.arange(len(targets)), targets].mean()),
         **_with_interval("accuracy", _accuracy(confusion)[0], _accuracy(samples)),
         **_with_interval("macro_f1", _macro_f1(confusion)[0], _macro_f1(samples)),
+        **(_ordinal(confusion, samples) if ordinal else {}),
         "rows": len(targets),
         "predicted_classes": len(np.unique(predicted)),
     }
@@ -87,6 +93,30 @@ def _macro_f1(confusion: np.ndarray) -> np.ndarray:
     total = confusion.sum(1) + confusion.sum(2)
     f1 = 2 * right / np.maximum(total, 1)
     return f1.sum(1) / np.maximum((total > 0).sum(1), 1)
+
+
+def _ordinal(confusion: np.ndarray, samples: np.ndarray) -> dict[str, float]:
+    """How far off a class is, and Cohen's kappa with squared weights (Cohen 1968)."""
+    return {
+        **_with_interval("mae", _mean_distance(confusion)[0], _mean_distance(samples)),
+        **_with_interval("quadratic_kappa", _quadratic_kappa(confusion)[0], _quadratic_kappa(samples)),
+    }
+
+
+def _distances(classes: int) -> np.ndarray:
+    return np.abs(np.subtract.outer(np.arange(classes), np.arange(classes)))
+
+
+def _mean_distance(confusion: np.ndarray) -> np.ndarray:
+    return (confusion * _distances(confusion.shape[1])).sum((1, 2)) / confusion.sum((1, 2))
+
+
+def _quadratic_kappa(confusion: np.ndarray) -> np.ndarray:
+    """1 - squared distances over those that chance would leave, `[samples]`; 0 where it leaves none."""
+    squares = _distances(confusion.shape[1]) ** 2
+    by_chance = confusion.sum(2)[:, :, None] * confusion.sum(1)[:, None] / confusion.sum((1, 2))[:, None, None]
+    seen, expected = (squares * confusion).sum((1, 2)), (squares * by_chance).sum((1, 2))
+    return np.where(expected > 0, 1 - seen / np.maximum(expected, 1e-12), 0.0)
 
 
 def _multi(logits: np.ndarray, targets: np.ndarray, seed: int) -> dict[str, float]:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from patchword.data.files import Data
+from patchword.data.columns import Sample
+from patchword.data.files import Data, ending, find
+from patchword.data.tables import TABLE_ENDINGS
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
 from patchword.generation.settings import read_settings
@@ -28,7 +30,7 @@ from patchword.tasks.image_classification import ImageClassification
 from patchword.tasks.task import Ask, Compute, Reader, Task, choose_device, task_of
 from patchword.tasks.text_classification import TextClassification
 
-Inputs = Sequence[str] | Sequence[Path | bytes]
+Inputs = Sequence[str] | Sequence[tuple[str, str]] | Sequence[Path | bytes]
 
 
 _POOLS: dict[str, Callable[[Packed], torch.Tensor]] = {
@@ -82,7 +84,7 @@ class Predictor:
         return self.model.labels
 
     def predict(self, inputs: Inputs) -> list[dict[str, Any]]:
-        """A prediction for each text, or for each picture (a path, or the bytes of a file).
+        """A prediction for each text, pair of texts (a tuple), or picture (a path, or the bytes of a file).
 
         Returns:
             dicts; for a class `label`, `confidence` and `probabilities`, for several `labels` and `probabilities`,
@@ -94,20 +96,48 @@ class Predictor:
         if isinstance(inputs, str | Path | bytes):
             raise UserError("Give a list of inputs, even for one: predict([...]).")
         task = self.task
-        return task.predict(self.model, task.inputs(inputs, self.reader, self._ask()), self.compute) if inputs else []
+        if not inputs:
+            return []
+        examples = task.inputs(inputs, self.reader, self._ask(pairs=self.pairs))
+        return task.predict(self.model, examples, self.compute)
 
     def evaluate(self, data: Data, **columns: Any) -> dict[str, float]:
         """Metrics on labelled data (on unlabelled text for a masked language model), with 95 % intervals.
 
         Args:
             data: a file, a folder, a pattern or a list of them.
-            columns: `text_column`, `image_column`, `label_column`, `where`, `lines` where they are not to be found out.
+            columns: `text_column`, `pair_column`, `image_column`, `label_column`, `where`, `lines` where they are
+                neither those that the model learnt from nor to be found out.
 
         Raises:
             UserError: among others, a label that the model does not know, with file and row.
         """
         task = self.task
-        return task.evaluate(self.model, task.labelled(self._ask(data, **columns), self.reader), self.compute)
+        ask = self._ask(data, pairs=self.pairs, **self.columns(data, labels=True, **columns))
+        return task.evaluate(self.model, task.labelled(ask, self.reader), self.compute)
+
+    @property
+    def pairs(self) -> bool | None:
+        """Whether it has learnt pairs of texts; None where its folder does not say so."""
+        return "pair" in self._learnt_columns if "text" in self._learnt_columns else None
+
+    def columns(self, data: Data, labels: bool = False, **given: Any) -> dict[str, Any]:
+        """What is said of columns, completed by those that the model learnt from, where tables have them all."""
+        given = {name: value for name, value in given.items() if value is not None}
+        learnt = {f"{kind}_column": name for kind, name in self._learnt_columns.items()}
+        inputs = {name: column for name, column in learnt.items() if name != "label_column"}
+        tables = [path for path in find(data) if ending(path) in TABLE_ENDINGS]
+        there = Sample.of(tables).columns if tables and learnt else []
+        if set(inputs.values()) <= set(there) and not given.keys() & inputs.keys():
+            given |= inputs
+        if labels and learnt.get("label_column") in there:
+            given.setdefault("label_column", learnt["label_column"])
+        return given
+
+    @property
+    def _learnt_columns(self) -> Mapping[str, str]:
+        columns: Mapping[str, str] = self.card.get("data", {}).get("columns", {})
+        return columns
 
     def features(self, inputs: Inputs, pool: str = "mean") -> np.ndarray:
         """One contextual vector for each input, `[n, width]`.
@@ -120,7 +150,7 @@ class Predictor:
         if pool not in ("mean", "class", "last", "max"):
             raise UserError(f"There is no pooling '{pool}'; there are mean, class, last and max.")
         kind = TextClassification if isinstance(self.reader, Tokenizer) else ImageClassification
-        examples = kind.inputs(inputs, self.reader, self._ask())
+        examples = kind.inputs(inputs, self.reader, self._ask(windows="never"))
         out = np.empty((len(examples), self.model.config.width), np.float32)
         for ids, batch in self.compute.over(self.model, examples):
             vectors = _POOLS[pool](self.model.read(*batch.inputs))
@@ -156,9 +186,13 @@ class Predictor:
 
     def _ask(self, data: Data = "", **columns: Any) -> Ask:
         config = self.model.config
-        tokens = config.tokens if isinstance(config, ImageConfig) else 0
-        start = config.decoder_start_token_id if isinstance(config, EncoderDecoderConfig) else 0
-        return Ask(data=data, max_length=self.max_length, tokens_per_image=tokens, start_token=start, **columns)
+        known: dict[str, Any] = {
+            "max_length": self.max_length,
+            "tokens_per_image": config.tokens if isinstance(config, ImageConfig) else 0,
+            "start_token": config.decoder_start_token_id if isinstance(config, EncoderDecoderConfig) else 0,
+            "windows": self.card.get("settings", {}).get("windows", "never"),
+        }
+        return Ask(data=data, **(known | columns))
 
 
 def load(folder: str | Path, device: str = "auto") -> Predictor:

@@ -30,6 +30,7 @@ from patchword.models.family import Family, Modality, Model
 
 Reader = Tokenizer | ImageProcessor
 """What turns raw input into what a model reads; kept in the model's folder."""
+Windows = Literal["auto", "never", "always"]
 Autocast = Callable[[], AbstractContextManager[Any]]
 
 
@@ -42,6 +43,8 @@ class Ask:
         validation: the same, kept apart from training; a part of `data` where not given.
         test: the same; looked at once, when all is chosen.
         text_column, image_column, label_column: names of columns in tables.
+        pair_column: of a second text, where an example is two.
+        pairs: whether the model has learnt pairs of texts; None where nobody knows.
         where: "column=value": only such rows.
         lines: each line of a .txt is a document of its own.
         max_length: tokens at most, special ones included; the rest of a text is cut off, or cut into pieces.
@@ -50,6 +53,8 @@ class Ask:
         z_loss: weight of the penalty on the size of a language model's scores.
         start_token: id that every written text begins with, where a model reads one text and writes another.
         problem: "single_label_classification", "multi_label_classification" or "regression".
+        windows: "always": a long text is read in several windows; "never": it is cut off; "auto": as it turns out.
+        class_weights: "auto": rare classes count more in the loss, so that all count alike.
         seed: for the split.
     """
 
@@ -59,6 +64,8 @@ class Ask:
     text_column: str | None = None
     image_column: str | None = None
     label_column: str | None = None
+    pair_column: str | None = None
+    pairs: bool | None = None
     where: str | None = None
     lines: bool = False
     max_length: int = 256
@@ -67,6 +74,8 @@ class Ask:
     z_loss: float = 0.0
     start_token: int = 0
     problem: str | None = None
+    windows: Windows = "auto"
+    class_weights: Literal["none", "auto"] = "none"
     seed: int = 0
 
 

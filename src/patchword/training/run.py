@@ -52,11 +52,14 @@ class RunConfig(BaseModel):
     text_column: str | None = None
     image_column: str | None = None
     label_column: str | None = None
+    pair_column: str | None = None
     where: str | None = None
     lines: bool = False
     whole_word: bool = False
     z_loss: float = pydantic.Field(0.0, ge=0.0)
     problem: str | None = None
+    windows: Literal["auto", "never", "always"] = "auto"
+    class_weights: Literal["none", "auto"] = "none"
     tokenizer: str | None = None
     vocab_size: int | None = None
     max_length: int | None = None
