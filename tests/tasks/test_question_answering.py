@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import string
@@ -69,7 +70,7 @@ def test_windows_hold_every_token_and_overlap(length: int, room: int, stride: in
     parts = windows(length, room, stride)
     assert all(end - begin <= room for begin, end in parts)
     assert {token for part in parts for token in range(*part)} == set(range(length))
-    assert all(later[0] < earlier[1] or room == 1 for earlier, later in zip(parts, parts[1:], strict=False))
+    assert all(later[0] < earlier[1] or room == 1 for earlier, later in itertools.pairwise(parts))
     assert all(earlier[1] < length for earlier in parts[:-1])
 
 
