@@ -1,4 +1,7 @@
-"""Extractive question answering: Devlin et al. 2018, section 4.2 (2 to 3 passes), with more on few questions."""
+"""Extractive question answering: Devlin et al. 2018, section 4.2 (2 to 3 passes), with more on few questions.
+
+Not measured yet.
+"""
 
 from __future__ import annotations
 
