@@ -30,6 +30,7 @@ def finetune(
     where: o.Where = None,
     problem: o.Problem = None,
     windows: o.Windows = None,
+    doc_stride: o.DocStride = None,
     class_weights: o.ClassWeights = None,
     validation: o.Validation = None,
     test: o.Test = None,

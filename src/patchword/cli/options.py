@@ -51,6 +51,13 @@ Windows = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
+DocStride = Annotated[
+    int | None,
+    typer.Option(
+        help="Question answering: tokens from one window of a long context to the next. 128 if not given.",
+        rich_help_panel=_MODEL,
+    ),
+]
 ClassWeights = Annotated[
     str | None,
     typer.Option(help="none, or auto: rare classes count more, so that all count alike.", rich_help_panel=_LEARN),

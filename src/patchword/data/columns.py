@@ -24,6 +24,7 @@ _PAIRS = (  # of which both are texts of one example
     ("question1", "question2"),
     ("text_a", "text_b"),
     ("query", "passage"),
+    ("question", "context"),
 )
 
 

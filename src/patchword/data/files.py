@@ -40,6 +40,8 @@ def find(data: Data) -> dict[Path, Path]:
         new: dict[Path, Path]
         if path.is_dir():
             new = dict.fromkeys(_walk(path), path)
+            # A .json beside other data describes them more often than it is one.
+            new = {file: path for file in new if ending(file) in _ENDINGS and ending(file) != ".json"} or new
         elif path.exists():
             if ending(path) not in _ENDINGS:
                 raise UserError(f"{path} ends in '{path.suffix}', which is not read. {_READ}")

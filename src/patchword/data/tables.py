@@ -1,7 +1,7 @@
-"""Tables (csv, jsonl, parquet) as a stream of rows.
+"""Tables (csv, json, jsonl, parquet) as a stream of rows.
 
 A row is `(number, cells)`. The number is what a person finds it by: the line in a .csv or .jsonl (the header
-is line 1, a cell over several lines counts from its first), the 1-based row in a .parquet.
+is line 1, a cell over several lines counts from its first), the 1-based row in a .parquet or .json.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, Literal, TextIO
 
 import numpy as np
 
+from patchword.data.json_rows import json_rows
 from patchword.errors import UserError, did_you_mean
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -214,6 +215,19 @@ def _jsonl_rows(path: Path, wanted: Sequence[str] | None) -> Iterator[Row]:
 _ONE_OBJECT = 'A .jsonl file has one object on each line, such as {"text": "good", "label": "positive"}.'
 
 
+def _json_rows(path: Path, wanted: Sequence[str] | None) -> Iterator[Row]:
+    names: dict[str, None] = {}
+    with reading_text(path) as file:
+        try:
+            for number, cells in enumerate(json_rows(json.load(file)), 1):
+                names.update(dict.fromkeys(cells))
+                yield number, cells
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path} is no table in JSON: {error}.") from None
+    if names:
+        _check_columns(path, wanted, list(names))
+
+
 @contextmanager
 def _parquet(path: Path) -> Iterator[Any]:
     import pyarrow as pa
@@ -258,6 +272,7 @@ def _class_names(metadata: dict[bytes, bytes] | None, wanted: Sequence[str] | No
 _READERS: dict[str, Callable[[Path, Sequence[str] | None], Iterator[Row]]] = {
     ".csv": _csv_rows,
     ".tsv": _csv_rows,
+    ".json": _json_rows,
     ".jsonl": _jsonl_rows,
     ".ndjson": _jsonl_rows,
     ".parquet": _parquet_rows,

@@ -6,7 +6,7 @@ import hashlib
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count, islice
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from tokenizers import Encoding, models
 from tokenizers import Tokenizer as Backend
-from tokenizers import models
 
 from patchword.data.tokenizer_files import add_frame, read_backend, read_roles, read_settings
 from patchword.data.vocabularies import learn_byte_bpe, learn_unigram, learn_wordpiece
@@ -170,14 +170,24 @@ class Tokenizer:
         Raises:
             UserError: a text is none: it holds half of a surrogate pair (bytes on a command line that are not UTF-8).
         """
+        return [np.array(encoding.ids, np.int32) for encoding in self._encodings(texts, self.backend.encode_batch_fast)]
+
+    def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Ids of each text as `encode` gives them, and the characters at which each begins and ends, `[length, 2]`."""
+        return [
+            (np.array(encoding.ids, np.int32), np.array(encoding.offsets, np.int64).reshape(-1, 2))
+            for start in range(0, len(texts), 1000)
+            for encoding in self._encodings(texts[start : start + 1000], self.backend.encode_batch)
+        ]
+
+    def _encodings(self, texts: Sequence[str], encode: Callable[..., list[Encoding]]) -> list[Encoding]:
         try:
-            encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+            return encode(list(texts), add_special_tokens=False)
         except TypeError as error:
             bad = next(text for text in texts if any("\ud800" <= letter <= "\udfff" for letter in text))
             raise UserError(
                 f"The text {bad[:60]!a} holds half of a surrogate pair, which is not a character. Is it UTF-8?"
             ) from error
-        return [np.array(encoding.ids, np.int32) for encoding in encodings]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids, special tokens left out."""

@@ -30,7 +30,7 @@ from patchword.tasks.image_classification import ImageClassification
 from patchword.tasks.task import Ask, Compute, Reader, Task, choose_device, task_of
 from patchword.tasks.text_classification import TextClassification
 
-Inputs = Sequence[str] | Sequence[tuple[str, str]] | Sequence[Path | bytes]
+Inputs = Sequence[str] | Sequence[tuple[str, str]] | Sequence[Mapping[str, str]] | Sequence[Path | bytes]
 
 
 _POOLS: dict[str, Callable[[Packed], torch.Tensor]] = {
@@ -191,6 +191,7 @@ class Predictor:
             "tokens_per_image": config.tokens if isinstance(config, ImageConfig) else 0,
             "start_token": config.decoder_start_token_id if isinstance(config, EncoderDecoderConfig) else 0,
             "windows": self.card.get("settings", {}).get("windows", "never"),
+            "doc_stride": self.card.get("settings", {}).get("doc_stride", 128),
         }
         return Ask(data=data, **(known | columns))
 

@@ -54,6 +54,7 @@ class Ask:
         start_token: id that every written text begins with, where a model reads one text and writes another.
         problem: "single_label_classification", "multi_label_classification" or "regression".
         windows: "always": a long text is read in several windows; "never": it is cut off; "auto": as it turns out.
+        doc_stride: tokens from one window of a context to the next, where questions are asked about it.
         class_weights: "auto": rare classes count more in the loss, so that all count alike.
         seed: for the split.
     """
@@ -75,6 +76,7 @@ class Ask:
     start_token: int = 0
     problem: str | None = None
     windows: Windows = "auto"
+    doc_stride: int = 128
     class_weights: Literal["none", "auto"] = "none"
     seed: int = 0
 

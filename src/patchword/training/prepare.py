@@ -139,6 +139,7 @@ def ask_for(run: RunConfig) -> Ask:
         z_loss=run.z_loss,
         problem=run.problem,
         windows=run.windows,
+        doc_stride=run.doc_stride,
         class_weights=run.class_weights,
         max_length=length,
         seed=run.seed,

@@ -59,6 +59,7 @@ class RunConfig(BaseModel):
     z_loss: float = pydantic.Field(0.0, ge=0.0)
     problem: str | None = None
     windows: Literal["auto", "never", "always"] = "auto"
+    doc_stride: int = pydantic.Field(128, ge=1)
     class_weights: Literal["none", "auto"] = "none"
     tokenizer: str | None = None
     vocab_size: int | None = None

@@ -1,0 +1,305 @@
+"""The piece of a text that answers a question (Devlin et al. 2018, sections 4.2 and 4.3)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from patchword.data.columns import Sample
+from patchword.data.files import Data
+from patchword.data.loader import Batch, Examples
+from patchword.data.squad import Questions, holds_questions, read_questions
+from patchword.errors import UserError
+from patchword.models.family import Model
+from patchword.nn.packing import Layout
+from patchword.tasks.question_windows import QuestionWindows
+from patchword.tasks.squad_metrics import row_scores, summary
+from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_tokenizer
+
+VALIDATION_SHARE = 0.1
+BEST = 20
+"""Beginnings, ends and answers that are compared in each window."""
+LONGEST_ANSWER = 30
+"""Tokens of an answer at most."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a model finds for a question.
+
+    Args:
+        start, end: characters of the context.
+        score: logit of the beginning plus that of the end.
+        null: the same of the first token, which says that there is no answer: the least of all windows.
+        confidence: share of this answer among the best, softmax of their scores.
+    """
+
+    start: int
+    end: int
+    score: float
+    null: float
+    confidence: float
+
+
+class QuestionAnswering(Task):
+    """Where the answer to a question begins and ends in a context.
+
+    Args:
+        unanswerable: whether there are questions without an answer among those learnt from.
+        threshold: there is no answer where the score of none exceeds that of the best answer by more than this.
+        doc_stride: tokens from one window of a context to the next, as it was learnt.
+    """
+
+    name = "question_answering"
+    modality = "text"
+    way_out = "span"
+    reads = "labelled"
+
+    def __init__(self, unanswerable: bool = False, threshold: float = 0.0, doc_stride: int = 128) -> None:
+        self.unanswerable, self.threshold, self.doc_stride = unanswerable, threshold, doc_stride
+
+    @classmethod
+    def recognises(cls, data: Data) -> bool:
+        """Columns named question, context, and answers or answer."""
+        return holds_questions(data)
+
+    @classmethod
+    def rows(cls, ask: Ask) -> int:
+        """Questions."""
+        return len(_read(ask.data, ask))
+
+    @classmethod
+    def input_columns(cls, sample: Sample, ask: Ask) -> tuple[str, ...]:
+        """The question's and the context's."""
+        return ask.text_column or "question", ask.pair_column or "context"
+
+    @classmethod
+    def prepare(cls, ask: Ask, reader: Reader, progress: Callable[[int], None]) -> Prepared:
+        """Read the questions; where no validation part is given, hold back a tenth of the contexts with theirs."""
+        train = _read(ask.data, ask)
+        notes = [*train.notes, f"{len(train):,} questions, {train.unanswerable:,} of them without an answer."]
+        if ask.validation is None:
+            validation, train = _held_back(train, ask)
+            notes.append(
+                f"{len(validation):,} questions held back for validation, on contexts of their own (seed {ask.seed})."
+            )
+        else:
+            validation = _read(ask.validation, ask)
+        task = cls(train.unanswerable > 0, doc_stride=ask.doc_stride)
+        learn, held = (_examples(part, reader, ask) for part in (train, validation))
+        test = None if ask.test is None else task.labelled(replace(ask, data=ask.test), reader)
+        facts = {
+            "fingerprint": train.fingerprint,
+            "validation_fingerprint": validation.fingerprint,
+            "columns": dict(train.columns),
+            "rows": len(train),
+            "validation_rows": len(validation),
+            **learn.facts,
+        }
+        return Prepared(task, learn, held, test, (*notes, *learn.notes), facts)
+
+    @classmethod
+    def restore(cls, model: Model, reader: Reader, card: Mapping[str, Any] = MappingProxyType({})) -> QuestionAnswering:
+        """With the threshold of the folder; a folder that says nothing always gives an answer."""
+        known = card.get("settings", {})
+        return cls(
+            bool(known.get("unanswerable")), float(known.get("null_threshold", 0.0)), int(known.get("doc_stride", 128))
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Whether questions may have no answer, and when it is said that they have none."""
+        return {"unanswerable": self.unanswerable, "null_threshold": self.threshold, "doc_stride": self.doc_stride}
+
+    @classmethod
+    def inputs(cls, items: Sequence[Any], reader: Reader, ask: Ask) -> QuestionWindows:
+        """Tuples (question, context), or dicts with these keys."""
+        pairs = [_pair(item) for item in items]
+        questions = Questions([q for q, _ in pairs], [c for _, c in pairs], [()] * len(pairs), {})
+        return _examples(questions, reader, ask)
+
+    def labelled(self, ask: Ask, reader: Reader) -> QuestionWindows:
+        """Questions with their answers."""
+        return _examples(_read(ask.data, ask), reader, ask)
+
+    def loss(self, model: Model, batch: Batch) -> Tensor:
+        """Mean of the cross-entropies of beginning and end over a window's tokens, summed over the windows."""
+        logits = model(*batch.inputs).float()
+        return self._losses(logits, batch).sum()
+
+    @staticmethod
+    def _losses(logits: Tensor, batch: Batch) -> Tensor:
+        scores = _rectangle(logits, batch.inputs[0].layout)
+        return F.cross_entropy(scores, batch.targets, reduction="none").mean(1)
+
+    def found(self, model: Model, examples: QuestionWindows, compute: Compute) -> tuple[list[Found], float]:
+        """What the model finds for each question, and its mean loss over the windows."""
+        kept: list[list[tuple[float, int, int]]] = [[] for _ in examples.asked]
+        null = np.full(len(kept), np.inf)
+        total = 0.0
+        for ids, batch in compute.over(model, examples):
+            logits = model(*batch.inputs).float()
+            total += float(self._losses(logits, batch).sum())
+            for window, scores in zip(ids, torch.split(logits.cpu(), list(batch.lengths)), strict=True):
+                number, begin = int(examples.owners[window]), int(examples.begins[window])
+                first = examples.first_of_context(number)
+                count = int(examples.ends[window]) - begin
+                null[number] = min(null[number], float(scores[0].sum()))
+                for score, start, end in best_spans(scores[first : first + count].numpy()):
+                    kept[number].append((score, start + begin, end + begin))
+        return [_best(examples, n, spans, float(null[n])) for n, spans in enumerate(kept)], total / len(examples)
+
+    def is_null(self, one: Found) -> bool:
+        """Whether it is said that there is no answer."""
+        return one.start == one.end or (self.unanswerable and one.null - one.score > self.threshold)
+
+    def predict(self, model: Model, examples: Examples, compute: Compute) -> list[dict[str, Any]]:
+        """`answer` ("" for none), `confidence`, `start` and `end` (characters), `null` (score of none less that)."""
+        assert isinstance(examples, QuestionWindows)
+        predictions = []
+        for number, one in enumerate(self.found(model, examples, compute)[0]):
+            start, end = (0, 0) if self.is_null(one) else (one.start, one.end)
+            answer = examples.questions.contexts[number][start:end]
+            lead = one.null - one.score if np.isfinite(one.score) else 0.0
+            confidence = one.confidence if answer else one.confidence * float(np.exp(lead))
+            predictions.append({"answer": answer, "confidence": confidence, "start": start, "end": end, "null": lead})
+        return predictions
+
+    def evaluate(self, model: Model, examples: Examples, compute: Compute) -> dict[str, float]:
+        """Exact match and F1 as SQuAD counts them, 0 to 1, and the mean loss of a window."""
+        assert isinstance(examples, QuestionWindows)
+        found, loss = self.found(model, examples, compute)
+        contexts = examples.questions.contexts
+        answers = [
+            "" if self.is_null(one) else text[one.start : one.end] for one, text in zip(found, contexts, strict=True)
+        ]
+        return {"loss": loss, **_scored(answers, examples.questions)}
+
+    def better(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
+        """A higher F1; among equals more exact matches, then a lower loss."""
+        return metrics["f1"], metrics["exact_match"], -metrics["loss"]
+
+    def floors(self, train: Examples, held_out: Examples) -> dict[str, dict[str, float]]:
+        """The line or sentence that shares most words with the question (Richardson et al. 2013); no answer at all."""
+        assert isinstance(held_out, QuestionWindows)
+        asked = held_out.questions
+        nearest = [nearest_sentence(q, c) for q, c in zip(asked.questions, asked.contexts, strict=True)]
+        floors = {"sentence of most shared words": _scored(nearest, asked)}
+        if self.unanswerable:
+            floors["no answer"] = _scored([""] * len(asked), asked)
+        return floors
+
+    def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
+        """Scores and floors, when the threshold has been fitted to the best F1 on the validation part."""
+        if self.unanswerable:
+            assert isinstance(prepared.validation, QuestionWindows)
+            self.fit(self.found(model, prepared.validation, compute)[0], prepared.validation.questions)
+        return super().report(model, prepared, compute)
+
+    def fit(self, found: Sequence[Found], questions: Questions) -> None:
+        """Set the threshold that gives the best F1."""
+        answers = [text[one.start : one.end] for one, text in zip(found, questions.contexts, strict=True)]
+        golds = [[text for text, _ in gold] for gold in questions.answers]
+        answered, silent = row_scores(answers, golds)[:, 1], row_scores([""] * len(golds), golds)[:, 1]
+        leads = np.array([one.null - one.score for one in found])
+        order = np.argsort(leads, kind="stable")
+        # Of the first k in this order an answer is given, of the others none.
+        totals = np.append(0.0, np.cumsum(answered[order])) + np.append(np.cumsum(silent[order][::-1])[::-1], 0.0)
+        ordered = leads[order]
+        edges = np.concatenate([ordered[:1] - 1, (ordered[1:] + ordered[:-1]) / 2, ordered[-1:] + 1])
+        possible = np.flatnonzero(np.append(np.append(True, ordered[1:] > ordered[:-1]), True) & np.isfinite(edges))
+        if len(possible):
+            self.threshold = float(edges[possible[np.argmax(totals[possible])]])
+
+
+def _rectangle(logits: Tensor, layout: Layout) -> Tensor:
+    """`[T, 2]` -> `[N, longest, 2]`, minus infinity where there is no token."""
+    scores = logits.new_full((len(layout), layout.longest, 2), -torch.inf)
+    return scores.index_put((layout.sequence_ids, layout.positions), logits)
+
+
+def best_spans(scores: np.ndarray) -> list[tuple[float, int, int]]:
+    """The best answers of a window as (score, first token, last token), the best first.
+
+    Args:
+        scores: logits of beginning and end of the context's tokens, `[tokens, 2]`.
+    """
+    starts, ends = (np.argsort(-scores[:, side], kind="stable")[:BEST] for side in range(2))
+    first, last = (part.ravel() for part in np.meshgrid(starts, ends, indexing="ij"))
+    allowed = (last >= first) & (last - first < LONGEST_ANSWER)
+    first, last = first[allowed], last[allowed]
+    totals = scores[first, 0] + scores[last, 1]
+    order = np.argsort(-totals, kind="stable")[:BEST]
+    return [(float(totals[i]), int(first[i]), int(last[i])) for i in order]
+
+
+def _best(examples: QuestionWindows, number: int, spans: list[tuple[float, int, int]], null: float) -> Found:
+    spans = sorted(set(spans), key=lambda span: -span[0])[:BEST]
+    for score, first, last in spans:
+        start, end = examples.characters(number, first, last)
+        if start < end:
+            scores = np.array([null, *(span[0] for span in spans)])
+            return Found(start, end, score, null, float(1 / np.exp(scores - score).sum()))
+    return Found(0, 0, -np.inf, null, 0.0)
+
+
+def nearest_sentence(question: str, context: str) -> str:
+    """The line or sentence of a context that shares the most words with a question; the first of equals."""
+    words = set(re.findall(r"\w+", question.lower()))
+    sentences = [text.strip() for text in re.split(r"\n+|(?<=[.!?])\s+", context) if text.strip()]
+    return max(sentences, key=lambda text: len(words & set(re.findall(r"\w+", text.lower()))), default="")
+
+
+def _scored(answers: Sequence[str], questions: Questions) -> dict[str, float]:
+    golds = [[text for text, _ in gold] for gold in questions.answers]
+    return summary(row_scores(answers, golds), np.array([bool(gold) for gold in golds]))
+
+
+def _examples(questions: Questions, reader: Reader, ask: Ask) -> QuestionWindows:
+    return QuestionWindows(questions, kept_tokenizer(reader), ask.max_length, ask.doc_stride)
+
+
+def _read(data: Data, ask: Ask) -> Questions:
+    return read_questions(
+        data,
+        question_column=ask.text_column,
+        context_column=ask.pair_column,
+        answer_column=ask.label_column,
+        where=ask.where,
+    )
+
+
+def _held_back(rows: Questions, ask: Ask) -> tuple[Questions, Questions]:
+    """A tenth of the contexts with their questions, and the rest."""
+    contexts = list(dict.fromkeys(rows.contexts))
+    if len(contexts) < 2:
+        raise UserError(
+            f"{ask.data}: all questions are about one context, so none can be held back for validation; "
+            "give a file of their own (--validation)."
+        )
+    order = np.random.default_rng(ask.seed).permutation(len(contexts))
+    held = {contexts[i] for i in order[: max(1, round(VALIDATION_SHARE * len(contexts)))]}
+    inside = np.array([context in held for context in rows.contexts])
+    return rows.subset(np.flatnonzero(inside)), rows.subset(np.flatnonzero(~inside))
+
+
+def _pair(item: Any) -> tuple[str, str]:
+    if isinstance(item, Mapping):
+        item = item.get("question"), item.get("context")
+    pair = tuple(item) if isinstance(item, tuple | list) else ()
+    if len(pair) != 2 or not all(isinstance(text, str) and text.strip() for text in pair):
+        raise UserError(
+            "The model reads a question and a context: give tuples (question, context), or a table with both columns, "
+            f"not {str(item)[:60]!r}."
+        )
+    return pair[0], pair[1]
+
+
+TASK = QuestionAnswering
