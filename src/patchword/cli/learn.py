@@ -62,7 +62,7 @@ def _scores(part: str, rows: dict[str, dict[str, Any]]) -> Table:
     return table
 
 
-_COUNTS = ("rows", "hidden_tokens", "hidden_patches")
+_COUNTS = ("rows", "sentences", "hidden_tokens", "hidden_patches")
 
 
 def _count(metrics: dict[str, Any]) -> str:

@@ -115,6 +115,19 @@ class Tokenizer:
         special[[i for i, token in self.backend.get_added_tokens_decoder().items() if token.special]] = True
         return special
 
+    def encode_with_places(self, texts: Sequence[str]) -> list[tuple[np.ndarray, list[tuple[int, int]]]]:
+        """Ids of each text as `encode` gives them, and the (start, end) of each token in the text, without the spaces
+        that it begins with; (n, n) where it stands for no text.
+        """
+        try:
+            encodings = self.backend.encode_batch(list(texts), add_special_tokens=False)
+        except TypeError as error:
+            raise _half_pair(texts) from error
+        return [
+            (np.array(encoding.ids, np.int32), [_visible(text, *place) for place in encoding.offsets])
+            for text, encoding in zip(texts, encodings, strict=True)
+        ]
+
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Ids of each text, `[length]` int32, without the frame.
 
@@ -124,10 +137,7 @@ class Tokenizer:
         try:
             encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
         except TypeError as error:
-            bad = next(text for text in texts if any("\ud800" <= letter <= "\udfff" for letter in text))
-            raise UserError(
-                f"The text {bad[:60]!a} holds half of a surrogate pair, which is not a character. Is it UTF-8?"
-            ) from error
+            raise _half_pair(texts) from error
         return [np.array(encoding.ids, np.int32) for encoding in encodings]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -184,6 +194,17 @@ class Tokenizer:
         if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
             return bytes([int(token[3:5], 16)]).decode("utf-8", "replace")
         return token.replace("▁", " ")
+
+
+def _half_pair(texts: Sequence[str]) -> UserError:
+    bad = next(text for text in texts if any("\ud800" <= letter <= "\udfff" for letter in text))
+    return UserError(f"The text {bad[:60]!a} holds half of a surrogate pair, which is not a character. Is it UTF-8?")
+
+
+def _visible(text: str, start: int, end: int) -> tuple[int, int]:
+    while start < end and text[start].isspace():
+        start += 1
+    return start, end
 
 
 def _byte_letters() -> dict[str, int]:
