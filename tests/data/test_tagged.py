@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,9 @@ def test_conll_is_no_plain_text(tmp_path: Path) -> None:
 
 
 def test_tables_of_words(tmp_path: Path) -> None:
-    path = table(tmp_path / "a.jsonl", {"tokens": ["in", "Rome"], "ner_tags": [0, 3]}, {"tokens": ["x"], "ner_tags": [0]})
+    path = table(
+        tmp_path / "a.jsonl", {"tokens": ["in", "Rome"], "ner_tags": [0, 3]}, {"tokens": ["x"], "ner_tags": [0]}
+    )
     read = read_tagged(path)
     assert read.texts[0] == TaggedText("in Rome", ((0, 2), (3, 7)), ("0", "3"), None, "a.jsonl, row 1")
     assert holds_tags(path)
@@ -129,7 +132,7 @@ def test_wrong_spans(spans: Any, message: str) -> None:
 def test_words_hold_everything_visible(text: str, cuts: list[int]) -> None:
     words = words_of(text, cuts)
     assert all(a < b for a, b in words)
-    assert all(end <= start for (_, end), (start, _) in zip(words, words[1:], strict=False))
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(words))
     assert not any(a < cut < b for a, b in words for cut in cuts)
     assert "".join(text[a:b] for a, b in words).split() == "".join(text.split()).split()
 

@@ -72,9 +72,7 @@ def test_scores_are_those_of_seqeval(rows: list[tuple[list[str], int]]) -> None:
 def allowed(labels: tuple[str, ...], path: tuple[int, ...]) -> bool:
     """By the definition: an I-X stands after B-X or I-X only."""
     names = ["O", *(labels[i] for i in path)]
-    return all(
-        not now.startswith("I-") or before in (f"B-{now[2:]}", now) for before, now in itertools.pairwise(names)
-    )
+    return all(not now.startswith("I-") or before in (f"B-{now[2:]}", now) for before, now in itertools.pairwise(names))
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=70), st.integers(0, 2**32 - 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -59,7 +60,7 @@ def read_spans(cell: Any, text: str) -> list[Span] | str:
             return f"the span {span.label} from {span.start} to {span.end} holds nothing but white space"
         spans.append(_trimmed(span, text))
     spans.sort()
-    for one, two in zip(spans, spans[1:], strict=False):
+    for one, two in itertools.pairwise(spans):
         if two.start < one.end:
             return (
                 f"the spans {one.label} ({one.start} to {one.end}) and {two.label} ({two.start} to {two.end}) "

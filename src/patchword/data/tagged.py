@@ -81,14 +81,19 @@ def find_columns(tables: Sequence[Path], text: str | None, tags: str | None, whe
     for word in known(text, _WORDS):
         for tag in known(tags, _TAGS):
             there = [(row[word], row[tag]) for row in cells if row.get(word) and row.get(tag)]
-            if there and word != tag and all(isinstance(a, list) and isinstance(b, list) for a, b in there):
-                if all(isinstance(item, str) for a, _ in there for item in a) and not looks_like_spans(there[0][1]):
-                    return Columns(word, tag, False)
+            if there and word != tag and all(map(_are_words_and_tags, *zip(*there, strict=True))):
+                return Columns(word, tag, False)
     for tag in known(tags, _SPANS):
         if any(looks_like_spans(row.get(tag)) for row in cells):
             sample = Sample(str(tables[0]), [name for name in names if name != tag], cells)
             return Columns(sample.text_column(text, not_this=tag)[0], tag, True)
     return None
+
+
+def _are_words_and_tags(words: Any, tags: Any) -> bool:
+    if not isinstance(words, list) or not isinstance(tags, list) or looks_like_spans(tags):
+        return False
+    return all(isinstance(word, str) for word in words)
 
 
 def holds_tags(data: Data) -> bool:

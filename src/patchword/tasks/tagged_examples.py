@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,7 +44,7 @@ def windows(pieces: int, room: int) -> list[tuple[int, int, int, int]]:
         return [(0, pieces, 0, pieces)]
     step = room - room // OVERLAP
     starts = [*range(0, pieces - room, step), pieces - room]
-    meets = [(after + before + room) // 2 for before, after in zip(starts, starts[1:], strict=False)]
+    meets = [(after + before + room) // 2 for before, after in itertools.pairwise(starts)]
     return [
         (start, start + room, first, last)
         for start, first, last in zip(starts, [0, *meets], [*meets, pieces], strict=True)

@@ -161,7 +161,7 @@ class TokenClassification(Task):
         return {"commonest tag": self._measured(held_out, said), name: self._measured(held_out, one)}
 
     def predict(self, model: Model, examples: Examples, compute: Compute) -> list[dict[str, Any]]:
-        """`entities`, each with `text`, `label`, `start` and `end` (characters) and `confidence`; else `tokens`, `tags`.
+        """`entities`, each with `text`, `label`, `start`, `end` (in characters) and `confidence`; or `tokens` and `tags`.
 
         The confidence is the mean probability of an entity's tags.
         """
@@ -251,8 +251,8 @@ class TokenClassification(Task):
         kind = "kinds of entity" if self.marks else "tags"
         notes = [
             f"{len(train.documents):,} sentences, {train.words:,} words; {len(counts)} {kind}: {shown}{more}.",
-            f"{train.pieces:,} tokens in {len(train):,} windows of at most {max_length}; {train.long:,} longer texts are "
-            "read in windows that overlap, and nothing is cut off.",
+            f"{train.pieces:,} tokens in {len(train):,} windows of at most {max_length}; {train.long:,} longer texts "
+            "are read in windows that overlap, and nothing is cut off.",
         ]
         if train.repaired:
             notes.append(
