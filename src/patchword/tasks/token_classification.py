@@ -161,7 +161,7 @@ class TokenClassification(Task):
         return {"commonest tag": self._measured(held_out, said), name: self._measured(held_out, one)}
 
     def predict(self, model: Model, examples: Examples, compute: Compute) -> list[dict[str, Any]]:
-        """`entities`, each with `text`, `label`, `start`, `end` (in characters) and `confidence`; or `tokens` and `tags`.
+        """`entities`, each with `text`, `label`, `start`, `end` (characters) and `confidence`; or `tokens` and `tags`.
 
         The confidence is the mean probability of an entity's tags.
         """
