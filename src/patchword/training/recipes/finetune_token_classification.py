@@ -1,7 +1,8 @@
 """Fine-tuning on tagged words: Devlin et al. 2018, appendix A.3, with a higher rate, since a new label is learnt at
 every word.
 
-NOT MEASURED
+Seen once, all-MiniLM-L6-v2 on 500 sentences with names and numbers, after 53 of its 315 steps (the run was stopped
+there): entity F1 0.72 on 300 other sentences, each word's commonest tag 0.41. Not tuned yet.
 """
 
 from __future__ import annotations
