@@ -235,7 +235,7 @@ class TokenClassification(Task):
             [(document.words[a][0], document.words[b - 1][1], kind) for a, b, kind in self._entities(tags)]
             for document, tags in zip(examples.documents, said, strict=True)
         ]
-        truth = [[tuple(span) for span in document.entities] for document in examples.documents]
+        truth = [document.entities for document in examples.documents]
         right = sum(int((one == two).sum()) for one, two in zip(targets, said, strict=True))
         return {
             **entity_scores(entity_counts(truth, found, self.kinds), self.kinds),
