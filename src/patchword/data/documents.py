@@ -8,7 +8,7 @@ from pathlib import Path
 
 from patchword.data.columns import Sample, wrong_text
 from patchword.data.files import Data, ending, find_files, hash_of
-from patchword.data.tables import IMAGE_ENDINGS, TABLE_ENDINGS, Filter, reading_text, rows
+from patchword.data.tables import CONLL_ENDINGS, IMAGE_ENDINGS, TABLE_ENDINGS, Filter, reading_text, rows
 from patchword.errors import UserError
 
 _BLOCK = 1 << 20  # characters
@@ -36,6 +36,8 @@ class Documents:
         self._where = where
         if ending(self.files[0]) in IMAGE_ENDINGS:
             raise UserError(f"{self.files[0]} is an image; documents are texts.")
+        if tagged := [path for path in self.files if ending(path) in CONLL_ENDINGS]:
+            raise UserError(f"{tagged[0]} holds words with tags, which are not read as plain text; leave it out.")
         tables = [path for path in self.files if ending(path) in TABLE_ENDINGS]
         if len(tables) < len(self.files) and (where or text_column):
             plain = next(path for path in self.files if path not in tables)

@@ -8,12 +8,12 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from patchword.data.tables import IMAGE_ENDINGS, TABLE_ENDINGS
+from patchword.data.tables import CONLL_ENDINGS, IMAGE_ENDINGS, TABLE_ENDINGS
 from patchword.errors import UserError
 
 Data = str | Path | Sequence[str | Path]
 
-_ENDINGS = (".txt", *TABLE_ENDINGS, *IMAGE_ENDINGS)
+_ENDINGS = (".txt", *TABLE_ENDINGS, *CONLL_ENDINGS, *IMAGE_ENDINGS)
 _READ = f"Files are read that end in {', '.join(_ENDINGS)}."
 
 

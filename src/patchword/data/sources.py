@@ -14,7 +14,7 @@ from patchword.data.columns import Problems, Sample, wrong_text
 from patchword.data.documents import text_lines
 from patchword.data.files import Data, ending, find, hash_of, items_of
 from patchword.data.images import class_folders, image_in_cell
-from patchword.data.tables import IMAGE_ENDINGS, TABLE_ENDINGS, Filter, Modality, rows
+from patchword.data.tables import CONLL_ENDINGS, IMAGE_ENDINGS, TABLE_ENDINGS, Filter, Modality, rows
 from patchword.errors import UserError
 
 _SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
@@ -110,6 +110,8 @@ def read_labelled(
     """
     found = find(data)
     endings = {ending(path) for path in found}
+    if tagged := [path for path in found if ending(path) in CONLL_ENDINGS]:
+        raise UserError(f"{tagged[0]} holds words with tags; they are what the task token-classification reads.")
     if endings <= set(TABLE_ENDINGS):
         columns = (text_column, pair_column, image_column, label_column)
         return _read_tables(list(found), columns, need_labels, where, pairs)

@@ -20,6 +20,7 @@ import numpy as np
 from patchword.data.json_rows import json_rows
 from patchword.errors import UserError, did_you_mean
 
+CONLL_ENDINGS = (".conll", ".bio", ".iob", ".iob2")
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 Modality = Literal["text", "image"]
 Row = tuple[int, dict[str, Any]]

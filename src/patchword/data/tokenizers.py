@@ -172,22 +172,26 @@ class Tokenizer:
         """
         return [np.array(encoding.ids, np.int32) for encoding in self._encodings(texts, self.backend.encode_batch_fast)]
 
-    def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Ids of each text as `encode` gives them, and the characters at which each begins and ends, `[length, 2]`."""
+    def encode_with_places(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Ids of each text as `encode` gives them, and the characters at which each begins and ends, `[length, 2]`.
+
+        Without the spaces that a token begins with; (n, n) where it stands for no text.
+        """
         return [
-            (np.array(encoding.ids, np.int32), np.array(encoding.offsets, np.int64).reshape(-1, 2))
+            (np.array(encoding.ids, np.int32), _places(text, encoding.offsets))
             for start in range(0, len(texts), 1000)
-            for encoding in self._encodings(texts[start : start + 1000], self.backend.encode_batch)
+            for text, encoding in zip(
+                texts[start : start + 1000],
+                self._encodings(texts[start : start + 1000], self.backend.encode_batch),
+                strict=True,
+            )
         ]
 
     def _encodings(self, texts: Sequence[str], encode: Callable[..., list[Encoding]]) -> list[Encoding]:
         try:
             return encode(list(texts), add_special_tokens=False)
         except TypeError as error:
-            bad = next(text for text in texts if any("\ud800" <= letter <= "\udfff" for letter in text))
-            raise UserError(
-                f"The text {bad[:60]!a} holds half of a surrogate pair, which is not a character. Is it UTF-8?"
-            ) from error
+            raise _half_pair(texts) from error
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids, special tokens left out."""
@@ -243,6 +247,20 @@ class Tokenizer:
         if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
             return bytes([int(token[3:5], 16)]).decode("utf-8", "replace")
         return token.replace("▁", " ")
+
+
+def _half_pair(texts: Sequence[str]) -> UserError:
+    bad = next(text for text in texts if any("\ud800" <= letter <= "\udfff" for letter in text))
+    return UserError(f"The text {bad[:60]!a} holds half of a surrogate pair, which is not a character. Is it UTF-8?")
+
+
+def _places(text: str, offsets: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Where tokens stand, without the spaces that they begin with, `[length, 2]`."""
+    places = np.array(offsets, np.int64).reshape(-1, 2)
+    for place in places:
+        while place[0] < place[1] and text[place[0]].isspace():
+            place[0] += 1
+    return places
 
 
 def _byte_letters() -> dict[str, int]:

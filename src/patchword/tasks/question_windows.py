@@ -44,7 +44,7 @@ class QuestionWindows(Examples):
         self.asked = [ids[:most] if long else ids for ids, long in zip(asked, cut, strict=True)]
         numbers: dict[str, int] = {}
         self.context_of = np.array([numbers.setdefault(text, len(numbers)) for text in questions.contexts], np.int64)
-        self.read = tokenizer.encode_with_offsets(list(numbers))
+        self.read = tokenizer.encode_with_places(list(numbers))
         owners, begins, ends, targets, lost = [], [], [], [], 0
         for number, question in enumerate(self.asked):
             ids, offsets = self.read[self.context_of[number]]

@@ -1,0 +1,285 @@
+"""Named entities, or a tag for each word: parts of speech, say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+from patchword.data.columns import Sample
+from patchword.data.files import Data
+from patchword.data.loader import Batch, Examples
+from patchword.data.tagged import Tagged, TaggedText, holds_tags, read_tagged
+from patchword.errors import UserError, did_you_mean
+from patchword.models.family import Model
+from patchword.tasks.entity_metrics import commonest, entity_counts, entity_scores, tag_counts, tag_scores
+from patchword.tasks.tagged_examples import TaggedExamples
+from patchword.tasks.tags import OUTSIDE, entities, label_names, marks_spans, to_bio, transitions, viterbi
+from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_tokenizer
+
+VALIDATION_SHARE = 0.1
+_WORD_COLUMNS = ("tokens", "words")
+
+
+class TokenClassification(Task):
+    """A tag for each word, at its first word piece (Devlin et al. 2018, section 5.3).
+
+    Args:
+        labels: of the model. Where they are O, B-X and I-X, entities are what is learnt, and only tags that can follow
+            one another are predicted; else each word has a tag by itself.
+    """
+
+    name = "token_classification"
+    modality = "text"
+    way_out = "token_class"
+    reads = "labelled"
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self.labels = tuple(labels)
+        self.marks = marks_spans(labels)
+        self.kinds = tuple(sorted({name[2:] for name in labels if name != OUTSIDE})) if self.marks else ()
+        self._number = {name: i for i, name in enumerate(self.labels)}
+        for kind in self.kinds:  # IOB1 models of other programs know no B-X
+            self._number.setdefault(f"B-{kind}", self._number.get(f"I-{kind}", 0))
+
+    @classmethod
+    def recognises(cls, data: Data) -> bool:
+        """CoNLL files, or tables with lists of words and tags, or with texts and spans."""
+        return holds_tags(data)
+
+    @classmethod
+    def rows(cls, ask: Ask) -> int:
+        """Sentences or documents."""
+        return len(_read(ask).texts)
+
+    @classmethod
+    def input_columns(cls, sample: Sample, ask: Ask) -> tuple[str, ...]:
+        """A column with lists of words, else the one with texts."""
+        for name in (ask.text_column,) if ask.text_column else _WORD_COLUMNS:
+            if any(isinstance(row.get(name), list) for row in sample.cells):
+                return (name,)
+        return super().input_columns(sample, ask)
+
+    @classmethod
+    def prepare(cls, ask: Ask, reader: Reader, progress: Callable[[int], None]) -> Prepared:
+        """Read the texts, find the labels, and hold a part back for validation where none is given."""
+        rows = _read(ask)
+        task = cls(_labels(rows))
+        notes = list(rows.notes)
+        if ask.validation is None:
+            count = len(rows.texts)
+            if count < 2:
+                raise UserError(
+                    f"{ask.data}: one sentence is too few to hold some back for validation; give more, or a file of "
+                    "their own (--validation)."
+                )
+            order = np.random.default_rng(ask.seed).permutation(count)
+            held = max(1, round(VALIDATION_SHARE * count))
+            train, validation = rows.subset(np.sort(order[held:])), rows.subset(np.sort(order[:held]))
+            notes.append(f"{held:,} of {count:,} sentences held back for validation (seed {ask.seed}).")
+        else:
+            train, validation = rows, _read(replace(ask, data=ask.validation))
+        train_examples = task._examples(train, reader, ask, cut=True)
+        if not train_examples.words:
+            raise UserError(f"{ask.data}: there are no words to learn from.")
+        validation_examples = task._examples(validation, reader, ask)
+        test = None if ask.test is None else task.labelled(replace(ask, data=ask.test), reader)
+        facts = {
+            "fingerprint": rows.fingerprint,
+            "validation_fingerprint": validation.fingerprint,
+            "columns": rows.columns,
+            "rows": len(train.texts),
+            "validation_rows": len(validation.texts),
+            "words": train_examples.words,
+            "tokens": train_examples.pieces,
+            "dropped_tokens": 0,
+            "windows": len(train_examples),
+        }
+        notes += task._told(train_examples, ask.max_length)
+        return Prepared(task, train_examples, validation_examples, test, tuple(notes), facts)
+
+    @classmethod
+    def restore(
+        cls, model: Model, reader: Reader, card: Mapping[str, Any] = MappingProxyType({})
+    ) -> TokenClassification:
+        """With the labels of the model, which say whether it finds entities."""
+        return cls(model.labels)
+
+    @classmethod
+    def inputs(cls, items: Sequence[Any], reader: Reader, ask: Ask) -> TaggedExamples:
+        """Texts, or lists of words."""
+        texts = [
+            TaggedText.of_words([str(word) for word in item])
+            if isinstance(item, list | tuple)
+            else TaggedText(str(item))
+            for item in items
+        ]
+        return TaggedExamples(texts, kept_tokenizer(reader), ask.max_length)
+
+    def labelled(self, ask: Ask, reader: Reader) -> TaggedExamples:
+        """Texts whose tags are the model's."""
+        return self._examples(_read(ask), reader, ask)
+
+    def loss(self, model: Model, batch: Batch) -> Tensor:
+        """Cross-entropy in nats, summed over the words."""
+        logits: Tensor = model(*batch.inputs).float()
+        return F.cross_entropy(logits[batch.at], batch.targets, reduction="sum")
+
+    def evaluate(self, model: Model, examples: Examples, compute: Compute) -> dict[str, float]:
+        """Of entities F1, precision, recall and F1 by kind; of words accuracy, loss, and macro F1 where tags are plain.
+
+        `name_low` and `name_high` are the ends of a bootstrap 95 % interval over sentences.
+        """
+        assert isinstance(examples, TaggedExamples)
+        scores = self._scores(model, examples, compute)
+        loss = -float(scores[np.arange(len(scores)), examples.targets].mean()) if len(scores) else 0.0
+        return {**self._measured(examples, self._decoded(examples.by_document(scores))), "loss": loss}
+
+    def better(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
+        """A higher F1 of entities, or accuracy of plain tags; among equals, a lower loss."""
+        return (metrics["f1" if self.marks else "accuracy"], -metrics["loss"])
+
+    def floors(self, train: Examples, held_out: Examples) -> dict[str, dict[str, float]]:
+        """Each word's commonest tag, and the commonest tag of all (of entities: none anywhere)."""
+        assert isinstance(train, TaggedExamples)
+        assert isinstance(held_out, TaggedExamples)
+        words = [document.text[a:b] for document in train.documents for a, b in document.words]
+        known, unknown = commonest(list(zip(words, train.targets.tolist(), strict=True)), len(self.labels))
+        said = [
+            np.array([known.get(document.text[a:b], unknown) for a, b in document.words], np.int64)
+            for document in held_out.documents
+        ]
+        most = self._number[OUTSIDE] if self.marks else int(np.bincount(train.targets).argmax())
+        one = [np.full(len(document.words), most) for document in held_out.documents]
+        name = "all O" if self.marks else f"all {self.labels[most]}"
+        return {"commonest tag": self._measured(held_out, said), name: self._measured(held_out, one)}
+
+    def predict(self, model: Model, examples: Examples, compute: Compute) -> list[dict[str, Any]]:
+        """`entities`, each with `text`, `label`, `start`, `end` (characters) and `confidence`; or `tokens` and `tags`.
+
+        The confidence is the mean probability of an entity's tags.
+        """
+        assert isinstance(examples, TaggedExamples)
+        scores = examples.by_document(self._scores(model, examples, compute))
+        said = []
+        for document, chances, tags in zip(examples.documents, scores, self._decoded(scores), strict=True):
+            text, words = document.text, document.words
+            if not self.marks:
+                tokens = [text[start:end] for start, end in words]
+                said.append({"tokens": tokens, "tags": [self.labels[tag] for tag in tags]})
+                continue
+            sure = np.exp(chances[np.arange(len(tags)), tags])
+            found = [
+                (words[first][0], words[last - 1][1], kind, float(sure[first:last].mean()))
+                for first, last, kind in self._entities(tags)
+            ]
+            said.append(
+                {
+                    "entities": [
+                        {"text": text[start:end], "label": kind, "start": start, "end": end, "confidence": confidence}
+                        for start, end, kind, confidence in found
+                    ]
+                }
+            )
+        return said
+
+    def _examples(self, rows: Tagged, reader: Reader, ask: Ask, cut: bool = False) -> TaggedExamples:
+        self._check(rows.texts)
+        return TaggedExamples(rows.texts, kept_tokenizer(reader), ask.max_length, self._number, self.marks, cut)
+
+    def _check(self, texts: Sequence[TaggedText]) -> None:
+        """A UserError for the first tag that is none of the labels."""
+        known = self.kinds if self.marks else self.labels
+        for text in texts:
+            tags: Sequence[str] = text.tags or [f"B-{span.label}" for span in text.spans or ()]
+            for place, tag in enumerate(tags):
+                name = tag[2:] if self.marks and tag[1:2] == "-" else tag
+                if name in known or (self.marks and tag == OUTSIDE):
+                    continue
+                what = f"the tag '{tag}'" if text.tags else f"the label '{name}'"
+                where = f"{text.origin}, word {place + 1}" if text.tags else text.origin
+                more = " (O, B-X and I-X mark entities)" if self.marks and text.tags else ""
+                raise UserError(
+                    f"{where}: {what} is not one that the model knows{more}{did_you_mean(name, known)} "
+                    f"Known: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}."
+                )
+
+    def _scores(self, model: Model, examples: TaggedExamples, compute: Compute) -> np.ndarray:
+        """Log-probabilities of every word's tags, `[words, classes]`; a word that has no piece has equal ones."""
+        out = np.full((examples.words, len(self.labels)), -np.log(len(self.labels)), np.float32)
+        for ids, batch in compute.over(model, examples):
+            logits = model(*batch.inputs).float()[batch.at]
+            out[examples.word_numbers(ids)] = logits.log_softmax(-1).cpu().numpy()
+        return out
+
+    def _decoded(self, scores: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The tags of each text."""
+        return viterbi(scores, *transitions(self.labels)) if self.marks else [row.argmax(-1) for row in scores]
+
+    def _entities(self, tags: np.ndarray) -> list[tuple[int, int, str]]:
+        return entities(to_bio([self.labels[tag] for tag in tags])[0])
+
+    def _measured(self, examples: TaggedExamples, said: Sequence[np.ndarray]) -> dict[str, float]:
+        """Every metric but the loss."""
+        targets = examples.by_document(examples.targets)
+        rows: dict[str, float] = {"sentences": len(said), "words": examples.words}
+        if not self.marks:
+            return {**tag_scores(tag_counts(targets, said, len(self.labels))), **rows}
+        found = [
+            [(document.words[a][0], document.words[b - 1][1], kind) for a, b, kind in self._entities(tags)]
+            for document, tags in zip(examples.documents, said, strict=True)
+        ]
+        truth = [document.entities for document in examples.documents]
+        right = sum(int((one == two).sum()) for one, two in zip(targets, said, strict=True))
+        return {
+            **entity_scores(entity_counts(truth, found, self.kinds), self.kinds),
+            "accuracy": right / max(examples.words, 1),
+            **rows,
+        }
+
+    def _told(self, train: TaggedExamples, max_length: int) -> list[str]:
+        what = [span.label for document in train.documents for span in document.entities]
+        counts = Counter(what) if self.marks else Counter(self.labels[tag] for tag in train.targets.tolist())
+        shown = ", ".join(f"{name} {count:,}" for name, count in counts.most_common(6))
+        more = f", ... {counts.most_common()[-1][0]} {counts.most_common()[-1][1]:,}" if len(counts) > 6 else ""
+        kind = "kinds of entity" if self.marks else "tags"
+        notes = [
+            f"{len(train.documents):,} sentences, {train.words:,} words; {len(counts)} {kind}: {shown}{more}.",
+            f"{train.pieces:,} tokens in {len(train):,} windows of at most {max_length}; {train.long:,} longer texts "
+            "are read in windows that overlap, and nothing is cut off.",
+        ]
+        if train.repaired:
+            notes.append(
+                f"{train.repaired:,} entities begin with I- after something else; read as beginning there (IOB1)."
+            )
+        if train.widened:
+            notes.append(f"{train.widened:,} spans begin or end inside a token; widened to the tokens that they touch.")
+        return notes
+
+
+def _read(ask: Ask) -> Tagged:
+    return read_tagged(ask.data, text_column=ask.text_column, label_column=ask.label_column, where=ask.where)
+
+
+def _labels(rows: Tagged) -> tuple[str, ...]:
+    """The labels of a model that learns from these texts."""
+    tags = {tag for text in rows.texts for tag in text.tags or [f"B-{span.label}" for span in text.spans or ()]}
+    if any(text.spans is not None for text in rows.texts):
+        tags.add(OUTSIDE)
+    prefixed = any(tag[:2] in ("B-", "I-") for tag in tags)
+    if prefixed and OUTSIDE in tags and not marks_spans(tags):
+        text, tag = next((text, tag) for text in rows.texts for tag in text.tags or () if not marks_spans({tag, "B-X"}))
+        raise UserError(f"{text.origin}: the tag '{tag}' is neither O nor B-X or I-X, as the others are. Mend it.")
+    labels = label_names(tags)
+    if len(labels) < 2:
+        raise UserError(f"There is one tag only, {', '.join(labels) or 'none'}; there is nothing to tell apart.")
+    return labels
+
+
+TASK = TokenClassification

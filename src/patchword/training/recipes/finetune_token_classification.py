@@ -1,0 +1,27 @@
+"""Fine-tuning on tagged words: Devlin et al. 2018, appendix A.3, with a higher rate, since a new label is learnt at
+every word.
+
+Seen once, all-MiniLM-L6-v2 on 500 sentences with names and numbers, after 53 of its 315 steps (the run was stopped
+there): entity F1 0.72 on 300 other sentences, each word's commonest tag 0.41. Not tuned yet.
+"""
+
+from __future__ import annotations
+
+from patchword.training.recipe import Recipe
+
+
+def recipe(width: int, rows: int) -> Recipe:
+    """Batches of 16; 3 passes, or as many (20 at most) as make 300 steps; 1e-4 at width 768, higher below."""
+    return Recipe(
+        epochs=min(20, max(3, round(300 * 16 / max(rows, 1)))),
+        lr=1e-4 * (768 / width),
+        schedule="linear",
+        warmup=0.1,
+        weight_decay=0.01,
+        betas=(0.9, 0.999),
+        batch_tokens=1 << 16,
+        micro_tokens=8192,
+        batch_size=16,
+        dropout=0.1,
+        evaluations=6,
+    )

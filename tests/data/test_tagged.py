@@ -1,0 +1,152 @@
+"""Words with tags from CoNLL files and tables, and spans in characters."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from patchword.data.documents import Documents
+from patchword.data.sources import read_labelled
+from patchword.data.spans import Span, read_spans, tags_of, widened, words_of
+from patchword.data.tagged import TaggedText, holds_tags, read_tagged
+from patchword.errors import UserError
+
+CONLL = """-DOCSTART- -X- O
+
+# id = 1
+In IN O
+New NNP B-PLACE
+York NNP I-PLACE
+
+# 3 O
+
+said VBD O
+"""
+
+
+def words_of_text(text: TaggedText) -> list[str]:
+    assert text.words is not None
+    return [text.text[start:end] for start, end in text.words]
+
+
+def table(path: Path, *rows: dict[str, Any]) -> Path:
+    path.write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    return path
+
+
+def test_conll(tmp_path: Path) -> None:
+    path = tmp_path / "a.conll"
+    path.write_text(CONLL)
+    read = read_tagged(path)
+    assert [words_of_text(text) for text in read.texts] == [["In", "New", "York"], ["#"], ["said"]]
+    assert [text.tags for text in read.texts] == [("O", "B-PLACE", "I-PLACE"), ("O",), ("O",)]
+    assert [text.origin for text in read.texts] == ["a.conll, row 4", "a.conll, row 8", "a.conll, row 10"]
+    assert read_tagged(path, label_column="2").texts[0].tags == ("IN", "NNP", "NNP")
+    assert holds_tags(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "column", "message"),
+    [
+        ("a\tX\tO\nb\tO\n", None, r"a\.bio, row 2: 2 columns, but the first line has 3"),
+        ("a\tO\nb\t\n", None, r"a\.bio, row 2: the word or its tag is empty"),
+        ("word\n", None, "have one column"),
+        ("a O\n", "3", "by its number, 2 to 2 here, not '3'"),
+        ("a O\n", "ner", "by its number"),
+        ("\n\n", None, "has no words"),
+    ],
+)
+def test_wrong_conll(content: str, column: str | None, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.bio").write_text(content)
+    with pytest.raises(UserError, match=message):
+        read_tagged(tmp_path / "a.bio", label_column=column)
+
+
+def test_conll_is_no_plain_text(tmp_path: Path) -> None:
+    (tmp_path / "a.iob2").write_text("a O\n")
+    for read in (Documents, read_labelled):
+        with pytest.raises(UserError, match="words with tags"):
+            read(tmp_path / "a.iob2")
+
+
+def test_tables_of_words(tmp_path: Path) -> None:
+    path = table(
+        tmp_path / "a.jsonl", {"tokens": ["in", "Rome"], "ner_tags": [0, 3]}, {"tokens": ["x"], "ner_tags": [0]}
+    )
+    read = read_tagged(path)
+    assert read.texts[0] == TaggedText("in Rome", ((0, 2), (3, 7)), ("0", "3"), None, "a.jsonl, row 1")
+    assert holds_tags(path)
+    short = table(tmp_path / "b.jsonl", {"tokens": ["in", "Rome"], "tags": ["O"]})
+    with pytest.raises(UserError, match=r"row 1: 2 words, but 1 tags"):
+        read_tagged(short)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"text": "in Rome now", "spans": [{"start": 3, "end": 7, "label": "PLACE", "token_start": 1}]},
+        {"text": "in Rome now", "label": [[3, 7, "PLACE"]]},
+        {"text": "in Rome now", "entities": [{"start_offset": 3, "end_offset": 7, "label": "PLACE", "id": 9}]},
+        {"text": "in Rome now", "entities": [[2, 8, "PLACE"]]},  # white space at the ends
+    ],
+)
+def test_tables_of_spans(row: dict[str, Any], tmp_path: Path) -> None:
+    path = table(tmp_path / "a.jsonl", {**row, next(name for name in row if name != "text"): []}, row)
+    assert holds_tags(path)
+    assert [text.spans for text in read_tagged(path).texts] == [(), (Span(3, 7, "PLACE"),)]
+
+
+def test_other_tables_are_not_taken(tmp_path: Path) -> None:
+    rows = {"text": "in Rome", "label": "x"}, {"text": "in Rome", "tags": ["a", "b"]}
+    assert not any(holds_tags(table(tmp_path / "a.jsonl", row)) for row in rows)
+    with pytest.raises(UserError, match="no words with tags were found"):
+        read_tagged(table(tmp_path / "a.jsonl", rows[0]))
+
+
+@pytest.mark.parametrize(
+    ("spans", "message"),
+    [
+        ([[3, 12, "A"]], "outside the text of 11"),
+        ([[-1, 2, "A"]], "outside the text"),
+        ([[3, 3, "A"]], "holds nothing"),
+        ([[2, 3, "A"]], "white space"),
+        ([[0, 4, "A"], [3, 7, "B"]], "overlap"),
+        ([[0, 4, None]], "needs a start"),
+        (["Rome"], "is no span"),
+        ("Rome", "no list"),
+    ],
+)
+def test_wrong_spans(spans: Any, message: str) -> None:
+    problem = read_spans(spans, "in Rome now")
+    assert isinstance(problem, str)
+    assert message in problem
+
+
+@given(st.text(max_size=40), st.lists(st.integers(0, 40)))
+def test_words_hold_everything_visible(text: str, cuts: list[int]) -> None:
+    words = words_of(text, cuts)
+    assert all(a < b for a, b in words)
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(words))
+    assert not any(a < cut < b for a, b in words for cut in cuts)
+    assert "".join(text[a:b] for a, b in words).split() == "".join(text.split()).split()
+
+
+def test_spans_are_cut_out_of_words() -> None:
+    text = "US-based e\u0301te\u0301 👍🏽"
+    spans = [Span(0, 2, "PLACE"), Span(3, 5, "X"), Span(5, 8, "X")]
+    words = words_of(text, (place for span in spans for place in span[:2]))
+    assert [text[a:b] for a, b in words][:4] == ["US", "-", "ba", "sed"]
+    assert "e\u0301te\u0301" in [text[a:b] for a, b in words]
+    assert tags_of(words, spans)[:5] == ["B-PLACE", "O", "B-X", "B-X", "O"]
+
+
+def test_spans_are_widened_to_word_pieces() -> None:
+    pieces = [(0, 2), (2, 6), (7, 9)]
+    assert widened([Span(0, 2, "A"), Span(7, 9, "B")], pieces) == ([Span(0, 2, "A"), Span(7, 9, "B")], 0)
+    assert widened([Span(3, 4, "A"), Span(4, 8, "B")], pieces) == ([Span(2, 6, "A"), Span(6, 9, "B")], 2)

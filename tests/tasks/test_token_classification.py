@@ -1,0 +1,267 @@
+"""Token classification: places in the original text, every word once, and the same entities as transformers."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from hypothesis import given
+from hypothesis import strategies as st
+
+import patchword as pw
+from patchword.data.tagged import TaggedText
+from patchword.data.tokenizers import Tokenizer, train_tokenizer
+from patchword.errors import UserError
+from patchword.models.bert import FAMILY as BERT
+from patchword.models.family import Model, preset
+from patchword.models.folder import read_model
+from patchword.models.gpt2 import FAMILY as GPT2
+from patchword.tasks.predictor import Predictor
+from patchword.tasks.tagged_examples import TaggedExamples, windows
+from patchword.tasks.task import Ask, Compute
+from patchword.tasks.token_classification import TokenClassification
+
+LABELS = ("O", "B-NAME", "B-NUM", "I-NAME", "I-NUM")
+ODD = st.text(
+    st.one_of(st.characters(codec="utf-8"), st.sampled_from(" \t\u00a0\u2003\n👍🏽👨‍👩‍👧e\u0301a\u0308ﬁßΣ.,-")),
+    max_size=60,
+)
+
+
+@pytest.fixture(scope="module")
+def bytewise(corpus: list[str]) -> Tokenizer:
+    """Byte-level pieces, of which an emoji has several."""
+    return train_tokenizer(corpus, GPT2.tokenizer, 400)
+
+
+@pytest.fixture(scope="module")
+def folder(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny tagger that transformers wrote, with weights that give every label."""
+    config = transformers.BertConfig(
+        vocab_size=tokenizer.vocab_size,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=32,
+        initializer_range=0.2,
+        id2label=dict(enumerate(LABELS)),
+        label2id={name: i for i, name in enumerate(LABELS)},
+    )
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("tagger")
+    transformers.BertForTokenClassification(config).save_pretrained(path)
+    tokenizer.save(path, 32)
+    return path
+
+
+@pytest.fixture(scope="module")
+def predictor(folder: Path) -> Predictor:
+    return pw.load(folder, device="cpu")
+
+
+@given(st.integers(0, 200), st.integers(6, 40))
+def test_every_piece_is_answered_for_once_where_it_has_most_context(pieces: int, room: int) -> None:
+    spans = windows(pieces, room)
+    owner = [i for i, (*_, first, last) in enumerate(spans) for _ in range(first, last)]
+    assert [place for *_, first, last in spans for place in range(first, last)] == list(range(pieces))
+    assert all(end - start <= room for start, end, *_ in spans)
+
+    def context(window: int, place: int) -> float:
+        start, end, *_ = spans[window]
+        left = np.inf if start == 0 else place - start
+        right = np.inf if end == pieces else end - 1 - place
+        return float(min(left, right)) if start <= place < end else -1.0
+
+    for place, window in enumerate(owner):
+        assert context(window, place) >= max(context(other, place) for other in range(len(spans))) - 1
+
+
+@given(ODD)
+def test_entities_are_parts_of_the_text(predictor: Predictor, text: str) -> None:
+    last = 0
+    for entity in predictor.predict([text])[0]["entities"]:
+        assert text[entity["start"] : entity["end"]] == entity["text"] != ""
+        assert entity["start"] >= last
+        assert 0 < entity["confidence"] <= 1
+        assert entity["label"] in ("NAME", "NUM")
+        last = entity["end"]
+
+
+@given(st.lists(ODD, min_size=1, max_size=3))
+def test_pieces_know_their_words(tokenizer: Tokenizer, bytewise: Tokenizer, texts: list[str]) -> None:
+    """Each word is answered for at most once, at a piece that stands for some of it."""
+    for one in (tokenizer, bytewise):
+        examples = TaggedExamples([TaggedText(text) for text in texts], one, 12)
+        batch = examples.batch(np.arange(len(examples)), (0, 0))
+        numbers = examples.word_numbers(np.arange(len(examples)))
+        assert batch.at is not None
+        assert len(batch.at) == len(numbers) == len(set(numbers.tolist()))
+        assert (batch.at.diff() > 0).all()
+        words = [(document.text, *word) for document in examples.documents for word in document.words]
+        if one is bytewise:  # nothing is lost in bytes
+            assert len(numbers) == len(words)
+        for place, number in zip(batch.at.tolist(), numbers, strict=True):
+            text, start, end = words[number]
+            piece = one.decode([int(batch.inputs[0].values[place])]).strip().strip("#")
+            if piece.isascii() and text.isascii() and "[" not in piece:
+                assert text[start:end].lower().startswith(piece.lower()[: end - start])
+
+
+def test_the_first_piece_stands_for_the_word(tokenizer: Tokenizer) -> None:
+    text = TaggedText.of_words(["bafer", "zanzil", "."], ["B-NAME", "I-NAME", "O"])
+    number = {name: i for i, name in enumerate(LABELS)}
+    batch = TaggedExamples([text], tokenizer, 32, number).batch(np.array([0]), (0, 0))
+    pieces = [len(ids) for ids in tokenizer.encode(["bafer", "zanzil"])]
+    assert batch.at is not None
+    assert batch.at.tolist() == [1, 1 + pieces[0], 1 + sum(pieces)]
+    assert batch.targets.tolist() == [1, 3, 0]
+
+
+def test_predictions_are_those_of_transformers(folder: Path, predictor: Predictor, corpus: list[str]) -> None:
+    """Their logits at first pieces; and, where their tags can follow one another, their pipeline's entities."""
+    theirs = transformers.AutoModelForTokenClassification.from_pretrained(folder).eval()
+    fast = transformers.AutoTokenizer.from_pretrained(folder)
+    ours = read_model(folder).model.eval()
+    texts = [text for text in corpus if len(fast(text)["input_ids"]) <= 32][:80]
+    examples = TokenClassification.inputs(texts, predictor.reader, Ask("", max_length=32))
+    pipeline = transformers.pipeline("token-classification", str(folder), aggregation_strategy="simple")
+    compared = 0
+    for i, text in enumerate(texts):
+        batch = examples.batch(np.array([i]), (0, 0))
+        assert batch.at is not None
+        encoded = fast(text, return_tensors="pt")
+        with torch.no_grad():
+            expected = theirs(**encoded).logits[0]
+            logits = ours(*batch.inputs)
+        torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
+        words = encoded.word_ids()
+        firsts = [place for place, word in enumerate(words) if word is not None and word != words[place - 1]]
+        assert firsts == batch.at.tolist()
+        tags = [LABELS[tag] for tag in expected.argmax(-1).tolist()]
+        before = ["O", *(tags[place] for place in firsts)]
+        legal = all(b[2:] == a[2:] and a != "O" for a, b in itertools.pairwise(before) if b[0] == "I")
+        whole = all(tags[p] == tags[p - 1].replace("B-", "I-") for p in range(1, len(tags) - 1) if p not in firsts)
+        if legal and whole:
+            found = predictor.predict([text])[0]["entities"]
+            mine = [(row["label"], row["start"], row["end"]) for row in found]
+            assert mine == [(row["entity_group"], row["start"], row["end"]) for row in pipeline(text)]
+            compared += bool(mine)
+    assert compared >= 1
+
+
+def test_long_texts_are_read_whole(predictor: Predictor) -> None:
+    """Words of every window are answered for, and a text longer than the model is not cut."""
+    words = ["bafer"] * 300
+    said = predictor.predict([" ".join(words), words])
+    assert said[0] == said[1]
+    examples = TokenClassification.inputs([words], predictor.reader, Ask("", max_length=32))
+    assert len(examples) > 300 // 30
+    assert sorted(number for numbers in examples.numbers for number in numbers) == list(range(300))
+
+
+NAMES = ["Ada", "Bo", "Cy"]
+
+
+def sentences(count: int) -> list[list[tuple[str, str, str]]]:
+    random = np.random.default_rng(0)
+    out = []
+    for _ in range(count):
+        name = [(str(random.choice(NAMES)), "N", "B-NAME"), ("Ray", "N", "I-NAME")][: random.integers(1, 3)]
+        number = (str(random.integers(1, 9)), "D", "B-NUM")
+        out.append([("the", "T", "O"), *name, ("saw", "V", "O"), number, ("cats", "N", "O"), (".", ".", "O")])
+    return out
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model that has learnt names and numbers."""
+    path = tmp_path_factory.mktemp("runs")
+    rows = sentences(160)
+    blocks = ["\n".join("\t".join(word) for word in row) + "\n" for row in rows]
+    (path / "a.conll").write_text("\n".join(blocks))
+    tokenizer = train_tokenizer([" ".join(word for word, *_ in row) for row in rows], BERT.tokenizer, 300)
+    config = transformers.BertConfig(
+        vocab_size=tokenizer.vocab_size,
+        hidden_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=128,
+        max_position_embeddings=32,
+    )
+    transformers.BertModel(config).save_pretrained(path / "base")
+    tokenizer.save(path / "base", 32)
+    pw.finetune(path / "base", path / "a.conll", out=path / "names", epochs=12, lr=3e-3, precision="fp32", quiet=True)
+    return path
+
+
+def test_entities_are_learnt(runs: Path) -> None:
+    report = json.loads((runs / "names" / "patchword.json").read_text())["report"]
+    assert report["validation"]["f1"] > 0.9
+    assert report["floors"]["all O"]["f1"] == 0
+    assert report["floors"]["commonest tag"]["f1"] > 0.9
+    text = "the  Ada Ray saw\t7 cats."
+    found = pw.load(runs / "names", device="cpu").predict([text])[0]["entities"]
+    assert [(row["text"], row["label"]) for row in found] == [("Ada Ray", "NAME"), ("7", "NUM")]
+    pipeline = transformers.pipeline("token-classification", str(runs / "names"), aggregation_strategy="simple")
+    assert [(row["start"], row["end"], row["entity_group"]) for row in pipeline(text)] == [
+        (row["start"], row["end"], row["label"]) for row in found
+    ]
+
+
+def test_characters_and_words_give_the_same_scores(runs: Path, tmp_path: Path) -> None:
+    """The same sentences as words with tags, and as texts with spans."""
+    rows = []
+    for row in sentences(20):
+        text, spans = "", []
+        for word, _, tag in row:
+            start = len(text)
+            text += f"{word} "
+            if tag[0] == "B":
+                spans.append([start, start + len(word), tag[2:]])
+            elif tag[0] == "I":
+                spans[-1][1] = start + len(word)
+        rows.append({"text": text, "spans": spans})
+    (tmp_path / "spans.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    words = [{"tokens": [w for w, *_ in row], "tags": [tag for *_, tag in row]} for row in sentences(20)]
+    (tmp_path / "words.jsonl").write_text("\n".join(map(json.dumps, words)))
+    model = pw.load(runs / "names", device="cpu")
+    one, two = (model.evaluate(tmp_path / f"{name}.jsonl") for name in ("spans", "words"))
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        assert two[name] == pytest.approx(value, abs=1e-6)
+
+
+def test_unknown_labels_are_told(runs: Path, tmp_path: Path) -> None:
+    model = pw.load(runs / "names", device="cpu")
+    (tmp_path / "a.conll").write_text("x\tO\n\nthe\tO\nAda\tB-NAM\n")
+    with pytest.raises(UserError, match=r"a\.conll, row 3, word 2: the tag 'B-NAM'.*NAME"):
+        model.evaluate(tmp_path / "a.conll")
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "Ada", "spans": [[0, 3, "PERSON"]]}))
+    with pytest.raises(UserError, match=r"a\.jsonl, row 1: the label 'PERSON'"):
+        model.evaluate(tmp_path / "a.jsonl")
+
+
+def test_plain_tags(runs: Path, tokenizer: Tokenizer) -> None:
+    """Another column of the same file: no entities, one tag a word; labels stand by name."""
+    ask = Ask(runs / "a.conll", label_column="2", test=runs / "a.conll")
+    prepared = TokenClassification.prepare(ask, tokenizer, lambda n: None)
+    assert prepared.task.labels == (".", "D", "N", "T", "V")
+    floors = prepared.task.floors(prepared.train, prepared.validation)
+    assert floors["commonest tag"]["accuracy"] == 1.0
+    assert set(floors) == {"commonest tag", "all N"}
+    config = preset("bert-tiny")[1].model_copy(update={"vocab_size": tokenizer.vocab_size})
+    model = Model(BERT, config, "token_class", prepared.task.labels).eval()
+    said = prepared.task.predict(model, prepared.validation, Compute())
+    assert all(len(row["tokens"]) == len(row["tags"]) for row in said)
+    metrics = prepared.task.evaluate(model, prepared.validation, Compute())
+    right = [
+        prepared.task.labels[target] == tag
+        for target, tag in zip(prepared.validation.targets, (tag for row in said for tag in row["tags"]), strict=True)
+    ]
+    assert metrics["accuracy"] == pytest.approx(np.mean(right))
