@@ -13,12 +13,17 @@ def read_inputs(inputs: list[str], model: Predictor, **columns: str | None) -> t
     """What the model reads, and how each input is named to a person."""
     from patchword.data.sources import read_labelled
 
-    if model.model.family.modality == "text" and all(_is_sentence(item) for item in inputs):
+    if are_sentences(inputs, model):
         return list(inputs), list(inputs)
     rows = read_labelled(inputs, need_labels=False, **columns)
     items = list(rows.inputs)
     names = [item if isinstance(item, str) else str(origin) for item, origin in zip(items, rows.origins, strict=True)]
     return items, names
+
+
+def are_sentences(inputs: list[str], model: Predictor) -> bool:
+    """Whether all of them are texts themselves, not files of them."""
+    return model.model.family.modality == "text" and all(_is_sentence(item) for item in inputs)
 
 
 def _is_sentence(item: str) -> bool:
