@@ -45,56 +45,46 @@ def predict(
 
     [dim]patchword predict runs/tickets new.csv --out out.parquet    patchword predict runs/tickets "one sentence"[/dim]
     """
-    from patchword.data.row_file import Column, check_ending, encode
+    from patchword.data.row_file import Column, check_can_be_written, encode
     from patchword.errors import UserError
-    from patchword.tasks.file_prediction import flat
+    from patchword.tasks.file_prediction import flat, rounded, write_predictions
     from patchword.tasks.predictor import load
 
     if out is not None:
-        check_ending(out)
+        check_can_be_written(out, overwrite)
     model = load(folder, device, precision or "fp32")
     if are_sentences(inputs, model):
         if out is not None:
             raise UserError(f"--out {out} is for files; {inputs[0][:60]!r} is a sentence, or a file that is not there.")
-        rows = [
-            {"text": text} | flat(prediction) for text, prediction in zip(inputs, model.predict(inputs), strict=True)
-        ]
-        if not probabilities:
-            rows = [{name: cell for name, cell in row.items() if not name.startswith("p(")} for row in rows]
-        columns = [Column(name, frozenset()) for name in rows[0]]
-        sys.stdout.write(encode(".csv", columns, rows, header=True).decode())
-    elif out is None:
-        prediction = model.file_prediction(
-            inputs,
-            probabilities=probabilities,
-            skip_bad=skip_bad,
-            text_column=text_column,
-            image_column=image_column,
-            where=where,
-        )
+        rows = [{"text": text} | flat(found) for text, found in zip(inputs, model.predict(inputs), strict=True)]
+        names = [name for name in rows[0] if probabilities or not name.startswith("p(")]
+        columns = [Column(name, frozenset()) for name in names]
+        sys.stdout.write(encode(".csv", columns, rounded(rows), header=True).decode())
+        return
+    prediction = model.file_prediction(
+        inputs,
+        probabilities=probabilities,
+        skip_bad=skip_bad,
+        text_column=text_column,
+        image_column=image_column,
+        where=where,
+    )
+    if not quiet:
+        for note in prediction.notes:
+            typer.echo(note, err=True)
+    if out is None:
         columns = prediction.columns()
         for number, (rows, _) in enumerate(prediction.chunks(0, ".csv")):
             sys.stdout.write(encode(".csv", columns, rows, header=number == 0).decode())
-    else:
-        try:
-            with _bar(quiet) as progress:
-                done = model.predict_file(
-                    inputs,
-                    out,
-                    probabilities=probabilities,
-                    skip_bad=skip_bad,
-                    overwrite=overwrite,
-                    progress=progress,
-                    text_column=text_column,
-                    image_column=image_column,
-                    where=where,
-                )
-        except KeyboardInterrupt:
-            typer.echo(f"\npatchword: interrupted. The same command goes on with {out} where it was.", err=True)
-            raise typer.Exit(130) from None
-        if not quiet:
-            for line in (*done.notes, str(done)):
-                typer.echo(line, err=True)
+        return
+    try:
+        with _bar(quiet) as progress:
+            done = write_predictions(prediction, out, overwrite=overwrite, progress=progress)
+    except KeyboardInterrupt:
+        typer.echo(f"\npatchword: interrupted. The same command goes on with {out} where it was.", err=True)
+        raise typer.Exit(130) from None
+    if not quiet:
+        typer.echo(str(done), err=True)
 
 
 @contextmanager

@@ -66,9 +66,7 @@ class RowFile:
     """
 
     def __init__(self, path: Path, marks: Mapping[str, str], overwrite: bool = False) -> None:
-        check_ending(path)
-        if path.exists() and not overwrite:
-            raise UserError(f"{path} is there already. --overwrite (overwrite=True) replaces it.")
+        check_can_be_written(path, overwrite)
         self.path = path
         self.folder = path.with_name(f".{path.name}.part")
         old = read_json(self.folder / "marks.json") if (self.folder / "marks.json").is_file() else None
@@ -135,12 +133,16 @@ class RowFile:
             self.counts[name] = self.counts.get(name, 0) + count
 
 
-def check_ending(path: Path) -> None:
-    """Raises:
-    UserError: such a file is not written.
+def check_can_be_written(path: Path, overwrite: bool) -> None:
+    """Before any work is done for it.
+
+    Raises:
+        UserError: such a file is not written, or it is there and may not be replaced.
     """
     if path.suffix.lower() not in WRITTEN:
         raise UserError(f"{path}: files are written that end in {', '.join(WRITTEN)}.")
+    if path.exists() and not overwrite:
+        raise UserError(f"{path} is there already. --overwrite (overwrite=True) replaces it.")
 
 
 def encode(ending: str, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], header: bool) -> bytes:

@@ -119,7 +119,7 @@ class FilePrediction:
             for row, prediction in zip(chunk, predictions, strict=True):
                 cells = row.cells if whole else {name: _readable(cell, row) for name, cell in row.cells.items()}
                 added = prediction if ending == ".jsonl" else flat(prediction)
-                out.append(cells | {self._name(k): v if whole else _rounded(v) for k, v in added.items()})
+                out.append(cells | {self._name(k): v if whole else rounded(v) for k, v in added.items()})
             yield out, counts
 
     def marks(self) -> dict[str, str]:
@@ -264,6 +264,15 @@ def flat(prediction: Mapping[str, Any]) -> dict[str, Any]:
     return rest | {f"p({name})": chance for name, chance in chances.items()}
 
 
+def rounded(value: Any) -> Any:
+    """Six figures: what an fp32 number is good for."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {name: rounded(inner) for name, inner in value.items()}
+    return [rounded(inner) for inner in value] if isinstance(value, list) else value
+
+
 class _BadRowError(Exception):
     """A row that can not be read; the message says why."""
 
@@ -288,12 +297,3 @@ def _readable(cell: Any, row: StreamedRow) -> Any:
     if isinstance(cell, dict) and isinstance(cell.get("bytes"), bytes):
         return cell.get("path") or str(row)
     return str(row) if isinstance(cell, bytes) else cell
-
-
-def _rounded(value: Any) -> Any:
-    """Six figures: what an fp32 number is good for."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
-    if isinstance(value, dict):
-        return {name: _rounded(inner) for name, inner in value.items()}
-    return [_rounded(inner) for inner in value] if isinstance(value, list) else value

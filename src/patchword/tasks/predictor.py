@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from patchword.data.files import Data
-from patchword.data.row_file import check_ending
+from patchword.data.row_file import check_can_be_written
 from patchword.data.row_stream import RowStream
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
@@ -130,7 +130,7 @@ class Predictor:
         Raises:
             UserError: among others, a row that can not be read, with file and row.
         """
-        check_ending(Path(out))
+        check_can_be_written(Path(out), overwrite)
         prediction = self.file_prediction(data, probabilities=probabilities, skip_bad=skip_bad, **columns)
         return write_predictions(prediction, Path(out), overwrite=overwrite, progress=progress)
 
