@@ -226,7 +226,7 @@ def test_bad_rows_stop_before_anything_is_computed(model: Predictor, tmp_path: P
     rows = [{"text": "good"}] * 20 + [{"text": " "}, {"text": 3}, {"other": 1}]
     data = write(tmp_path / "in.jsonl", rows)
     with pytest.raises(UserError) as error:
-        model.predict_file(data, tmp_path / "out.csv")
+        model.predict_file(data, tmp_path / "out.csv", text_column="text")
     for said in ("row 21: the text is empty", "row 22: '3' is of type int", "row 23: no text", "--skip-bad"):
         assert said in str(error.value)
     assert not list(tmp_path.glob("*out*"))
