@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.machine import description
 from benchmarks.race import Bench, Failed
 
-NAMES = ("attention", "corpus", "generation", "training")
+NAMES = ("attention", "corpus", "generation", "prediction", "training")
 _RESULTS = Path(__file__).with_name("RESULTS.md")
 
 

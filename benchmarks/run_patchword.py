@@ -29,7 +29,7 @@ def run(settings: Mapping[str, Any], warm_up: int, least: int, seconds: float) -
     """
     import torch
 
-    from patchword.training.precision import choose_precision
+    from patchword.tasks.precision import choose_precision
     from patchword.training.stages import pretrain
     from patchword.training.tracking import Tracker
 

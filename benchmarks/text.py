@@ -99,7 +99,7 @@ def main(folder: Path, limit: int) -> None:
     """Write `corpus.txt` and `tokenizer/`, and tell what patchword's precision `auto` is here."""
     import torch
 
-    from patchword.training.precision import choose_precision
+    from patchword.tasks.precision import choose_precision
 
     corpus = folder / "corpus.txt"
     text = write_corpus(corpus, limit or None)

@@ -27,13 +27,8 @@ def read_inputs(
     """
     from patchword.data.sources import read_labelled
 
-    items: list[Any]
-    if model.model.family.modality == "text" and all(_is_sentence(item) for item in inputs):
-        if not (pairs and model.pairs):
-            return list(inputs), list(inputs)
-        if len(inputs) % 2:
-            raise UserError("The model reads pairs of texts: give two sentences for each, or a table.")
-        items = list(zip(inputs[::2], inputs[1::2], strict=True))
+    if are_sentences(inputs, model):
+        items = sentences(inputs, model) if pairs else list(inputs)
         return items, list(map(_shown, items))
     rows = read_labelled(inputs, need_labels=False, pairs=pairs, **model.columns(inputs, **columns))
     items = list(rows.inputs)
@@ -43,6 +38,24 @@ def read_inputs(
 
 def _shown(text: str | tuple[str, str]) -> str:
     return text if isinstance(text, str) else " | ".join(text)
+
+
+def sentences(inputs: list[str], model: Predictor) -> list[Any]:
+    """Texts as the model reads them: two at a time where it reads pairs.
+
+    Raises:
+        UserError: a sentence has no second one.
+    """
+    if not model.pairs:
+        return list(inputs)
+    if len(inputs) % 2:
+        raise UserError("The model reads pairs of texts: give two sentences for each, or a table.")
+    return list(zip(inputs[::2], inputs[1::2], strict=True))
+
+
+def are_sentences(inputs: list[str], model: Predictor) -> bool:
+    """Whether all of them are texts themselves, not files of them."""
+    return model.model.family.modality == "text" and all(_is_sentence(item) for item in inputs)
 
 
 def _is_sentence(item: str) -> bool:

@@ -1,15 +1,20 @@
-"""`patchword predict`: predictions for one text, or for a file of them."""
+"""`patchword predict`: predictions for one text, or for files of any length."""
 
 from __future__ import annotations
 
-import csv
 import sys
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from patchword.cli import options as o
-from patchword.cli.inputs import read_inputs
+from patchword.cli.inputs import are_sentences, sentences
+
+if TYPE_CHECKING:
+    pass
 
 
 def add(app: typer.Typer) -> None:
@@ -20,34 +25,95 @@ def add(app: typer.Typer) -> None:
 def predict(
     folder: Annotated[str, typer.Argument(help="The model folder.")],
     inputs: Annotated[list[str], typer.Argument(help="Sentences; or files, folders or patterns.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write .csv, .tsv, .jsonl or .parquet. Interrupted, the same command goes on."),
+    ] = None,
+    probabilities: Annotated[bool, typer.Option(help="Also the probability of each class.")] = True,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="No prediction for rows that can not be read; column `error` says why.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file --out.")] = False,
     text_column: o.TextColumn = None,
     pair_column: o.PairColumn = None,
     image_column: o.ImageColumn = None,
     where: o.Where = None,
     device: o.Device = "auto",
+    precision: o.Precision = "fp32",
+    quiet: o.Quiet = False,
 ) -> None:
-    """Predict, as csv on standard output.
+    """Predict: all columns that are there, then the predictions; as csv on standard output, or in a file.
 
-    [dim]patchword predict runs/tickets new.csv > out.csv        patchword predict runs/tickets "one sentence"[/dim]
+    [dim]patchword predict runs/tickets new.csv --out out.parquet    patchword predict runs/tickets "one sentence"[/dim]
     """
+    from patchword.data.row_file import Column, check_can_be_written, encode
+    from patchword.errors import UserError
+    from patchword.tasks.file_prediction import flat, rounded, write_predictions
     from patchword.tasks.predictor import load
 
-    model = load(folder, device)
-    columns = {"text_column": text_column, "pair_column": pair_column, "image_column": image_column, "where": where}
-    pairs = model.model.family.modality == "text" and model.pairs is not False
-    texts, shown = read_inputs(inputs, model, pairs=pairs, **columns)
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    predictions = model.predict(texts)
-    for number, (item, prediction) in enumerate(zip(shown, predictions, strict=True)):
-        chances = prediction.pop("probabilities", {})
-        cells = {name: _cell(value) for name, value in prediction.items()}
-        cells |= {f"p({name})": _cell(value) for name, value in chances.items()}
-        if number == 0:
-            writer.writerow([model.model.family.modality, *cells])
-        writer.writerow([item, *cells.values()])
+    if out is not None:
+        check_can_be_written(out, overwrite)
+    model = load(folder, device, precision or "fp32")
+    if are_sentences(inputs, model):
+        if out is not None:
+            raise UserError(f"--out {out} is for files; {inputs[0][:60]!r} is a sentence, or a file that is not there.")
+        items = sentences(inputs, model)
+        named = [dict(zip(("text", "pair"), item, strict=True)) if model.pairs else {"text": item} for item in items]
+        rows = [cells | flat(found) for cells, found in zip(named, model.predict(items), strict=True)]
+        names = [name for name in rows[0] if probabilities or not name.startswith("p(")]
+        columns = [Column(name, frozenset()) for name in names]
+        sys.stdout.write(encode(".csv", columns, rounded(rows), header=True).decode())
+        return
+    prediction = model.file_prediction(
+        inputs,
+        probabilities=probabilities,
+        skip_bad=skip_bad,
+        text_column=text_column,
+        pair_column=pair_column,
+        image_column=image_column,
+        where=where,
+    )
+    if not quiet:
+        for note in prediction.notes:
+            typer.echo(note, err=True)
+    if out is None:
+        columns = prediction.columns()
+        for number, (rows, _) in enumerate(prediction.chunks(0, ".csv")):
+            sys.stdout.write(encode(".csv", columns, rows, header=number == 0).decode())
+        return
+    try:
+        with _bar(quiet) as progress:
+            done = write_predictions(prediction, out, overwrite=overwrite, progress=progress)
+    except KeyboardInterrupt:
+        typer.echo(f"\npatchword: interrupted. The same command goes on with {out} where it was.", err=True)
+        raise typer.Exit(130) from None
+    if not quiet:
+        typer.echo(str(done), err=True)
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return " ".join(value) if isinstance(value, list) else str(value)
+@contextmanager
+def _bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal: rows done, rows a second, the time that is left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True, highlight=False)
+    rate = TextColumn("{task.fields[rate]}")
+    bar = Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("rows"),
+        rate,
+        TextColumn("eta"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=quiet or not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task("", total=None, rate="")
+
+        def tell(done: int, total: int) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, completed=done, total=total, rate=f"{speed:,.0f} rows/s" if speed else "")
+
+        yield tell

@@ -39,15 +39,20 @@ class Problems:
         if problem is not None:
             self.count += 1
             if len(self._places) < 5:
-                self._places.append(f"{path}, row {number}: {problem}")
+                self._places.append(f"{path}, row {number}: {problem}" if number else f"{path}: {problem}")
 
     def stop(self) -> None:
         """A UserError if anything was noted."""
-        if self.count == 1:
-            raise UserError(f"{self._places[0]}. Mend or remove the row.")
         if self.count:
-            more = f"\nand {self.count - len(self._places)} more" if self.count > len(self._places) else ""
-            raise UserError(f"Mend or remove {self.count} rows:\n" + "\n".join(self._places) + more)
+            raise self.error()
+
+    def error(self, otherwise: str = "") -> UserError:
+        """What was noted; `otherwise` is a sentence on what else can be done about it."""
+        if self.count == 1:
+            return UserError(f"{self._places[0]}. Mend or remove the row. {otherwise}".rstrip())
+        more = [f"and {self.count - len(self._places)} more"] if self.count > len(self._places) else []
+        end = [otherwise] if otherwise else []
+        return UserError("\n".join([f"Mend or remove {self.count} rows:", *self._places, *more, *end]))
 
 
 def wrong_text(cell: object, may_be_empty: bool = False) -> str | None:

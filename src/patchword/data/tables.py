@@ -120,6 +120,12 @@ def columns(path: Path) -> list[str]:
     return list(found)
 
 
+def schema_of(path: Path) -> dict[str, Any]:
+    """The columns of a .parquet and their types, as pyarrow has them."""
+    with _parquet(path) as file:
+        return {field.name: field.type for field in file.schema_arrow}
+
+
 def _check_columns(path: Path, wanted: Sequence[str] | None, names: Sequence[str]) -> None:
     for name in wanted or ():
         if name not in names:

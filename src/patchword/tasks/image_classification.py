@@ -84,7 +84,8 @@ class ImageClassification(Classification):
     def inputs(cls, items: Sequence[Any], reader: Reader, ask: Ask) -> ImageExamples:
         """Pictures without labels: paths, or the bytes of files."""
         pictures = [Path(item) if isinstance(item, str) else item for item in items]
-        names = [f"image {i + 1}" if isinstance(item, bytes) else str(item) for i, item in enumerate(pictures)]
+        number = (lambda i: f"image {i + 1}") if len(pictures) > 1 else (lambda i: "the image")
+        names = [number(i) if isinstance(item, bytes) else str(item) for i, item in enumerate(pictures)]
         return ImageExamples(pictures, names, kept_images(reader), ask.tokens_per_image)
 
     @classmethod

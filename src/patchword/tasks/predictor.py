@@ -13,6 +13,8 @@ import torch
 
 from patchword.data.columns import Sample
 from patchword.data.files import Data, ending, find
+from patchword.data.row_file import check_can_be_written
+from patchword.data.row_stream import RowStream
 from patchword.data.tables import TABLE_ENDINGS
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
@@ -26,7 +28,9 @@ from patchword.models.heads import VocabularyHead
 from patchword.models.image_processors import read_image_processor
 from patchword.models.trunks import Decoder, Generative
 from patchword.nn.packing import Packed
+from patchword.tasks.file_prediction import FilePrediction, Predicted, write_predictions
 from patchword.tasks.image_classification import ImageClassification
+from patchword.tasks.precision import choose_precision
 from patchword.tasks.task import Ask, Compute, Reader, Task, choose_device, task_of
 from patchword.tasks.text_classification import TextClassification
 
@@ -51,6 +55,7 @@ class Predictor:
         max_length: tokens of a text at most, special ones included.
         compute: where.
         card: its `patchword.json`; empty where another program wrote the folder.
+        precision: name of the type in which `compute` computes.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Predictor:
         max_length: int,
         compute: Compute,
         card: Mapping[str, Any] = MappingProxyType({}),
+        precision: str = "fp32",
     ) -> None:
         self.folder = folder
         self.model = model.eval()
@@ -68,6 +74,7 @@ class Predictor:
         self.max_length = max_length
         self.compute = compute
         self.card = card
+        self.precision = precision
 
     @cached_property
     def task(self) -> Task:
@@ -100,6 +107,45 @@ class Predictor:
             return []
         examples = task.inputs(inputs, self.reader, self._ask(pairs=self.pairs))
         return task.predict(self.model, examples, self.compute)
+
+    def predict_file(
+        self,
+        data: Data,
+        out: str | Path,
+        *,
+        probabilities: bool = True,
+        skip_bad: bool = False,
+        overwrite: bool = False,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+        **columns: Any,
+    ) -> Predicted:
+        """Predictions for files of any length, in a file: all columns that were there, then `label`, `confidence`, ...
+
+        It is written in steps; interrupted, the same call goes on where it was.
+
+        Args:
+            data: tables, plain texts (a text on each line), pictures; a file, a folder, a pattern or a list of them.
+            out: .csv, .tsv, .jsonl or .parquet.
+            probabilities: whether there is a `p(NAME)` for each class (in a .jsonl a dict `probabilities`).
+            skip_bad: a row that can not be read gets no prediction, and the reason in a column `error`.
+            overwrite: replace a file that is there, and an unfinished one that does not fit.
+            progress: called with the rows done and all rows.
+            columns: `text_column`, `image_column`, `where` where they are not to be found out.
+
+        Raises:
+            UserError: among others, a row that can not be read, with file and row.
+        """
+        check_can_be_written(Path(out), overwrite)
+        prediction = self.file_prediction(data, probabilities=probabilities, skip_bad=skip_bad, **columns)
+        return write_predictions(prediction, Path(out), overwrite=overwrite, progress=progress)
+
+    def file_prediction(
+        self, data: Data, *, probabilities: bool = True, skip_bad: bool = False, **columns: Any
+    ) -> FilePrediction:
+        """The same as a stream of rows; arguments as for `predict_file`."""
+        ask = self._ask(data, pairs=self.pairs, **self.columns(data, **columns))
+        stream = RowStream(data, ask.where)
+        return FilePrediction(self, stream, ask, probabilities=probabilities, skip_bad=skip_bad)
 
     def evaluate(self, data: Data, **columns: Any) -> dict[str, float]:
         """Metrics on labelled data (on unlabelled text for a masked language model), with 95 % intervals.
@@ -196,12 +242,13 @@ class Predictor:
         return Ask(data=data, **(known | columns))
 
 
-def load(folder: str | Path, device: str = "auto") -> Predictor:
+def load(folder: str | Path, device: str = "auto", precision: str = "fp32") -> Predictor:
     """A model folder, ready for use.
 
     Args:
         folder: written by patchword or by `transformers`, or a name on the Hugging Face hub.
         device: where it runs; "auto" is a GPU where there is one.
+        precision: "fp32", "bf16", or "auto": what the hardware runs fast.
 
     Raises:
         UserError: it can not be used as it is.
@@ -231,7 +278,8 @@ def load(folder: str | Path, device: str = "auto") -> Predictor:
     model = read_model(path, device=on, **changes).model
     if on.type == "cpu" and isinstance(model.head, VocabularyHead) and isinstance(model.trunk, Generative):
         lay_out_for_writing(model)
-    return Predictor(path, model, reader, max_length, Compute(on), card)
+    precision, autocast = choose_precision(precision, on)
+    return Predictor(path, model, reader, max_length, Compute(on, autocast), card, precision)
 
 
 def evaluate(folder: str | Path, data: Data, **columns: Any) -> dict[str, float]:

@@ -20,13 +20,13 @@ from patchword.models.config import EncoderDecoderConfig, ImageConfig
 from patchword.models.family import Family, Model, preset
 from patchword.models.folder import config_json, describe, find_folder, read_json, write_json, write_model
 from patchword.nn.config import ModelConfig
+from patchword.tasks.precision import choose_precision
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, choose_device, task_named, tasks
 from patchword.training.checkpoint import TrainState, check_space, latest, seed_everything
 from patchword.training.curves import draw_curves
 from patchword.training.loop import Interrupted, train
 from patchword.training.memory import keep_freed_memory
 from patchword.training.optimizer import make_optimizer
-from patchword.training.precision import choose_precision
 from patchword.training.prepare import Say, ask_for, config_for, model_for, prepare, reader_for
 from patchword.training.recipe import Recipe
 from patchword.training.recipes import default_recipe

@@ -10,13 +10,20 @@ from typing import Any
 
 import torch
 
+from patchword.errors import UserError
+
 
 def choose_precision(wanted: str, device: torch.device) -> tuple[str, Callable[[], AbstractContextManager[Any]]]:
     """("fp32" or "bf16", what makes the context to compute in).
 
     "auto" takes bf16 where products in it are faster. That is measured: a CPU without bf16 units runs them
     hundreds of times slower than fp32, and its name does not say so.
+
+    Raises:
+        UserError: there is no such precision.
     """
+    if wanted not in ("auto", "fp32", "bf16"):
+        raise UserError(f"There is no precision '{wanted}'; there are auto, fp32 and bf16.")
     if wanted == "auto":
         wanted = "bf16" if _bf16_pays(device.type) else "fp32"
     if wanted == "fp32":

@@ -1,0 +1,142 @@
+"""Rows without labels as a stream, whatever they stand in: tables with all their columns, lines of text, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from patchword.data.columns import Problems, Sample, wrong_text
+from patchword.data.documents import text_lines
+from patchword.data.files import Data, ending, find, hash_of
+from patchword.data.images import image_in_cell
+from patchword.data.tables import IMAGE_ENDINGS, TABLE_ENDINGS, Filter, Modality, rows, schema_of
+from patchword.errors import UserError
+
+
+@dataclass(frozen=True)
+class StreamedRow:
+    """One row: the file and the number that a person finds it by (0: the file itself), and its cells."""
+
+    file: Path
+    number: int
+    cells: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.file}, row {self.number}" if self.number else str(self.file)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What going through all rows once has shown.
+
+    Attributes:
+        rows: how many there are.
+        kinds: the types of the cells that are there, by column, in the order of the columns.
+    """
+
+    rows: int
+    kinds: dict[str, set[type]]
+
+
+class RowStream:
+    """The rows of files, or sentences, one after the other; memory does not grow with them.
+
+    Args:
+        data: files, folders or patterns: tables, plain texts (a text on each line, column `text`), or pictures (column
+            `image`, the path).
+        where: "column=value": only such rows of tables.
+
+    Raises:
+        UserError: there is nothing to read, tables and plain texts are mixed, or a condition on what has no columns.
+    """
+
+    def __init__(self, data: Data, where: str | None = None) -> None:
+        self.files = list(find(data))
+        self.where = where
+        endings = {ending(path) for path in self.files}
+        self.are_tables = endings <= set(TABLE_ENDINGS)
+        self.are_images = endings <= set(IMAGE_ENDINGS)
+        if not self.are_tables and endings & set(TABLE_ENDINGS):
+            raise UserError(f"Plain text and tables are mixed in {data}. Give the ones or the others.")
+        if where and not self.are_tables:
+            raise UserError(f"{self.files[0]} is not a table, so it has no columns for '{where}'.")
+
+    def __iter__(self) -> Iterator[StreamedRow]:
+        kept = Filter(self.where) if self.where else None
+        for path in self.files:
+            if self.are_tables:
+                for number, cells in rows(path, None, kept):
+                    yield StreamedRow(path, number, cells)
+            elif self.are_images:
+                yield StreamedRow(path, 0, {"image": str(path)})
+            else:
+                for number, text in text_lines(path):
+                    yield StreamedRow(path, number, {"text": text})
+        if kept is not None and not kept.matched:
+            raise kept.nothing_matched()
+
+    def sample(self) -> Sample:
+        """The first rows, to tell the columns from."""
+        if self.are_tables:
+            return Sample.of(self.files, Filter(self.where) if self.where else None)
+        name = "image" if self.are_images else "text"
+        return Sample(str(self.files[0]), [name], [{name: "picture.png" if self.are_images else "text"}])
+
+    def item(self, row: StreamedRow, columns: Sequence[str], modality: Modality) -> Any:
+        """What a model reads of a row: the cell of the column, or a tuple of those of several.
+
+        Raises:
+            UserError: it is no text, an empty one, or no picture; what is wrong, without the place.
+        """
+        cells = [row.cells.get(column) for column in columns]
+        if modality == "image":
+            folder = row.file.parent if self.are_tables else Path()
+            cells = [image_in_cell(cell, folder) for cell in cells]
+            if None in cells:
+                raise UserError("no image (neither bytes nor a path)")
+            if missing := [cell for cell in cells if isinstance(cell, Path) and not cell.is_file()]:
+                raise UserError(f"there is no image file {missing[0]}")
+        else:
+            for column, cell in zip(columns, cells, strict=True):
+                if problem := wrong_text(cell):
+                    raise UserError(problem if len(columns) == 1 else f"{problem} (column '{column}')")
+        return cells[0] if len(cells) == 1 else tuple(cells)
+
+    def look_through(self, columns: Sequence[str], modality: Modality, skip_bad: bool) -> Contents:
+        """Go through all rows once, so that what is wrong at the end is told at the beginning.
+
+        Raises:
+            UserError: a file is malformed; or, without `skip_bad`, a row has no input that can be read.
+        """
+        kinds: dict[str, set[type]] = {}
+        wrong = Problems()
+        count = 0
+        for row in self:
+            count += 1
+            for name, cell in row.cells.items():
+                kinds.setdefault(name, set()).add(type(cell))
+            if not skip_bad:
+                try:
+                    self.item(row, columns, modality)
+                except UserError as error:
+                    wrong.note(str(error), row.file, row.number)
+        if not count:
+            raise UserError(f"There is nothing to predict in {', '.join(map(str, self.files[:5]))}.")
+        if wrong.count:
+            raise wrong.error("--skip-bad (skip_bad=True) leaves such rows without a prediction.")
+        return Contents(count, {name: found - {type(None)} for name, found in kinds.items()})
+
+    def arrow_type(self, name: str) -> Any:
+        """The type of a column in the parquet files; None where there are other files, or several types."""
+        if not all(ending(path) == ".parquet" for path in self.files):
+            return None
+        first, *others = (schema_of(path).get(name) for path in self.files)
+        return first if all(other == first for other in others) else None
+
+    def fingerprint(self) -> str:
+        """Changes with the contents of tables and texts; with names, sizes and times of pictures."""
+        if self.are_images:
+            return hash_of(f"{path} {(found := path.stat()).st_size} {found.st_mtime_ns}" for path in self.files)
+        return hash_of([str(self.where), *self.files])
