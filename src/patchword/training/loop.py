@@ -20,6 +20,7 @@ from patchword.training.checkpoint import TrainState
 from patchword.training.recipe import Recipe
 from patchword.training.schedule import progress, rate
 from patchword.training.tracking import Tracker
+from patchword.training.tuning import learning, thaw
 
 
 class Interrupted(Exception):
@@ -62,12 +63,14 @@ def train(
     )
     clock = _Clock(state, recipe, len(data.train))
     saved_at = time.monotonic()
-    model.train()
+    learning(model)
     with _interrupts() as interrupted:
         for batch, after in loader.batches(state.position):
             if clock.done() or (recipe.patience is not None and state.since_best >= recipe.patience):
                 break
             lr = rate(recipe, clock.progress())
+            if recipe.unfreeze:
+                thaw(model, clock.progress())
             loss = step(state, task, batch, recipe, compute, lr)
             state.position, state.step, state.tokens = after, state.step + 1, state.tokens + batch.tokens
             if state.step % recipe.log_steps == 0:
@@ -116,7 +119,7 @@ def step(state: TrainState, task: Task, batch: Batch, recipe: Recipe, compute: C
             "(--lr) or --precision fp32; the last checkpoint is from before."
         )
     for group in state.optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("factor", 1.0)
     state.optimizer.step()
     state.optimizer.zero_grad(set_to_none=True)
     return total
@@ -124,6 +127,7 @@ def step(state: TrainState, task: Task, batch: Batch, recipe: Recipe, compute: C
 
 def _evaluate(state: TrainState, data: Prepared, compute: Compute, tracker: Tracker, checkpoints: Path | None) -> None:
     metrics = data.task.evaluate(state.model, data.validation, compute)
+    learning(state.model)
     score = data.task.better(metrics)
     best = state.best is None or score > state.best
     state.since_best = 0 if best else state.since_best + 1

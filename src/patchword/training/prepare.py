@@ -26,8 +26,10 @@ from patchword.models.folder import describe, find_folder, make_config, read_jso
 from patchword.models.image_processors import read_image_processor
 from patchword.nn.config import ModelConfig
 from patchword.tasks.task import Ask, Prepared, Reader, Task, task_named, tasks
+from patchword.training.adapters import adapt
 from patchword.training.run import CARD, RunConfig, RunFolder
 from patchword.training.tracking import console
+from patchword.training.tuning import freeze_trunk
 
 Say = Callable[[str], None]
 
@@ -215,4 +217,8 @@ def model_for(run: RunConfig, family: Family, config: ModelConfig, task: Task, d
     if loaded.unused:
         shown = ", ".join(loaded.unused[:4]) + (", ..." if len(loaded.unused) > 4 else "")
         say(f"In the folder, but not needed: {shown}.")
+    if run.recipe.tune == "head":
+        freeze_trunk(loaded.model)
+    elif run.recipe.tune != "all":
+        say(adapt(loaded.model, run.recipe, loaded.new))
     return loaded.model

@@ -21,6 +21,7 @@ from patchword.models.family import Family, Model, preset
 from patchword.models.folder import config_json, describe, find_folder, read_json, write_json, write_model
 from patchword.nn.config import ModelConfig
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, choose_device, task_named, tasks
+from patchword.training.adapters import merge, write_adapter
 from patchword.training.checkpoint import TrainState, check_space, latest, seed_everything
 from patchword.training.curves import draw_curves
 from patchword.training.loop import Interrupted, train
@@ -32,6 +33,7 @@ from patchword.training.recipe import Recipe
 from patchword.training.recipes import default_recipe
 from patchword.training.run import CARD, RunConfig, RunFolder, versions
 from patchword.training.tracking import Tracker, console
+from patchword.training.tuning import RATES
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,7 @@ def _described(start: str, task: str) -> tuple[Family, ModelConfig]:
 
 def _recipe(default: Recipe, given: dict[str, Any]) -> Recipe:
     values = default.model_dump()
+    values["lr"] *= RATES.get(given.get("tune", "all"), 1.0)
     if {"steps", "epochs", "minutes"} & given.keys():
         values |= dict.fromkeys(("steps", "epochs", "minutes"))
     return Recipe(**(values | given))
@@ -291,6 +294,9 @@ def _finish(
     }
     report = json.loads(json.dumps(report))
     task.finish(model)
+    if run.recipe.tune in ("lora", "dora"):
+        write_adapter(model, run.recipe, run.start, folder.path / "adapter")
+        merge(model)
     write_model(model, folder.path)
     draw_curves(folder.path)
     folder.write_card(_card(run, model, ask, prepared) | {"report": report})
