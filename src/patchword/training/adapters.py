@@ -34,7 +34,7 @@ class Part:
     """One matrix of a file, as it stands in one of ours.
 
     Args:
-        module: what the layer is called in files.
+        module: what transformers calls the layer.
         rows: how many of our rows it is.
         transposed: whether it has its inputs as rows there.
     """
@@ -162,7 +162,7 @@ def _parts(model: Model, name: str, linear: nn.Linear) -> tuple[Part, ...]:
         for transposed in (False, True):
             rows = tensor.t() if transposed else tensor
             if theirs.endswith(".weight") and torch.equal(rows, ours[first : first + len(rows)]):
-                parts.append(Part(theirs.removesuffix(".weight"), len(rows), transposed))
+                parts.append(Part(_module(model, theirs.removesuffix(".weight")), len(rows), transposed))
                 first += len(rows)
                 break
         else:
@@ -171,6 +171,13 @@ def _parts(model: Model, name: str, linear: nn.Linear) -> tuple[Part, ...]:
                 "Take --tune all."
             )
     return tuple(parts)
+
+
+def _module(model: Model, name: str) -> str:
+    """What transformers calls a layer that has this name in files."""
+    for part, there in model.family.modules.items():
+        name = name.replace(part, there)
+    return name
 
 
 def adapted(model: nn.Module) -> Iterator[tuple[nn.Module, str, Adapted]]:
