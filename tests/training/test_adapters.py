@@ -47,7 +47,7 @@ def start(family: str, way_out: str, more: dict[str, Any], folder: Path) -> Mode
     labels = ("a", "b", "c") if "class" in way_out else ()
     model = Model(kind, kind.config(**sizes, init_std=0.2), way_out, labels)
     write_model(model, folder)
-    return read_model(folder).model
+    return read_model(folder).model.eval()
 
 
 def moved(model: Model) -> Model:
