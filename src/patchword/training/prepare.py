@@ -36,7 +36,7 @@ Say = Callable[[str], None]
 
 def family_of(run: RunConfig) -> tuple[Family, ModelConfig]:
     """The family and the sizes that the run starts from."""
-    if run.stage == "pretrain":
+    if run.begins_anew:
         return preset(run.start)
     description = describe(Path(run.start), tasks()[run.task.replace("_", "-")].way_out)
     return description.family, description.config
@@ -49,9 +49,8 @@ def reader_for(run: RunConfig, folder: RunFolder, again: bool, say: Say) -> Read
         return _image_processor(run, folder, again, say)
     if again:
         return Tokenizer.load(folder.path)
-    if run.stage == "finetune" or run.tokenizer:
-        start = find_folder(run.start) if run.stage == "finetune" else Path(str(run.tokenizer))
-        return Tokenizer.load(start)
+    if run.tokenizer or not run.begins_anew:
+        return Tokenizer.load(Path(run.tokenizer or run.start))
     documents = Documents(run.data, text_column=run.text_column, lines=run.lines, where=run.where)
     style = family.tokenizer
     if style is None:
@@ -78,7 +77,7 @@ def _keep(tokenizer: Tokenizer, folder: Path) -> None:
 
 
 def _image_processor(run: RunConfig, folder: RunFolder, again: bool, say: Say) -> ImageProcessor:
-    if again or run.stage == "finetune":
+    if again or not run.begins_anew:
         start = folder.path if again else find_folder(run.start)
         description = describe(start)
         assert isinstance(description.config, ImageConfig)
@@ -115,7 +114,7 @@ def ask_for(run: RunConfig) -> Ask:
     else:
         length = 256
         card = Path(run.start) / CARD
-        if run.stage == "finetune" and card.is_file():
+        if not run.begins_anew and card.is_file():
             length = int(read_json(card).get("max_length") or length)
     config = family_of(run)[1]
     if isinstance(config, TextConfig):
@@ -164,7 +163,7 @@ def config_for(run: RunConfig, reader: Reader) -> tuple[Family, ModelConfig]:
     changes: dict[str, Any] = {name: rate for name, rate in rates.items() if name in family.config.model_fields}
     if isinstance(config, TextConfig):
         assert isinstance(reader, Tokenizer)
-        if run.stage == "pretrain":
+        if run.begins_anew:
             changes |= {"vocab_size": reader.vocab_size, "pad_token_id": reader.pad}
             if "decoder_start_token_id" in family.config.model_fields and not reader.has(family.start):
                 raise UserError(
@@ -186,7 +185,7 @@ def config_for(run: RunConfig, reader: Reader) -> tuple[Family, ModelConfig]:
     if isinstance(config, ImageConfig):
         assert isinstance(reader, ImageProcessor)
         changes["image_size"] = reader.size
-        if run.patch_size and run.stage == "pretrain":
+        if run.patch_size and run.begins_anew:
             if "patch_size" not in family.config.model_fields:
                 raise UserError(
                     f"--patch-size {run.patch_size}: {family.model_type} models cut no patches. Leave it out."
@@ -196,7 +195,7 @@ def config_for(run: RunConfig, reader: Reader) -> tuple[Family, ModelConfig]:
 
 
 def model_for(run: RunConfig, family: Family, config: ModelConfig, task: Task, device: torch.device, say: Say) -> Model:
-    if run.stage == "pretrain":
+    if run.begins_anew:
         with torch.device(device):
             return Model(family, config, task.way_out, task.labels, task.problem)
     loaded = read_model(

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 import patchword
 from patchword.errors import UserError
+from patchword.models.family import presets
 from patchword.models.folder import read_json, write_json
 from patchword.training.recipe import Recipe
 
@@ -30,8 +31,8 @@ class RunConfig(BaseModel):
     """The complete settings of a run.
 
     Args:
-        stage: random weights first, or weights from `start`.
-        start: a preset, or a model folder.
+        stage: unlabelled data first, or labelled ones.
+        start: a preset, which begins with random weights, or a model folder.
         task: by name.
         data, validation, test: files, folders or patterns, as absolute paths.
         tokenizer: a folder whose tokenizer is taken; trained on the data where not given.
@@ -64,6 +65,11 @@ class RunConfig(BaseModel):
     seed: int = 0
     device: str = "auto"
     recipe: Recipe
+
+    @property
+    def begins_anew(self) -> bool:
+        """Whether it starts from a preset; if not, weights, sizes and reader are those of a folder."""
+        return self.start in presets()
 
 
 class RunFolder:

@@ -17,7 +17,7 @@ from patchword.data.sources import modality
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
 from patchword.models.config import EncoderDecoderConfig, ImageConfig
-from patchword.models.family import Family, Model, preset
+from patchword.models.family import Family, Model, preset, presets
 from patchword.models.folder import config_json, describe, find_folder, read_json, write_json, write_model
 from patchword.nn.config import ModelConfig
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, choose_device, task_named, tasks
@@ -54,18 +54,21 @@ class Result:
 def pretrain(
     data: Data,
     *,
-    model: str,
+    model: str | None = None,
+    start: str | Path | None = None,
     out: str | Path,
     task: str | None = None,
     overwrite: bool = False,
     quiet: bool = False,
     **settings: Any,
 ) -> Result:
-    """Stage 1: learn from random weights.
+    """Stage 1: learn from unlabelled data, from random weights or from those of another model.
 
     Args:
         data: a file, a folder, a pattern or a list of them: text (.txt, .jsonl, .csv, .parquet), or images.
-        model: a preset, "bert-mini" (`patchword presets`).
+        model: a preset, "bert-mini" (`patchword presets`), to begin with random weights.
+        start: what to go on from instead: a folder that patchword or `transformers` wrote, or a name on the Hugging
+            Face hub. Its sizes and its tokenizer are kept.
         out: the folder to write; a Hugging Face model folder when done.
         task: by name; where not given, what the family's models are pretrained with ("masked-lm" for BERT).
         overwrite: replace another run in `out`.
@@ -75,8 +78,18 @@ def pretrain(
     Raises:
         UserError: something can not be used as it is; the message says what, where, and what to do.
     """
-    kind, _ = preset(model)
-    return _begin("pretrain", model, task or kind.objective, data, Path(out), overwrite, quiet, settings)
+    if (model is None) == (start is None):
+        raise UserError("Give a preset to begin anew (--model), or a folder to go on from (--from): one of the two.")
+    if model is not None:
+        kind, begin = preset(model)[0], model
+        refused, why = ("tune", "layer_decay", "unfreeze"), f"go on from weights, and {model} has none (--from)"
+    else:
+        folder = find_folder(str(start))
+        kind, begin = describe(folder).family, str(folder.resolve())
+        refused, why = ("tokenizer", "vocab_size", "patch_size"), f"are for a new model; {start} has its own"
+    if given := [name for name in refused if settings.get(name) is not None]:
+        raise UserError(f"{', '.join(given)}: such settings {why}.")
+    return _begin("pretrain", begin, task or kind.objective, data, Path(out), overwrite, quiet, settings)
 
 
 def finetune(
@@ -137,7 +150,7 @@ def _begin(
     stop_after = settings.pop("stop_after", None)
     settings = {name: value for name, value in settings.items() if value is not None}
     recipe = {name: settings.pop(name) for name in list(settings) if name in Recipe.model_fields}
-    family, config = preset(start) if stage == "pretrain" else _described(start, task)
+    family, config = preset(start) if start in presets() else _described(start, task)
     kind = task_named(task, family)
     if modality(data, **{k: v for k, v in settings.items() if k in ("text_column", "image_column")}) != family.modality:
         raise UserError(f"{start} reads {family.modality}s, but {data} are not {family.modality}s.")
@@ -150,7 +163,7 @@ def _begin(
             task=kind.name,
             data=_absolute(data),
             **{name: _absolute(settings.pop(name)) for name in ("validation", "test") if name in settings},
-            recipe=_recipe(default_recipe(stage, kind.name, config.width, rows), recipe),
+            recipe=_recipe(default_recipe(stage, kind.name, config.width, rows, start not in presets()), recipe),
             **settings,
         )
     except pydantic.ValidationError as error:
