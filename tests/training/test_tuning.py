@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import peft
@@ -15,11 +16,14 @@ from safetensors.torch import load_file
 from patchword.errors import UserError
 from patchword.models.family import Model, families
 from patchword.models.folder import read_model
-from patchword.training.loop import Interrupted
+from patchword.tasks.task import Compute
+from patchword.training.checkpoint import TrainState
+from patchword.training.loop import Interrupted, _evaluate
 from patchword.training.optimizer import make_optimizer
 from patchword.training.recipe import Recipe
 from patchword.training.run import RunConfig
 from patchword.training.stages import Result, finetune, pretrain, resume
+from patchword.training.tracking import Tracker
 from patchword.training.tuning import freeze_trunk, learning, levels, thaw
 from tests.training.test_resume import assert_same_run
 
@@ -244,3 +248,58 @@ def test_what_does_not_go_together_is_told(
 ) -> None:
     with pytest.raises(UserError, match=told):
         learnt(start, corpus_rows, tmp_path / "run", **way)
+
+
+# ------------------------------------------------------------------------------------------------ averages
+
+
+class Told:
+    """A task whose validation is a function of one weight, so that the best mean is known."""
+
+    def __init__(self, target: float) -> None:
+        self.target = target
+
+    def evaluate(self, model: Model, examples: Any, compute: Any) -> dict[str, float]:
+        return {"loss": abs(float(model.head.scores.bias[0]) - self.target)}
+
+    def better(self, metrics: dict[str, float]) -> tuple[float, ...]:
+        return (-metrics["loss"],)
+
+
+def averaged(values: list[float], target: float, folder: Path) -> tuple[TrainState, list[float]]:
+    """What is kept after evaluations at which the weight had these values."""
+    model = build("bert", "class", **TEXT)
+    state = TrainState(model, make_optimizer(model, Recipe(steps=9, lr=0.1)))
+    data: Any = SimpleNamespace(task=Told(target), validation=None)
+    kept = []
+    with Tracker(None, quiet=True) as tracker:
+        for value in values:
+            state.step += 1
+            torch.nn.init.constant_(model.head.scores.bias, value)
+            _evaluate(state, data, Recipe(steps=9, lr=0.1, average=True), Compute(), tracker, folder)
+            assert model.head.scores.bias[0].item() == pytest.approx(value)  # the run goes on from its own weights
+            kept.append(load_file(state.best_weights(folder))["head.scores.bias"][0].item())
+    return state, kept
+
+
+def test_a_mean_is_kept_where_validation_prefers_it(tmp_path: Path) -> None:
+    """The target is 3: 0, its mean with 8, theirs with 2 (a third each), alone 3.1; 9 spoils any mean."""
+    state, kept = averaged([0.0, 8.0, 2.0, 3.1, 9.0], 3.0, tmp_path)
+    assert kept == pytest.approx([0.0, 4.0, 10 / 3, 3.1, 3.1])
+    assert (state.averaged, state.best_step, state.since_best) == (1, 4, 1)
+    state, kept = averaged([0.0, 8.0, 2.0, 2.5], 3.0, tmp_path / "other")
+    assert kept == pytest.approx([0.0, 4.0, 10 / 3, (0 + 8 + 2 + 2.5) / 4])
+    assert (state.averaged, state.best_step, state.since_best) == (4, 4, 0)
+
+
+def test_an_average_resumes_exactly(start: Path, corpus_rows: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"epochs": 2, "batch_size": 8, "evaluations": 8, "checkpoint_steps": 3, "quiet": True}
+    settings |= {"average": True, "lr": 3e-3}
+    whole = finetune(start, corpus_rows, out=tmp_path / "whole", **settings)
+    assert whole.report["averaged"] > 1  # else the test would show nothing
+    with pytest.raises(Interrupted):
+        finetune(start, corpus_rows, out=tmp_path / "cut", stop_after=10, **settings)
+    with pytest.raises(Interrupted):
+        resume(tmp_path / "cut", quiet=True, stop_after=20)
+    resume(tmp_path / "cut", quiet=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")

@@ -47,6 +47,7 @@ def finetune(
     lora_alpha: o.LoraAlpha = None,
     lora_dropout: o.LoraDropout = None,
     lora_targets: o.LoraTargets = None,
+    average: o.Average = None,
     evaluations: o.Evaluations = None,
     patience: o.Patience = None,
     precision: o.Precision = None,

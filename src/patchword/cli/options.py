@@ -98,6 +98,12 @@ Patience = Annotated[
     int | None,
     typer.Option(help="Stop after so many evaluations without a better one.", rich_help_panel=_LEARN),
 ]
+Average = Annotated[
+    bool | None,
+    typer.Option(
+        "--average", help="Average the weights of evaluations while validation prefers it.", rich_help_panel=_LEARN
+    ),
+]
 Evaluations = Annotated[int | None, typer.Option(help="How often to validate in the run.", rich_help_panel=_LEARN)]
 
 Out = Annotated[Path, typer.Option(help="Folder to write: a Hugging Face model folder.", rich_help_panel=_RUN)]

@@ -47,6 +47,7 @@ def pretrain(
     dropout: o.Dropout = None,
     tune: o.Tune = None,
     layer_decay: o.LayerDecay = None,
+    average: o.Average = None,
     evaluations: o.Evaluations = None,
     patience: o.Patience = None,
     precision: o.Precision = None,

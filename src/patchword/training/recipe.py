@@ -57,6 +57,8 @@ class Recipe(BaseModel):
     """How often the validation part is looked at, evenly over the run."""
     patience: Count | None = None
     """Stop after so many evaluations without a better one."""
+    average: bool = False
+    """Average the weights of evaluations, as long as validation prefers the mean."""
     checkpoint_seconds: Above0 = 60.0
     checkpoint_steps: Count | None = None
     log_steps: Count = 1

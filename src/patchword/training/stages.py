@@ -301,6 +301,7 @@ def _finish(
     report = task.report(model, prepared, compute) | {
         "steps": state.step,
         "best_step": state.best_step,
+        "averaged": state.averaged,
         "tokens": state.tokens,
         "seconds": round(state.seconds, 1),
         "tokens_per_second": round(state.tokens / max(state.seconds, 1e-9), 1),
