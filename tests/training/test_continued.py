@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -132,6 +133,7 @@ def test_a_language_model_goes_on_with_an_adapter(starts: dict[str, Path], corpu
         ({"model": "bert-tiny", "start": "x"}, r"--model.*--from"),
         ({"model": "bert-tiny", "tune": "lora"}, r"tune: such settings go on from weights"),
         ({"start": "bert-tiny", "vocab_size": 300}, r"vocab_size: such settings are for a new model"),
+        ({"model": "bert-tiny", "extend_vocab": 3}, r"extend_vocab: such settings go on from weights"),
         ({"start": "nowhere/at/all"}, r"no model folder"),
     ],
 )
@@ -141,3 +143,34 @@ def test_what_can_not_be_is_told(
     given = given | ({"start": starts["bert-tiny"]} if given.get("start") == "bert-tiny" else {})
     with pytest.raises(UserError, match=told):
         pretrain(corpus_file, out=tmp_path / "run", **given)
+
+
+def test_a_new_word_begins_as_the_mean_of_what_it_was_cut_into(
+    starts: dict[str, Path], corpus_file: Path, tmp_path: Path
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text(corpus_file.read_text() + "\n" + "Filmkunterbund meets zanzibardo.\n" * 40)
+    start, out = starts["bert-tiny"], tmp_path / "run"
+    pretrain(text, start=start, extend_vocab=2, out=out, **SETTINGS, **STILL)
+    old, new = Tokenizer.load(start), Tokenizer.load(out)
+    assert {new.token(i) for i in range(old.vocab_size, new.vocab_size)} == {"filmkunterbund", "zanzibardo"}
+    assert describe(out).config.vocab_size == new.vocab_size
+    before, after = weights(start), weights(out)
+    for name in ("trunk.embed.words.weight", "head.scores.bias"):
+        assert (after[name][: old.vocab_size] - before[name]).abs().max() <= 1e-12
+        for i in range(old.vocab_size, new.vocab_size):
+            mean = before[name][torch.from_numpy(old.encode([new.token(i)])[0]).long()].mean(0)
+            assert (after[name][i] - mean).abs().max() <= 1e-6
+    theirs = transformers.BertForMaskedLM.from_pretrained(out)
+    assert theirs.get_input_embeddings().weight.shape[0] == new.vocab_size
+
+
+def test_an_extended_vocabulary_resumes_exactly(starts: dict[str, Path], corpus_file: Path, tmp_path: Path) -> None:
+    settings = {**SETTINGS, "steps": 4, "checkpoint_steps": 2, "evaluations": 2, "extend_vocab": 5}
+    pretrain(corpus_file, start=starts["bert-tiny"], out=tmp_path / "whole", **settings)
+    with pytest.raises(Interrupted):
+        pretrain(corpus_file, start=starts["bert-tiny"], out=tmp_path / "cut", stop_after=1, **settings)
+    for path in (tmp_path / "cut" / "checkpoints").glob("step-*/*"):
+        path.unlink()
+    resume(tmp_path / "cut", quiet=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")

@@ -43,6 +43,10 @@ VocabSize = Annotated[
     int | None,
     typer.Option(help="Word pieces to learn. Chosen by the text's size if not given.", rich_help_panel=_MODEL),
 ]
+ExtendVocab = Annotated[
+    int | None,
+    typer.Option(help="Words of the data to add to the vocabulary of --from.", rich_help_panel=_MODEL),
+]
 MaxLength = Annotated[
     int | None, typer.Option(help="Tokens of a text at most (256 if not given).", rich_help_panel=_MODEL)
 ]

@@ -32,6 +32,7 @@ def pretrain(
     validation: o.Validation = None,
     tokenizer: o.Tokenizer = None,
     vocab_size: o.VocabSize = None,
+    extend_vocab: o.ExtendVocab = None,
     max_length: o.MaxLength = None,
     whole_word: o.WholeWord = False,
     z_loss: o.ZLoss = None,

@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 
 from patchword.data.documents import Documents
+from patchword.data.extension import extend, pieces_of_new
 from patchword.data.image_processor import ImageProcessor
 from patchword.data.images import Images
 from patchword.data.sources import read_labelled
@@ -27,6 +28,7 @@ from patchword.models.image_processors import read_image_processor
 from patchword.nn.config import ModelConfig
 from patchword.tasks.task import Ask, Prepared, Reader, Task, task_named, tasks
 from patchword.training.adapters import adapt
+from patchword.training.growth import grow
 from patchword.training.run import CARD, RunConfig, RunFolder
 from patchword.training.tracking import console
 from patchword.training.tuning import freeze_trunk
@@ -50,8 +52,12 @@ def reader_for(run: RunConfig, folder: RunFolder, again: bool, say: Say) -> Read
     if again:
         return Tokenizer.load(folder.path)
     if run.tokenizer or not run.begins_anew:
-        return Tokenizer.load(Path(run.tokenizer or run.start))
-    documents = Documents(run.data, text_column=run.text_column, lines=run.lines, where=run.where)
+        tokenizer = Tokenizer.load(Path(run.tokenizer or run.start))
+        if run.extend_vocab:
+            tokenizer, told = extend(tokenizer, _documents(run), run.extend_vocab)
+            say(told)
+        return tokenizer
+    documents = _documents(run)
     style = family.tokenizer
     if style is None:
         raise UserError(f"No vocabulary is learnt for {family.model_type} models. Give one: --tokenizer FOLDER.")
@@ -64,6 +70,10 @@ def reader_for(run: RunConfig, folder: RunFolder, again: bool, say: Say) -> Read
         _keep(tokenizer, kept)
         say(f"Learnt a vocabulary of {tokenizer.vocab_size:,} word pieces from the text.")
     return Tokenizer.load(kept)
+
+
+def _documents(run: RunConfig) -> Documents:
+    return Documents(run.data, text_column=run.text_column, lines=run.lines, where=run.where)
 
 
 def _keep(tokenizer: Tokenizer, folder: Path) -> None:
@@ -177,6 +187,8 @@ def config_for(run: RunConfig, reader: Reader) -> tuple[Family, ModelConfig]:
                 for field, role in roles.items()
                 if field in family.config.model_fields
             }
+        elif run.extend_vocab:
+            changes["vocab_size"] = max(config.vocab_size, reader.vocab_size)
         elif reader.vocab_size > config.vocab_size:
             raise UserError(
                 f"{run.start}: the tokenizer has {reader.vocab_size:,} ids, but the model was built for "
@@ -194,7 +206,16 @@ def config_for(run: RunConfig, reader: Reader) -> tuple[Family, ModelConfig]:
     return family, make_config(family.config, changes, run.start, base=config)
 
 
-def model_for(run: RunConfig, family: Family, config: ModelConfig, task: Task, device: torch.device, say: Say) -> Model:
+def model_for(
+    run: RunConfig,
+    family: Family,
+    config: ModelConfig,
+    task: Task,
+    reader: Reader,
+    device: torch.device,
+    say: Say,
+) -> Model:
+    """The model with the weights that it begins with, told where they are from; what does not learn is frozen."""
     if run.begins_anew:
         with torch.device(device):
             return Model(family, config, task.way_out, task.labels, task.problem)
@@ -204,7 +225,7 @@ def model_for(run: RunConfig, family: Family, config: ModelConfig, task: Task, d
         labels=task.labels,
         problem=task.problem,
         device=device,
-        **config.model_dump(),
+        **config.model_dump(exclude={"vocab_size"} if run.extend_vocab else None),
     )
     trunk = sum(name.startswith("trunk.") for name in loaded.taken)
     say(f"From {run.start}: all {trunk} tensors of the trunk, {len(loaded.taken) - trunk} of the head.")
@@ -216,8 +237,12 @@ def model_for(run: RunConfig, family: Family, config: ModelConfig, task: Task, d
     if loaded.unused:
         shown = ", ".join(loaded.unused[:4]) + (", ..." if len(loaded.unused) > 4 else "")
         say(f"In the folder, but not needed: {shown}.")
+    model = loaded.model
+    if run.extend_vocab and isinstance(reader, Tokenizer):
+        before = Tokenizer.load(Path(run.start))
+        model = grow(model, config, before.vocab_size, pieces_of_new(before, reader))
     if run.recipe.tune == "head":
-        freeze_trunk(loaded.model)
+        freeze_trunk(model)
     elif run.recipe.tune != "all":
-        say(adapt(loaded.model, run.recipe, loaded.new))
-    return loaded.model
+        say(adapt(model, run.recipe, loaded.new))
+    return model

@@ -37,6 +37,7 @@ class RunConfig(BaseModel):
         data, validation, test: files, folders or patterns, as absolute paths.
         tokenizer: a folder whose tokenizer is taken; trained on the data where not given.
         vocab_size, max_length, image_size, patch_size: of the model, where they are not the start's own.
+        extend_vocab: words of the data to add to the start's vocabulary.
         device: where it runs.
     The rest is `tasks.task.Ask`.
     """
@@ -59,6 +60,7 @@ class RunConfig(BaseModel):
     problem: str | None = None
     tokenizer: str | None = None
     vocab_size: int | None = None
+    extend_vocab: int | None = pydantic.Field(None, gt=0)
     max_length: int | None = None
     image_size: int | None = None
     patch_size: int | None = None

@@ -82,7 +82,10 @@ def pretrain(
         raise UserError("Give a preset to begin anew (--model), or a folder to go on from (--from): one of the two.")
     if model is not None:
         kind, begin = preset(model)[0], model
-        refused, why = ("tune", "layer_decay", "unfreeze"), f"go on from weights, and {model} has none (--from)"
+        refused, why = (
+            ("tune", "layer_decay", "unfreeze", "extend_vocab"),
+            f"go on from weights, and {model} has none (--from)",
+        )
     else:
         folder = find_folder(str(start))
         kind, begin = describe(folder).family, str(folder.resolve())
@@ -219,7 +222,7 @@ def _execute(folder: RunFolder, run: RunConfig, again: bool, quiet: bool, stop_a
     task = prepared.task
     _check_same_data(folder, prepared, again)
 
-    model = model_for(run, family, config, task, device, say)
+    model = model_for(run, family, config, task, reader, device, say)
     check_space(folder.path, model)
     if not again:
         _write_start(folder, run, model, reader, ask, prepared)
