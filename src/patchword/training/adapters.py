@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -63,21 +63,24 @@ class Adapted(nn.Module):
         with torch.device(base.weight.device):
             self.down = nn.ModuleList(nn.Linear(base.in_features, rank, bias=False) for _ in parts)
             self.up = nn.ModuleList(nn.Linear(rank, part.rows, bias=False) for part in parts)
-        for down, up in zip(self.down, self.up, strict=True):
+        for down, up in self.pairs:
             nn.init.kaiming_uniform_(down.weight, a=math.sqrt(5))
             nn.init.zeros_(up.weight)
         self.length = nn.Parameter(base.weight.norm(dim=1)) if recipe.tune == "dora" else None
 
+    @property
+    def pairs(self) -> list[tuple[nn.Linear, nn.Linear]]:
+        """A and B of each part."""
+        return cast("list[tuple[nn.Linear, nn.Linear]]", list(zip(self.down, self.up, strict=True)))
+
     def change(self) -> Tensor:
         """s B A, of all parts, `[outputs, inputs]`."""
-        pairs = zip(self.down, self.up, strict=True)
-        return self.scale * torch.cat([up.weight @ down.weight for down, up in pairs])
+        return self.scale * torch.cat([up.weight @ down.weight for down, up in self.pairs])
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., inputs]` -> `[..., outputs]`."""
         thinned = self.dropout(x)
-        pairs = zip(self.down, self.up, strict=True)
-        change = self.scale * torch.cat([up(down(thinned)) for down, up in pairs], dim=-1)
+        change = self.scale * torch.cat([up(down(thinned)) for down, up in self.pairs], dim=-1)
         if self.length is None:
             kept: Tensor = self.base(x)
             return kept + change
@@ -213,7 +216,7 @@ def write_adapter(model: Model, recipe: Recipe, start: str, folder: Path) -> Non
     parts: list[Part] = []
     for _, _, layer in adapted(model):
         edges = [0]
-        for part, down, up in zip(layer.parts, layer.down, layer.up, strict=True):
+        for part, (down, up) in zip(layer.parts, layer.pairs, strict=True):
             tensors[f"{part.module}.lora_A.weight"] = down.weight
             tensors[f"{part.module}.lora_B.weight"] = up.weight
             edges.append(edges[-1] + part.rows)

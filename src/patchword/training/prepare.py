@@ -239,8 +239,8 @@ def model_for(
         say(f"In the folder, but not needed: {shown}.")
     model = loaded.model
     if run.extend_vocab and isinstance(reader, Tokenizer):
-        before = Tokenizer.load(Path(run.start))
-        model = grow(model, config, before.vocab_size, pieces_of_new(before, reader))
+        old = Tokenizer.load(Path(run.start))
+        model = grow(model, config, old.vocab_size, pieces_of_new(old, reader))
     if run.recipe.tune == "head":
         freeze_trunk(model)
     elif run.recipe.tune != "all":

@@ -80,6 +80,7 @@ def pretrain(
     """
     if (model is None) == (start is None):
         raise UserError("Give a preset to begin anew (--model), or a folder to go on from (--from): one of the two.")
+    refused: tuple[str, ...]
     if model is not None:
         kind, begin = preset(model)[0], model
         refused, why = (
