@@ -42,7 +42,8 @@ def show(result: Result) -> None:
         console.print(f"  {sample['before']} [bold]|[/] {sample['written']}", highlight=False)
     console.print(
         f"{report['steps']:,} steps, {report['tokens']:,} tokens in {report['seconds']:,.0f} s "
-        f"({report['tokens_per_second']:,.0f} tokens/s); the best was step {report['best_step']:,}.",
+        f"({report['tokens_per_second']:,.0f} tokens/s); the best was step {report['best_step']:,}"
+        + (f", the mean of the weights of {report['averaged']} evaluations." if report["averaged"] > 1 else "."),
         highlight=False,
     )
     labelled, new = ("photos/", "photos/") if result.model.family.modality == "image" else ("labelled.csv", "new.csv")

@@ -67,6 +67,10 @@ VocabSize = Annotated[
     int | None,
     typer.Option(help="Word pieces to learn. Chosen by the text's size if not given.", rich_help_panel=_MODEL),
 ]
+ExtendVocab = Annotated[
+    int | None,
+    typer.Option(help="Words of the data to add to the vocabulary of --from.", rich_help_panel=_MODEL),
+]
 MaxLength = Annotated[
     int | None, typer.Option(help="Tokens of a text at most (256 if not given).", rich_help_panel=_MODEL)
 ]
@@ -96,9 +100,37 @@ MicroTokens = Annotated[
     typer.Option(help="Tokens computed at once; the batch, and what is learnt, stay the same.", rich_help_panel=_LEARN),
 ]
 Dropout = Annotated[float | None, typer.Option(help="Dropout while learning.", rich_help_panel=_LEARN)]
+Tune = Annotated[
+    str | None,
+    typer.Option(
+        help="What learns: all, head, or lora or dora (a low-rank adapter in PEFT's format).", rich_help_panel=_LEARN
+    ),
+]
+LayerDecay = Annotated[
+    float | None,
+    typer.Option(help="Each layer learns so many times slower than the one above, e.g. 0.8.", rich_help_panel=_LEARN),
+]
+Unfreeze = Annotated[
+    bool | None,
+    typer.Option("--unfreeze", help="The head first, then a layer more from the top.", rich_help_panel=_LEARN),
+]
+LoraRank = Annotated[int | None, typer.Option(help="Rank of an adapter (8).", rich_help_panel=_LEARN)]
+LoraAlpha = Annotated[
+    float | None, typer.Option(help="An adapter's weight is this by its rank (16).", rich_help_panel=_LEARN)
+]
+LoraDropout = Annotated[float | None, typer.Option(help="Dropout before an adapter (0).", rich_help_panel=_LEARN)]
+LoraTargets = Annotated[
+    str | None, typer.Option(help="all linear layers, or those of attention.", rich_help_panel=_LEARN)
+]
 Patience = Annotated[
     int | None,
     typer.Option(help="Stop after so many evaluations without a better one.", rich_help_panel=_LEARN),
+]
+Average = Annotated[
+    bool | None,
+    typer.Option(
+        "--average", help="Average the weights of evaluations while validation prefers it.", rich_help_panel=_LEARN
+    ),
 ]
 Evaluations = Annotated[int | None, typer.Option(help="How often to validate in the run.", rich_help_panel=_LEARN)]
 

@@ -17,8 +17,9 @@ def add(app: typer.Typer) -> None:
 
 def pretrain(
     data: Annotated[list[str], typer.Argument(help="Files, folders or patterns: text or images.")],
-    model: Annotated[str, typer.Option(help="A preset, e.g. bert-mini (see `patchword presets`).")],
     out: o.Out,
+    model: Annotated[str | None, typer.Option(help="A preset, e.g. bert-mini (see `patchword presets`).")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="A model to go on from: a folder, or a hub name.")] = None,
     task: o.Task = None,
     minutes: o.Minutes = None,
     epochs: o.Epochs = None,
@@ -31,6 +32,7 @@ def pretrain(
     validation: o.Validation = None,
     tokenizer: o.Tokenizer = None,
     vocab_size: o.VocabSize = None,
+    extend_vocab: o.ExtendVocab = None,
     max_length: o.MaxLength = None,
     whole_word: o.WholeWord = False,
     z_loss: o.ZLoss = None,
@@ -44,6 +46,9 @@ def pretrain(
     batch_size: o.BatchSize = None,
     micro_tokens: o.MicroTokens = None,
     dropout: o.Dropout = None,
+    tune: o.Tune = None,
+    layer_decay: o.LayerDecay = None,
+    average: o.Average = None,
     evaluations: o.Evaluations = None,
     patience: o.Patience = None,
     precision: o.Precision = None,
@@ -52,7 +57,7 @@ def pretrain(
     overwrite: o.Overwrite = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Learn from random weights, on lots of data.
+    """Learn from lots of data without labels: from random weights (--model), or on from a model (--from).
 
     [dim]patchword pretrain notes/ --model bert-mini --minutes 10 --out runs/base[/dim]
     """

@@ -13,7 +13,8 @@ from patchword.models.config import PatchConfig
 from patchword.models.family import Family, WayOut
 from patchword.models.heads import ClassHead, Pooler, SequenceHead
 from patchword.models.stems import PatchEmbedding
-from patchword.models.vit import CONFIG_NAMES, TRUNK_NAMES, ViT, ViTConfig
+from patchword.models.vit import ViT, ViTConfig
+from patchword.models.vit_names import CONFIG_NAMES, MODULES, TRUNK_NAMES
 from patchword.models.weights import Batched, GridPositions
 from patchword.nn.packing import Packed
 from patchword.nn.positions import LearnedPositions
@@ -116,6 +117,7 @@ FAMILY = Family(
             },
         ),
     },
+    modules=MODULES,
     objective="image-classification",
     image_processor="DeiTImageProcessor",
     presets={

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from patchword.models.config import PatchConfig
 from patchword.models.family import Family, Key, WayOut
-from patchword.models.heads import ClassHead, FirstToken, Pooled
+from patchword.models.heads import ClassAndPatches, ClassHead, FirstToken, Pooled
 from patchword.models.stems import PatchEmbedding
-from patchword.models.vit import CONFIG_NAMES, TRUNK_NAMES, ViT
+from patchword.models.vit import ViT
+from patchword.models.vit_names import ATTENTION_MODULES, CONFIG_NAMES, TRUNK_NAMES
 from patchword.models.weights import Batched, GridPositions, Rows, weights_and_biases
 from patchword.nn.config import Positive, Probability
 from patchword.nn.norm import Scaled
-from patchword.nn.packing import Packed
 
 
 class RegisterConfig(PatchConfig):
@@ -79,23 +79,6 @@ class RegisterViT(ViT):
         super().__init__(config, RegisterEmbedding(config), scaled)
 
 
-class ClassAndPatches(nn.Module):
-    """The class token beside the mean of the patches (Oquab et al. 2024).
-
-    Args:
-        special: tokens before the patches.
-    """
-
-    def __init__(self, special: int) -> None:
-        super().__init__()
-        self.special = special
-
-    def forward(self, hidden: Packed) -> Tensor:
-        """`[T, width]` -> `[N, 2 * width]`."""
-        tokens = hidden.values.view(len(hidden.layout), -1, hidden.values.shape[-1])
-        return torch.cat([tokens[:, 0], tokens[:, self.special :].mean(1)], dim=1)
-
-
 FAMILY = Family(
     model_type="dinov2_with_registers",
     modality="image",
@@ -140,6 +123,7 @@ FAMILY = Family(
             weights_and_biases({"scores": "/classifier"}),
         ),
     },
+    modules=ATTENTION_MODULES,
     objective="image-classification",
     image_processor="BitImageProcessor",
     presets={

@@ -90,6 +90,8 @@ class Family:
         tokenizer: how a new vocabulary is learnt; a family without one takes its tokenizer from a folder.
         continues_as: `model_type` of the family that takes the trunk over, for heads that this one has not; its
             trunk's names in files are the same.
+        modules: parts of names in files -> what they are in the modules of transformers 5, where those are called
+            otherwise.
         respelled: beginnings of names in files -> how the tables here spell them.
     """
 
@@ -110,6 +112,7 @@ class Family:
     start: str = "pad"
     tokenizer: TokenizerStyle | None = None
     continues_as: str | None = None
+    modules: Mapping[str, str] = field(default_factory=dict)
     respelled: Mapping[str, str] = field(default_factory=dict)
 
     def way_out(self, name: str) -> WayOut:

@@ -56,6 +56,23 @@ class MeanToken(nn.Module):
         return means[0] if len(means) == 1 else torch.cat(means)
 
 
+class ClassAndPatches(nn.Module):
+    """The class token beside the mean of the patches (Oquab et al. 2024).
+
+    Args:
+        special: tokens before the patches.
+    """
+
+    def __init__(self, special: int) -> None:
+        super().__init__()
+        self.special = special
+
+    def forward(self, hidden: Packed) -> Tensor:
+        """`[T, width]` -> `[N, 2 * width]`."""
+        tokens = hidden.values.view(len(hidden.layout), -1, hidden.values.shape[-1])
+        return torch.cat([tokens[:, 0], tokens[:, self.special :].mean(1)], dim=1)
+
+
 class Pooled(SequenceHead):
     """One vector of each sequence, as it is.
 

@@ -6,17 +6,18 @@ is read from the class token.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 from torch import Tensor, nn
 
 from patchword.models import ways_out
-from patchword.models.config import TRANSFORMER_NAMES, PatchConfig, square_or_pair
-from patchword.models.family import Family, Key, WayOut
+from patchword.models.config import PatchConfig
+from patchword.models.family import Family, WayOut
 from patchword.models.heads import ClassHead
 from patchword.models.stems import PatchEmbedding
-from patchword.models.weights import Batched, GridPositions, Names, Rows, weights_and_biases, with_prefix
+from patchword.models.vit_names import CONFIG_NAMES, MODULES, TRUNK_NAMES
+from patchword.models.weights import weights_and_biases
 from patchword.nn.attention import SelfAttention
 from patchword.nn.block import Block, pre_norm
 from patchword.nn.config import Probability, TransformerConfig
@@ -87,35 +88,6 @@ def _sizes(depth: int, width: int, heads: int, patch: int, hidden: int | None = 
     return ViTConfig(depth=depth, width=width, heads=heads, hidden=hidden or 4 * width, patch_size=patch)
 
 
-CONFIG_NAMES: Mapping[str, str | Key] = {
-    **TRANSFORMER_NAMES,
-    "image_size": Key(
-        lambda raw: square_or_pair(raw.get("image_size")),
-        lambda size: {"image_size": size[0] if size[0] == size[1] else list(size)},
-    ),
-    "patch_size": "patch_size",
-    "channels": "num_channels",
-}
-"""Of ViT and those that go on from it."""
-LAYER_NAMES: Names = weights_and_biases(
-    {
-        "attention.qkv": Rows(tuple(f"attention.attention.{part}" for part in ("query", "key", "value"))),
-        "attention.out": "attention.output.dense",
-        "attention_norm": "layernorm_before",
-        "feedforward.up": "intermediate.dense",
-        "feedforward.down": "output.dense",
-        "feedforward_norm": "layernorm_after",
-    }
-)
-"""Weights of one layer."""
-TRUNK_NAMES: Names = {
-    "embed.class_token": Batched("embeddings.cls_token", axes=2),
-    "embed.positions.weight": GridPositions("embeddings.position_embeddings"),
-    **weights_and_biases({"embed.project": "embeddings.patch_embeddings.projection", "encoder.norm": "layernorm"}),
-    **with_prefix(LAYER_NAMES, "encoder.layers.{i}.", "encoder.layer.{i}."),
-}
-"""Weights of a trunk."""
-
 FAMILY = Family(
     model_type="vit",
     modality="image",
@@ -133,6 +105,7 @@ FAMILY = Family(
             weights_and_biases({"scores": "/classifier"}),
         ),
     },
+    modules=MODULES,
     objective="image-classification",
     presets={
         "vit-tiny-16": _sizes(12, 192, 3, 16),

@@ -13,7 +13,8 @@ from patchword.models.config import PatchConfig
 from patchword.models.family import Family, WayOut
 from patchword.models.heads import Features
 from patchword.models.masked_image import MaskedImageHead, SeenPatchEmbedding, SeenPatches, normalised, plain
-from patchword.models.vit import CONFIG_NAMES, LAYER_NAMES, TRUNK_NAMES, vit_layers
+from patchword.models.vit import vit_layers
+from patchword.models.vit_names import CONFIG_NAMES, LAYER_NAMES, MODULES, TRUNK_NAMES
 from patchword.models.weights import Batched, GridPositions, with_prefix
 from patchword.nn.config import Positive, Probability
 from patchword.nn.transformer import initialise
@@ -135,6 +136,7 @@ FAMILY = Family(
         ),
     },
     begin=begin,
+    modules=MODULES,
     objective="masked-image",
     continues_as="vit",
     # What transformers 5 writes; it reads both.

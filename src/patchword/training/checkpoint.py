@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
 from patchword.data.loader import Position
@@ -40,6 +41,7 @@ class TrainState:
         best: the best evaluation so far, as the task compares them.
         since_best: evaluations since.
         evaluations: done so far.
+        averaged: of how many evaluations the best weights are the mean.
     """
 
     model: Model
@@ -52,6 +54,7 @@ class TrainState:
     best_step: int = 0
     since_best: int = 0
     evaluations: int = 0
+    averaged: int = 0
 
     def save(self, checkpoints: Path) -> None:
         """Write a checkpoint, then remove the older ones.
@@ -103,6 +106,22 @@ class TrainState:
                 self.best_weights(checkpoints),
             )
 
+    @contextmanager
+    def averaged_with_best(self, checkpoints: Path) -> Iterator[None]:
+        """For a while, the model is the mean of what the best weights are the mean of and of its own weights."""
+        best, ours = load_file(self.best_weights(checkpoints)), self.model.tensors()
+        own = {name: tensor.detach().clone() for name, tensor in ours.items()}
+        with torch.no_grad():
+            for name, tensor in ours.items():
+                if tensor.is_floating_point():
+                    tensor.lerp_(best[name].to(tensor.device), self.averaged / (self.averaged + 1))
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, tensor in ours.items():
+                    tensor.copy_(own[name])
+
     def load(self, checkpoint: Path) -> None:
         """Take over the state of a checkpoint, random generators included.
 
@@ -122,7 +141,7 @@ class TrainState:
         self.position = Position(**numbers["position"])
         self.best = None if numbers["best"] is None else tuple(numbers["best"])
         self.best_step, self.since_best = numbers["best_step"], numbers["since_best"]
-        self.evaluations = numbers["evaluations"]
+        self.evaluations, self.averaged = numbers["evaluations"], numbers["averaged"]
         torch.set_rng_state(tensors["rng.torch"])
         if torch.cuda.is_available() and "rng.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["rng.cuda"])
@@ -169,6 +188,7 @@ class TrainState:
             "best_step": self.best_step,
             "since_best": self.since_best,
             "evaluations": self.evaluations,
+            "averaged": self.averaged,
         }
 
 

@@ -20,6 +20,7 @@ from patchword.training.checkpoint import TrainState
 from patchword.training.recipe import Recipe
 from patchword.training.schedule import progress, rate
 from patchword.training.tracking import Tracker
+from patchword.training.tuning import learning, thaw
 
 
 class Interrupted(Exception):
@@ -62,18 +63,20 @@ def train(
     )
     clock = _Clock(state, recipe, len(data.train))
     saved_at = time.monotonic()
-    model.train()
+    learning(model)
     with _interrupts() as interrupted:
         for batch, after in loader.batches(state.position):
             if clock.done() or (recipe.patience is not None and state.since_best >= recipe.patience):
                 break
             lr = rate(recipe, clock.progress())
+            if recipe.unfreeze:
+                thaw(model, clock.progress())
             loss = step(state, task, batch, recipe, compute, lr)
             state.position, state.step, state.tokens = after, state.step + 1, state.tokens + batch.tokens
             if state.step % recipe.log_steps == 0:
                 tracker.step(clock.progress(), clock.measure(float(loss), lr))
             if clock.evaluation_is_due():
-                _evaluate(state, data, compute, tracker, checkpoints)
+                _evaluate(state, data, recipe, compute, tracker, checkpoints)
             due = time.monotonic() - saved_at >= recipe.checkpoint_seconds or (
                 recipe.checkpoint_steps is not None and state.step % recipe.checkpoint_steps == 0
             )
@@ -86,7 +89,7 @@ def train(
     if state.evaluations < recipe.evaluations and clock.done():
         # A run by the clock can end between the last step and the evaluation that it was due.
         state.evaluations = recipe.evaluations
-        _evaluate(state, data, compute, tracker, checkpoints)
+        _evaluate(state, data, recipe, compute, tracker, checkpoints)
     if checkpoints:
         clock.stop()
         state.save(checkpoints)
@@ -116,22 +119,37 @@ def step(state: TrainState, task: Task, batch: Batch, recipe: Recipe, compute: C
             "(--lr) or --precision fp32; the last checkpoint is from before."
         )
     for group in state.optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("factor", 1.0)
     state.optimizer.step()
     state.optimizer.zero_grad(set_to_none=True)
     return total
 
 
-def _evaluate(state: TrainState, data: Prepared, compute: Compute, tracker: Tracker, checkpoints: Path | None) -> None:
-    metrics = data.task.evaluate(state.model, data.validation, compute)
-    score = data.task.better(metrics)
-    best = state.best is None or score > state.best
+def _evaluate(
+    state: TrainState, data: Prepared, recipe: Recipe, compute: Compute, tracker: Tracker, checkpoints: Path | None
+) -> None:
+    before, task = state.best, data.task
+    metrics = task.evaluate(state.model, data.validation, compute)
+    if recipe.average and checkpoints and before is not None:
+        # The greedy soup of Wortsman et al. 2022, algorithm 1, in the order of time: one mean is all that is kept.
+        with state.averaged_with_best(checkpoints):
+            mean = task.evaluate(state.model, data.validation, compute)
+            if task.better(mean) > max(task.better(metrics), before):
+                metrics = mean | {"averaged": state.averaged + 1}
+                _keep(state, task.better(mean), state.averaged + 1, checkpoints)
+    if state.best is None or task.better(metrics) > state.best:
+        _keep(state, task.better(metrics), 1, checkpoints)
+    best = state.best != before
     state.since_best = 0 if best else state.since_best + 1
-    if best:
-        state.best, state.best_step = score, state.step
-        if checkpoints:
-            state.save_best(checkpoints)
     tracker.evaluation(state.step, metrics, best)
+    learning(state.model)
+
+
+def _keep(state: TrainState, score: tuple[float, ...], averaged: int, checkpoints: Path | None) -> None:
+    """The weights as they are now are the best so far."""
+    state.best, state.best_step, state.averaged = score, state.step, averaged
+    if checkpoints:
+        state.save_best(checkpoints)
 
 
 class _Clock:

@@ -5,18 +5,28 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from patchword.models.family import Model
 from patchword.training.recipe import Recipe
+from patchword.training.tuning import rate_factors
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter 2019), all updates in one call.
 
-    Matrices, convolutions and word tables decay; biases, norms, positions and class tokens do not.
+    Matrices, convolutions and word tables decay; biases, norms, positions and class tokens do not. A group's
+    "factor" is what its learning rate is multiplied by.
     """
     decays = {id(part.weight) for part in model.modules() if isinstance(part, nn.Linear | nn.Conv2d | nn.Embedding)}
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if id(p) in decays], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if id(p) not in decays], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, fused=True)
+    factors = rate_factors(model, recipe.layer_decay) if isinstance(model, Model) else {}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decay = recipe.weight_decay if id(parameter) in decays else 0.0
+            groups.setdefault((decay, factors.get(name, 1.0)), []).append(parameter)
+    return torch.optim.AdamW(
+        [{"params": group, "weight_decay": decay, "factor": factor} for (decay, factor), group in groups.items()],
+        lr=recipe.lr,
+        betas=recipe.betas,
+        eps=recipe.eps,
+        fused=True,
+    )

@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 
 from patchword.data.documents import Documents
+from patchword.data.extension import extend, pieces_of_new
 from patchword.data.image_processor import ImageProcessor
 from patchword.data.images import Images
 from patchword.data.sources import read_labelled
@@ -26,15 +27,18 @@ from patchword.models.folder import describe, find_folder, make_config, read_jso
 from patchword.models.image_processors import read_image_processor
 from patchword.nn.config import ModelConfig
 from patchword.tasks.task import Ask, Prepared, Reader, Task, task_named, tasks
+from patchword.training.adapters import adapt
+from patchword.training.growth import grow
 from patchword.training.run import CARD, RunConfig, RunFolder
 from patchword.training.tracking import console
+from patchword.training.tuning import freeze_trunk
 
 Say = Callable[[str], None]
 
 
 def family_of(run: RunConfig) -> tuple[Family, ModelConfig]:
     """The family and the sizes that the run starts from."""
-    if run.stage == "pretrain":
+    if run.begins_anew:
         return preset(run.start)
     description = describe(Path(run.start), tasks()[run.task.replace("_", "-")].way_out)
     return description.family, description.config
@@ -47,10 +51,13 @@ def reader_for(run: RunConfig, folder: RunFolder, again: bool, say: Say) -> Read
         return _image_processor(run, folder, again, say)
     if again:
         return Tokenizer.load(folder.path)
-    if run.stage == "finetune" or run.tokenizer:
-        start = find_folder(run.start) if run.stage == "finetune" else Path(str(run.tokenizer))
-        return Tokenizer.load(start)
-    documents = Documents(run.data, text_column=run.text_column, lines=run.lines, where=run.where)
+    if run.tokenizer or not run.begins_anew:
+        tokenizer = Tokenizer.load(Path(run.tokenizer or run.start))
+        if run.extend_vocab:
+            tokenizer, told = extend(tokenizer, _documents(run), run.extend_vocab)
+            say(told)
+        return tokenizer
+    documents = _documents(run)
     style = family.tokenizer
     if style is None:
         raise UserError(f"No vocabulary is learnt for {family.model_type} models. Give one: --tokenizer FOLDER.")
@@ -65,6 +72,10 @@ def reader_for(run: RunConfig, folder: RunFolder, again: bool, say: Say) -> Read
     return Tokenizer.load(kept)
 
 
+def _documents(run: RunConfig) -> Documents:
+    return Documents(run.data, text_column=run.text_column, lines=run.lines, where=run.where)
+
+
 def _keep(tokenizer: Tokenizer, folder: Path) -> None:
     """Put a vocabulary into the cache, whole or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +87,7 @@ def _keep(tokenizer: Tokenizer, folder: Path) -> None:
 
 
 def _image_processor(run: RunConfig, folder: RunFolder, again: bool, say: Say) -> ImageProcessor:
-    if again or run.stage == "finetune":
+    if again or not run.begins_anew:
         start = folder.path if again else find_folder(run.start)
         description = describe(start)
         assert isinstance(description.config, ImageConfig)
@@ -113,7 +124,7 @@ def ask_for(run: RunConfig) -> Ask:
     else:
         length = 256
         card = Path(run.start) / CARD
-        if run.stage == "finetune" and card.is_file():
+        if not run.begins_anew and card.is_file():
             length = int(read_json(card).get("max_length") or length)
     config = family_of(run)[1]
     if isinstance(config, TextConfig):
@@ -166,7 +177,7 @@ def config_for(run: RunConfig, reader: Reader) -> tuple[Family, ModelConfig]:
     changes: dict[str, Any] = {name: rate for name, rate in rates.items() if name in family.config.model_fields}
     if isinstance(config, TextConfig):
         assert isinstance(reader, Tokenizer)
-        if run.stage == "pretrain":
+        if run.begins_anew:
             changes |= {"vocab_size": reader.vocab_size, "pad_token_id": reader.pad}
             if "decoder_start_token_id" in family.config.model_fields and not reader.has(family.start):
                 raise UserError(
@@ -180,6 +191,8 @@ def config_for(run: RunConfig, reader: Reader) -> tuple[Family, ModelConfig]:
                 for field, role in roles.items()
                 if field in family.config.model_fields
             }
+        elif run.extend_vocab:
+            changes["vocab_size"] = max(config.vocab_size, reader.vocab_size)
         elif reader.vocab_size > config.vocab_size:
             raise UserError(
                 f"{run.start}: the tokenizer has {reader.vocab_size:,} ids, but the model was built for "
@@ -188,7 +201,7 @@ def config_for(run: RunConfig, reader: Reader) -> tuple[Family, ModelConfig]:
     if isinstance(config, ImageConfig):
         assert isinstance(reader, ImageProcessor)
         changes["image_size"] = reader.size
-        if run.patch_size and run.stage == "pretrain":
+        if run.patch_size and run.begins_anew:
             if "patch_size" not in family.config.model_fields:
                 raise UserError(
                     f"--patch-size {run.patch_size}: {family.model_type} models cut no patches. Leave it out."
@@ -197,8 +210,17 @@ def config_for(run: RunConfig, reader: Reader) -> tuple[Family, ModelConfig]:
     return family, make_config(family.config, changes, run.start, base=config)
 
 
-def model_for(run: RunConfig, family: Family, config: ModelConfig, task: Task, device: torch.device, say: Say) -> Model:
-    if run.stage == "pretrain":
+def model_for(
+    run: RunConfig,
+    family: Family,
+    config: ModelConfig,
+    task: Task,
+    reader: Reader,
+    device: torch.device,
+    say: Say,
+) -> Model:
+    """The model with the weights that it begins with, told where they are from; what does not learn is frozen."""
+    if run.begins_anew:
         with torch.device(device):
             return Model(family, config, task.way_out, task.labels, task.problem)
     loaded = read_model(
@@ -207,7 +229,7 @@ def model_for(run: RunConfig, family: Family, config: ModelConfig, task: Task, d
         labels=task.labels,
         problem=task.problem,
         device=device,
-        **config.model_dump(),
+        **config.model_dump(exclude={"vocab_size"} if run.extend_vocab else None),
     )
     trunk = sum(name.startswith("trunk.") for name in loaded.taken)
     say(f"From {run.start}: all {trunk} tensors of the trunk, {len(loaded.taken) - trunk} of the head.")
@@ -219,4 +241,12 @@ def model_for(run: RunConfig, family: Family, config: ModelConfig, task: Task, d
     if loaded.unused:
         shown = ", ".join(loaded.unused[:4]) + (", ..." if len(loaded.unused) > 4 else "")
         say(f"In the folder, but not needed: {shown}.")
-    return loaded.model
+    model = loaded.model
+    if run.extend_vocab and isinstance(reader, Tokenizer):
+        old = Tokenizer.load(Path(run.start))
+        model = grow(model, config, old.vocab_size, pieces_of_new(old, reader))
+    if run.recipe.tune == "head":
+        freeze_trunk(model)
+    elif run.recipe.tune != "all":
+        say(adapt(model, run.recipe, loaded.new))
+    return model

@@ -32,6 +32,18 @@ class Recipe(BaseModel):
     clip: Above0 = 1.0
     """Largest norm of the gradient of all weights together."""
 
+    tune: Literal["all", "head", "lora", "dora"] = "all"
+    """What learns: everything, the head alone, or the head and matrices of a low rank (`training/adapters.py`)."""
+    layer_decay: float = Field(1.0, gt=0.0, le=1.0)
+    """What the learning rate of each layer is multiplied by, for each layer above it and the head."""
+    unfreeze: bool = False
+    """The head learns first, then one layer more from the top, until at half of the run everything does."""
+    lora_rank: Count = 8
+    lora_alpha: Above0 = 16.0
+    lora_dropout: Share = 0.0
+    lora_targets: Literal["all", "attention"] = "all"
+    """Which linear layers get a matrix of a low rank: all of the trunk's layers, or those of attention."""
+
     batch_tokens: Count = 8192
     batch_size: Count | None = None
     """Examples at most, where a batch is not to be as many as fit `batch_tokens`."""
@@ -45,6 +57,8 @@ class Recipe(BaseModel):
     """How often the validation part is looked at, evenly over the run."""
     patience: Count | None = None
     """Stop after so many evaluations without a better one."""
+    average: bool = False
+    """Average the weights of evaluations, as long as validation prefers the mean."""
     checkpoint_seconds: Above0 = 60.0
     checkpoint_steps: Count | None = None
     log_steps: Count = 1
@@ -57,4 +71,6 @@ class Recipe(BaseModel):
             raise ValueError(
                 "give exactly one of steps, epochs and minutes" + (f", not {' and '.join(given)}" if given else "")
             )
+        if self.unfreeze and self.tune != "all":
+            raise ValueError(f"unfreeze lets all layers learn in the end, so it does not go with tune {self.tune}")
         return self

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 import patchword
 from patchword.errors import UserError
+from patchword.models.family import presets
 from patchword.models.folder import read_json, write_json
 from patchword.training.recipe import Recipe
 
@@ -30,12 +31,13 @@ class RunConfig(BaseModel):
     """The complete settings of a run.
 
     Args:
-        stage: random weights first, or weights from `start`.
-        start: a preset, or a model folder.
+        stage: unlabelled data first, or labelled ones.
+        start: a preset, which begins with random weights, or a model folder.
         task: by name.
         data, validation, test: files, folders or patterns, as absolute paths.
         tokenizer: a folder whose tokenizer is taken; trained on the data where not given.
         vocab_size, max_length, image_size, patch_size: of the model, where they are not the start's own.
+        extend_vocab: words of the data to add to the start's vocabulary.
         seeds: runs that differ in chance alone, with seed, seed + 1, ...; the best in validation is kept.
         device: where it runs.
     The rest is `tasks.task.Ask`.
@@ -63,6 +65,7 @@ class RunConfig(BaseModel):
     class_weights: Literal["none", "auto"] = "none"
     tokenizer: str | None = None
     vocab_size: int | None = None
+    extend_vocab: int | None = pydantic.Field(None, gt=0)
     max_length: int | None = None
     image_size: int | None = None
     patch_size: int | None = None
@@ -70,6 +73,11 @@ class RunConfig(BaseModel):
     seeds: int = pydantic.Field(1, ge=1)
     device: str = "auto"
     recipe: Recipe
+
+    @property
+    def begins_anew(self) -> bool:
+        """Whether it starts from a preset; if not, weights, sizes and reader are those of a folder."""
+        return self.start in presets()
 
 
 class RunFolder:

@@ -17,11 +17,12 @@ from patchword.data.sources import modality
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
 from patchword.models.config import EncoderDecoderConfig, ImageConfig
-from patchword.models.family import Family, Model, preset
+from patchword.models.family import Family, Model, preset, presets
 from patchword.models.folder import config_json, describe, find_folder, read_json, write_json, write_model
 from patchword.nn.config import ModelConfig
 from patchword.tasks.precision import choose_precision
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, choose_device, task_named, tasks
+from patchword.training.adapters import merge, write_adapter
 from patchword.training.checkpoint import TrainState, check_space, latest, seed_everything
 from patchword.training.curves import draw_curves
 from patchword.training.loop import Interrupted, train
@@ -33,6 +34,7 @@ from patchword.training.recipes import default_recipe
 from patchword.training.run import CARD, RunConfig, RunFolder, versions
 from patchword.training.seeds import DEFAULT, FEW, choose, finish_seed, finished, load_best, on_test, places
 from patchword.training.tracking import Tracker, console
+from patchword.training.tuning import RATES
 
 
 @dataclass(frozen=True)
@@ -53,18 +55,21 @@ class Result:
 def pretrain(
     data: Data,
     *,
-    model: str,
+    model: str | None = None,
+    start: str | Path | None = None,
     out: str | Path,
     task: str | None = None,
     overwrite: bool = False,
     quiet: bool = False,
     **settings: Any,
 ) -> Result:
-    """Stage 1: learn from random weights.
+    """Stage 1: learn from unlabelled data, from random weights or from those of another model.
 
     Args:
         data: a file, a folder, a pattern or a list of them: text (.txt, .jsonl, .csv, .parquet), or images.
-        model: a preset, "bert-mini" (`patchword presets`).
+        model: a preset, "bert-mini" (`patchword presets`), to begin with random weights.
+        start: what to go on from instead: a folder that patchword or `transformers` wrote, or a name on the Hugging
+            Face hub. Its sizes and its tokenizer are kept.
         out: the folder to write; a Hugging Face model folder when done.
         task: by name; where not given, what the family's models are pretrained with ("masked-lm" for BERT).
         overwrite: replace another run in `out`.
@@ -74,8 +79,22 @@ def pretrain(
     Raises:
         UserError: something can not be used as it is; the message says what, where, and what to do.
     """
-    kind, _ = preset(model)
-    return _begin("pretrain", model, task or kind.objective, data, Path(out), overwrite, quiet, settings)
+    if (model is None) == (start is None):
+        raise UserError("Give a preset to begin anew (--model), or a folder to go on from (--from): one of the two.")
+    refused: tuple[str, ...]
+    if model is not None:
+        kind, begin = preset(model)[0], model
+        refused, why = (
+            ("tune", "layer_decay", "unfreeze", "extend_vocab"),
+            f"go on from weights, and {model} has none (--from)",
+        )
+    else:
+        folder = find_folder(str(start))
+        kind, begin = describe(folder).family, str(folder.resolve())
+        refused, why = ("tokenizer", "vocab_size", "patch_size"), f"are for a new model; {start} has its own"
+    if given := [name for name in refused if settings.get(name) is not None]:
+        raise UserError(f"{', '.join(given)}: such settings {why}.")
+    return _begin("pretrain", begin, task or kind.objective, data, Path(out), overwrite, quiet, settings)
 
 
 def finetune(
@@ -136,7 +155,7 @@ def _begin(
     stop_after = settings.pop("stop_after", None)
     settings = {name: value for name, value in settings.items() if value is not None}
     recipe = {name: settings.pop(name) for name in list(settings) if name in Recipe.model_fields}
-    family, config = preset(start) if stage == "pretrain" else _described(start, task)
+    family, config = preset(start) if start in presets() else _described(start, task)
     kind = task_named(task, family)
     if modality(data, **{k: v for k, v in settings.items() if k in ("text_column", "image_column")}) != family.modality:
         raise UserError(f"{start} reads {family.modality}s, but {data} are not {family.modality}s.")
@@ -151,7 +170,7 @@ def _begin(
             data=_absolute(data),
             **{name: _absolute(settings.pop(name)) for name in ("validation", "test") if name in settings},
             seeds=seeds,
-            recipe=_recipe(default_recipe(stage, kind.name, config.width, rows), recipe, seeds),
+            recipe=_recipe(default_recipe(stage, kind.name, config.width, rows, start not in presets()), recipe, seeds),
             **settings,
         )
     except pydantic.ValidationError as error:
@@ -176,6 +195,7 @@ def _described(start: str, task: str) -> tuple[Family, ModelConfig]:
 def _recipe(default: Recipe, given: dict[str, Any], seeds: int) -> Recipe:
     """The defaults with what was given; a time is for all seeds together."""
     values = default.model_dump()
+    values["lr"] *= RATES.get(given.get("tune", "all"), 1.0)
     if "minutes" in given:
         given = given | {"minutes": given["minutes"] / max(seeds, 1)}
     if {"steps", "epochs", "minutes"} & given.keys():
@@ -219,7 +239,7 @@ def _execute(folder: RunFolder, run: RunConfig, again: bool, quiet: bool, stop_a
         if number:
             say(f"Seed {number + 1} of {run.seeds}.")
         seed_everything(run.seed + number)
-        model = model_for(run, family, config, task, device, say if number == 0 else lambda text: None)
+        model = model_for(run, family, config, task, reader, device, say if number == 0 else lambda text: None)
         if not folder.begun:
             check_space(folder.path, model, run.seeds)
             _write_start(folder, run, model, reader, ask, prepared)
@@ -236,9 +256,10 @@ def _execute(folder: RunFolder, run: RunConfig, again: bool, quiet: bool, stop_a
             raise
         if run.seeds > 1:
             finish_seed(place, run.seed + number, state, prepared, compute)
-        cost = {"steps": state.step, "best_step": state.best_step, "tokens": state.tokens, "seconds": state.seconds}
+        cost = {"steps": state.step, "best_step": state.best_step, "averaged": state.averaged}
+        cost |= {"tokens": state.tokens, "seconds": state.seconds}
     if model is None:  # a kill came after the last seed's end
-        model = model_for(run, family, config, task, device, say)
+        model = model_for(run, family, config, task, reader, device, say)
     return _finish(folder, run, where, model, cost, prepared, reader, ask, compute)
 
 
@@ -336,6 +357,9 @@ def _finish(
     report["seconds"] = round(report["seconds"], 1)
     report = json.loads(json.dumps(report))
     task.finish(model)
+    if run.recipe.tune in ("lora", "dora"):
+        write_adapter(model, run.recipe, run.start, folder.path / "adapter")
+        merge(model)
     write_model(model, folder.path)
     for place in where:
         draw_curves(place)

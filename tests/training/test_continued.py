@@ -1,0 +1,176 @@
+"""Pretraining that goes on from a model: nothing that it had learnt is lost, and it can be done again and again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from PIL import Image
+from safetensors.torch import load_file
+
+from patchword.data.tokenizers import Tokenizer
+from patchword.errors import UserError
+from patchword.models.folder import describe, read_model
+from patchword.training.loop import Interrupted
+from patchword.training.run import RunConfig
+from patchword.training.stages import finetune, pretrain, resume
+from tests.training.test_resume import assert_same_run
+
+SETTINGS: dict[str, Any] = {"lines": True, "max_length": 16, "batch_size": 16, "precision": "fp32", "quiet": True}
+STILL: dict[str, Any] = {"steps": 1, "lr": 1e-30, "weight_decay": 0.0}
+"""A run that moves nothing: what it leaves is what it began with."""
+
+KINDS = {"bert-tiny": 400, "gpt2-tiny": 400, "t5-tiny": 700, "bart-tiny": 400}
+
+
+@pytest.fixture(scope="module")
+def starts(corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A model of each objective."""
+    folder = tmp_path_factory.mktemp("starts")
+    for model, size in KINDS.items():
+        pretrain(corpus_file, model=model, vocab_size=size, steps=2, out=folder / model, **SETTINGS)
+    return {model: folder / model for model in KINDS}
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return dict(read_model(folder).model.tensors())
+
+
+def run_of(folder: Path) -> RunConfig:
+    return RunConfig(**json.loads((folder / "run.json").read_text()))
+
+
+@pytest.mark.parametrize("model", KINDS)
+def test_all_weights_and_the_vocabulary_are_taken(
+    model: str, starts: dict[str, Path], corpus_file: Path, tmp_path: Path
+) -> None:
+    """For each objective, with the head that it was pretrained with."""
+    out = tmp_path / "run"
+    pretrain(corpus_file, start=starts[model], out=out, **SETTINGS, **STILL)
+    before, after = weights(starts[model]), weights(out)
+    assert before.keys() == after.keys()
+    for name, tensor in before.items():
+        assert (after[name] - tensor).abs().max() <= 1e-12, name
+    assert run_of(out).task == run_of(starts[model]).task
+    assert (out / "tokenizer.json").read_text() == (starts[model] / "tokenizer.json").read_text()
+    assert describe(out).config.model_dump() == describe(starts[model]).config.model_dump()
+
+
+def test_what_was_learnt_helps(starts: dict[str, Path], corpus_file: Path, tmp_path: Path) -> None:
+    """The first loss after it went on is the last one before, not that of random weights."""
+    base = tmp_path / "base"
+    more = {**SETTINGS, "vocab_size": 400, "evaluations": 1}
+    result = pretrain(corpus_file, model="bert-tiny", steps=60, lr=3e-3, out=base, **more)
+    again = pretrain(corpus_file, start=base, out=tmp_path / "again", **SETTINGS, **STILL)
+    random = pretrain(corpus_file, model="bert-tiny", out=tmp_path / "random", **SETTINGS, **STILL, vocab_size=400)
+    learnt = result.report["validation"]["loss"]
+    assert again.report["validation"]["loss"] == pytest.approx(learnt, rel=0.02)
+    assert random.report["validation"]["loss"] > learnt + 0.2
+
+
+def test_a_folder_without_the_head_gets_a_new_one(starts: dict[str, Path], corpus_file: Path, tmp_path: Path) -> None:
+    """A classifier goes on as a masked language model; its word table is tied, so the scores of words are not new."""
+    rows = tmp_path / "rows.jsonl"
+    texts = corpus_file.read_text().splitlines()[:60]
+    rows.write_text("".join(json.dumps({"text": text, "label": "ab"[len(text) % 2]}) + "\n" for text in texts))
+    classifier = finetune(starts["bert-tiny"], rows, steps=1, out=tmp_path / "classes", quiet=True).folder
+    result = pretrain(corpus_file, start=classifier, out=tmp_path / "run", **SETTINGS, **STILL)
+    assert result.model.way_out == "masked_token"
+    before, after = weights(classifier), weights(tmp_path / "run")
+    for name, tensor in before.items():
+        if name.startswith("trunk."):
+            assert (after[name] - tensor).abs().max() <= 1e-12, name
+
+
+def test_pictures_go_on(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for number in range(40):
+        Image.fromarray(random.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(tmp_path / f"photos/{number}.png")
+    settings: dict[str, Any] = {"batch_size": 8, "quiet": True}
+    base = pretrain(
+        tmp_path / "photos", model="vit-mae-tiny", patch_size=4, steps=1, out=tmp_path / "base", **settings
+    ).folder
+    out = pretrain(tmp_path / "photos", start=base, out=tmp_path / "run", **settings, **STILL).folder
+    assert run_of(out).task == "masked_image"
+    assert describe(out).config.model_dump() == describe(base).config.model_dump()
+    for name, tensor in weights(base).items():
+        assert (weights(out)[name] - tensor).abs().max() <= 1e-12, name
+
+
+def test_it_resumes_exactly_and_learns_more_slowly(starts: dict[str, Path], corpus_file: Path, tmp_path: Path) -> None:
+    settings = {**SETTINGS, "steps": 6, "checkpoint_steps": 2, "evaluations": 2}
+    pretrain(corpus_file, start=starts["bert-tiny"], out=tmp_path / "whole", **settings)
+    with pytest.raises(Interrupted):
+        pretrain(corpus_file, start=starts["bert-tiny"], out=tmp_path / "cut", stop_after=3, **settings)
+    resume(tmp_path / "cut", quiet=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+    assert run_of(tmp_path / "whole").recipe.lr < run_of(starts["bert-tiny"]).recipe.lr
+
+
+def test_a_language_model_goes_on_with_an_adapter(starts: dict[str, Path], corpus_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    pretrain(corpus_file, start=starts["gpt2-tiny"], tune="lora", steps=2, lr=0.01, out=out, **SETTINGS)
+    kept = load_file(out / "adapter" / "adapter_model.safetensors")
+    assert all(".lora_" in name for name in kept)
+    before, after = weights(starts["gpt2-tiny"]), weights(out)
+    assert torch.equal(before["trunk.embed.words.weight"], after["trunk.embed.words.weight"])
+    assert not torch.equal(
+        before["trunk.decoder.layers.0.attention.qkv.weight"], after["trunk.decoder.layers.0.attention.qkv.weight"]
+    )
+    assert Tokenizer.load(out).vocab_size == Tokenizer.load(starts["gpt2-tiny"]).vocab_size
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, r"--model.*--from"),
+        ({"model": "bert-tiny", "start": "x"}, r"--model.*--from"),
+        ({"model": "bert-tiny", "tune": "lora"}, r"tune: such settings go on from weights"),
+        ({"start": "bert-tiny", "vocab_size": 300}, r"vocab_size: such settings are for a new model"),
+        ({"model": "bert-tiny", "extend_vocab": 3}, r"extend_vocab: such settings go on from weights"),
+        ({"start": "nowhere/at/all"}, r"no model folder"),
+    ],
+)
+def test_what_can_not_be_is_told(
+    given: dict[str, Any], told: str, starts: dict[str, Path], corpus_file: Path, tmp_path: Path
+) -> None:
+    given = given | ({"start": starts["bert-tiny"]} if given.get("start") == "bert-tiny" else {})
+    with pytest.raises(UserError, match=told):
+        pretrain(corpus_file, out=tmp_path / "run", **given)
+
+
+def test_a_new_word_begins_as_the_mean_of_what_it_was_cut_into(
+    starts: dict[str, Path], corpus_file: Path, tmp_path: Path
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text(corpus_file.read_text() + "\n" + "Filmkunterbund meets zanzibardo.\n" * 40)
+    start, out = starts["bert-tiny"], tmp_path / "run"
+    pretrain(text, start=start, extend_vocab=2, out=out, **SETTINGS, **STILL)
+    old, new = Tokenizer.load(start), Tokenizer.load(out)
+    assert {new.token(i) for i in range(old.vocab_size, new.vocab_size)} == {"filmkunterbund", "zanzibardo"}
+    assert describe(out).config.vocab_size == new.vocab_size
+    before, after = weights(start), weights(out)
+    for name in ("trunk.embed.words.weight", "head.scores.bias"):
+        assert (after[name][: old.vocab_size] - before[name]).abs().max() <= 1e-12
+        for i in range(old.vocab_size, new.vocab_size):
+            mean = before[name][torch.from_numpy(old.encode([new.token(i)])[0]).long()].mean(0)
+            assert (after[name][i] - mean).abs().max() <= 1e-6
+    theirs = transformers.BertForMaskedLM.from_pretrained(out)
+    assert theirs.get_input_embeddings().weight.shape[0] == new.vocab_size
+
+
+def test_an_extended_vocabulary_resumes_exactly(starts: dict[str, Path], corpus_file: Path, tmp_path: Path) -> None:
+    settings = {**SETTINGS, "steps": 4, "checkpoint_steps": 2, "evaluations": 2, "extend_vocab": 5}
+    pretrain(corpus_file, start=starts["bert-tiny"], out=tmp_path / "whole", **settings)
+    with pytest.raises(Interrupted):
+        pretrain(corpus_file, start=starts["bert-tiny"], out=tmp_path / "cut", stop_after=1, **settings)
+    for path in (tmp_path / "cut" / "checkpoints").glob("step-*/*"):
+        path.unlink()
+    resume(tmp_path / "cut", quiet=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
