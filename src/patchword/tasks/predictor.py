@@ -158,7 +158,8 @@ class Predictor:
         config = self.model.config
         tokens = config.tokens if isinstance(config, ImageConfig) else 0
         start = config.decoder_start_token_id if isinstance(config, EncoderDecoderConfig) else 0
-        return Ask(data=data, max_length=self.max_length, tokens_per_image=tokens, start_token=start, **columns)
+        writes: Literal["answer", "rest"] = "answer" if isinstance(config, EncoderDecoderConfig) else "rest"
+        return Ask(data=data, writes=writes, max_length=self.max_length, tokens_per_image=tokens, start_token=start, **columns)
 
 
 def load(folder: str | Path, device: str = "auto") -> Predictor:

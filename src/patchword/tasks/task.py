@@ -49,6 +49,10 @@ class Ask:
         whole_word: mask whole words instead of word pieces.
         z_loss: weight of the penalty on the size of a language model's scores.
         start_token: id that every written text begins with, where a model reads one text and writes another.
+        writes: whether the model writes an answer to what it reads, or goes on with it.
+        prefix: text before every document that is summarized.
+        prompt: text between a document and its summary, for models that go on with a text.
+        max_target_length: tokens of a summary at most; found out from the summaries where not given.
         problem: "single_label_classification", "multi_label_classification" or "regression".
         seed: for the split.
     """
@@ -66,6 +70,10 @@ class Ask:
     whole_word: bool = False
     z_loss: float = 0.0
     start_token: int = 0
+    writes: Literal["answer", "rest"] = "rest"
+    prefix: str = ""
+    prompt: str | None = None
+    max_target_length: int | None = None
     problem: str | None = None
     seed: int = 0
 
