@@ -55,6 +55,9 @@ class RunConfig(BaseModel):
     lines: bool = False
     whole_word: bool = False
     z_loss: float = pydantic.Field(0.0, ge=0.0)
+    prefix: str = ""
+    prompt: str | None = None
+    max_target_length: int | None = pydantic.Field(None, gt=0)
     problem: str | None = None
     tokenizer: str | None = None
     vocab_size: int | None = None
