@@ -159,7 +159,9 @@ class Predictor:
         tokens = config.tokens if isinstance(config, ImageConfig) else 0
         start = config.decoder_start_token_id if isinstance(config, EncoderDecoderConfig) else 0
         writes: Literal["answer", "rest"] = "answer" if isinstance(config, EncoderDecoderConfig) else "rest"
-        return Ask(data=data, writes=writes, max_length=self.max_length, tokens_per_image=tokens, start_token=start, **columns)
+        return Ask(
+            data=data, writes=writes, max_length=self.max_length, tokens_per_image=tokens, start_token=start, **columns
+        )
 
 
 def load(folder: str | Path, device: str = "auto") -> Predictor:
