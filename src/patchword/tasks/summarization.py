@@ -29,8 +29,8 @@ from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_toke
 from patchword.tasks.writing import Prompts
 
 PROMPT = "\nTL;DR: "
-_DOCUMENT = "document article dialogue text source input".split()
-_SUMMARY = "summary highlights headline synopsis target title".split()
+_DOCUMENT = ["document", "article", "dialogue", "text", "source", "input"]
+_SUMMARY = ["summary", "highlights", "headline", "synopsis", "target", "title"]
 _WHILE_LEARNING, _AT_THE_END = 200, 500
 _HELD_BACK = 0.1
 
