@@ -40,10 +40,12 @@ def show(result: Result) -> None:
         console.print(f"    it was '{guess['hidden']}'; guessed {words}", highlight=False)
     for sample in report.get("samples", []):
         console.print(f"  {sample['before']} [bold]|[/] {sample['written']}", highlight=False)
+        if "expected" in sample:
+            console.print(f"    expected: {sample['expected']}", highlight=False)
     console.print(
         f"{report['steps']:,} steps, {report['tokens']:,} tokens in {report['seconds']:,.0f} s "
         f"({report['tokens_per_second']:,.0f} tokens/s); the best was step {report['best_step']:,}"
-        + (f", the mean of the weights of {report['averaged']} evaluations." if report["averaged"] > 1 else "."),
+        + (f", the mean of the weights of {report['averaged']} evaluations." if report.get("averaged", 0) > 1 else "."),
         highlight=False,
     )
     labelled, new = ("photos/", "photos/") if result.model.family.modality == "image" else ("labelled.csv", "new.csv")

@@ -37,6 +37,17 @@ Test = Annotated[
 ]
 
 Task = Annotated[str | None, typer.Option(help="What to learn. Found out if not given.", rich_help_panel=_MODEL)]
+Prefix = Annotated[
+    str | None, typer.Option(help="Text put before every document to be summarized.", rich_help_panel=_DATA)
+]
+Prompt = Annotated[
+    str | None,
+    typer.Option(help="Text between a document and its summary, for GPT-2 and the like.", rich_help_panel=_DATA),
+]
+MaxTargetLength = Annotated[
+    int | None,
+    typer.Option(help="Tokens of a summary at most. Found out if not given.", rich_help_panel=_DATA),
+]
 Problem = Annotated[
     str | None,
     typer.Option(

@@ -39,7 +39,19 @@ def write(
         UserError: the model does not write, or a prompt is too long or empty.
     """
     framed = [frame(model, tokenizer, ids) for ids in tokenizer.encode(list(prompts))]
-    texts = [""] * len(prompts)
+    return write_framed(model, tokenizer, framed, how, told, at_once)
+
+
+def write_framed(
+    model: Model,
+    tokenizer: Tokenizer,
+    framed: Sequence[Sequence[int]],
+    how: Generation,
+    told: Callable[[int, str], None] | None = None,
+    at_once: int = 16,
+) -> list[str]:
+    """The same for prompts that are token ids already, with what stands around them."""
+    texts = [""] * len(framed)
     # Of like length together, the longest first: what is too long, for the model or for the memory, is told at once.
     order = np.argsort([-len(ids) for ids in framed], kind="stable").tolist()
     for first in range(0, len(order), at_once):

@@ -52,6 +52,10 @@ class Ask:
         whole_word: mask whole words instead of word pieces.
         z_loss: weight of the penalty on the size of a language model's scores.
         start_token: id that every written text begins with, where a model reads one text and writes another.
+        writes: whether the model writes an answer to what it reads, or goes on with it.
+        prefix: text before every document that is summarized.
+        prompt: text between a document and its summary, for models that go on with a text.
+        max_target_length: tokens of a summary at most; found out from the summaries where not given.
         problem: "single_label_classification", "multi_label_classification" or "regression".
         windows: "always": a long text is read in several windows; "never": it is cut off; "auto": as it turns out.
         doc_stride: tokens from one window of a context to the next, where questions are asked about it.
@@ -74,6 +78,10 @@ class Ask:
     whole_word: bool = False
     z_loss: float = 0.0
     start_token: int = 0
+    writes: Literal["answer", "rest"] = "rest"
+    prefix: str = ""
+    prompt: str | None = None
+    max_target_length: int | None = None
     problem: str | None = None
     windows: Windows = "auto"
     doc_stride: int = 128

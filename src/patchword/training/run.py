@@ -59,6 +59,9 @@ class RunConfig(BaseModel):
     lines: bool = False
     whole_word: bool = False
     z_loss: float = pydantic.Field(0.0, ge=0.0)
+    prefix: str = ""
+    prompt: str | None = None
+    max_target_length: int | None = pydantic.Field(None, gt=0)
     problem: str | None = None
     windows: Literal["auto", "never", "always"] = "auto"
     doc_stride: int = pydantic.Field(128, ge=1)

@@ -222,7 +222,7 @@ def _execute(folder: RunFolder, run: RunConfig, again: bool, quiet: bool, stop_a
     if isinstance(config, ImageConfig):
         ask = replace(ask, tokens_per_image=config.tokens)
     if isinstance(config, EncoderDecoderConfig):
-        ask = replace(ask, start_token=config.decoder_start_token_id)
+        ask = replace(ask, start_token=config.decoder_start_token_id, writes="answer")
     prepared = prepare(run, ask, reader, family, quiet)
     for note in prepared.notes:
         say(note)

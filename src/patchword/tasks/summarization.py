@@ -1,0 +1,239 @@
+"""A short text that says what a long one says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from patchword.data.columns import Sample
+from patchword.data.files import Data, ending, find
+from patchword.data.loader import Examples
+from patchword.data.sources import Labelled, read_labelled
+from patchword.data.tables import TABLE_ENDINGS, Filter
+from patchword.data.tokenizers import Tokenizer
+from patchword.errors import UserError
+from patchword.generation.settings import Generation
+from patchword.generation.write import write_framed
+from patchword.models.family import Model
+from patchword.models.heads import VocabularyHead
+from patchword.models.trunks import Generative
+from patchword.tasks.rouge import rouges, summed_up
+from patchword.tasks.summaries import Form, SummaryExamples
+from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_tokenizer
+from patchword.tasks.writing import Prompts
+
+PROMPT = "\nTL;DR: "
+_DOCUMENT = ["document", "article", "dialogue", "text", "source", "input"]
+_SUMMARY = ["summary", "highlights", "headline", "synopsis", "target", "title"]
+_WHILE_LEARNING, _AT_THE_END = 200, 500
+_HELD_BACK = 0.1
+
+
+class Summarization(Task):
+    """Write a summary of a document."""
+
+    name = "summarization"
+    modality = "text"
+    way_out = "next_token"
+    trunk = Generative
+    reads = "labelled"
+
+    def __init__(self, tokenizer: Tokenizer, form: Form) -> None:
+        self.tokenizer = tokenizer
+        self.form = form
+
+    @classmethod
+    def recognises(cls, data: Data) -> bool:
+        """A table with a document and a summary, by the columns' names."""
+        found = list(find(data))
+        if not all(ending(path) in TABLE_ENDINGS for path in found):
+            return False
+        columns = Sample.of(found).columns
+        return bool(_named(_DOCUMENT[:3], columns) and _named(_SUMMARY[:2], columns))
+
+    @classmethod
+    def rows(cls, ask: Ask) -> int:
+        """Documents with a summary."""
+        return len(_read(ask.data, ask))
+
+    @classmethod
+    def input_columns(cls, sample: Sample, ask: Ask) -> tuple[str, ...]:
+        """The column of documents."""
+        return (ask.text_column or _named(_DOCUMENT, sample.columns) or sample.text_column(None)[0],)
+
+    @classmethod
+    def prepare(cls, ask: Ask, reader: Reader, progress: Callable[[int], None]) -> Prepared:
+        """Read documents and summaries; find out how long a summary is."""
+        tokenizer = kept_tokenizer(reader)
+        if not tokenizer.has("eos"):
+            raise UserError("Summaries need a token that ends a text (eos), and this tokenizer has none.")
+        rows = _read(ask.data, ask)
+        notes, learn = list(rows.notes), rows
+        if ask.validation is None:
+            order = np.random.default_rng(ask.seed).permutation(len(rows))
+            held = round(len(rows) * _HELD_BACK)
+            if not held:
+                raise UserError(
+                    f"{ask.data}: {len(rows)} rows are too few to hold some back for validation; give more, or a "
+                    "file of their own (--validation)."
+                )
+            validation, learn = rows.subset(order[:held]), rows.subset(order[held:])
+            notes.append(f"{held:,} of {len(rows):,} rows held back for validation (seed {ask.seed}).")
+        else:
+            validation = _read(ask.validation, ask)
+        target = ask.max_target_length
+        if not target:
+            frame = 1 if ask.writes == "rest" else len(tokenizer.before) + len(tokenizer.after)
+            counts = [len(ids) + frame for ids in tokenizer.encode(list(learn.labels or ()))]
+            target = min(int(np.ceil(np.quantile(counts, 0.99))), ask.max_length // 2)
+        if target > ask.max_length:
+            raise UserError(f"--max-target-length {target} is over the {ask.max_length} tokens of --max-length.")
+        task = cls(tokenizer, Form(ask.prefix, PROMPT if ask.prompt is None else ask.prompt, ask.max_length, target))
+        train = task._examples(learn, ask)
+        share = train.dropped / max(train.tokens, 1)
+        notes.append(
+            f"A summary has at most {target} tokens (--max-target-length), {train.cut_summaries:,} are cut; "
+            f"{share:.1%} of the documents' tokens are cut off at their ends. ROUGE while learning is of at most "
+            f"{_WHILE_LEARNING} validation rows, at the end of {_AT_THE_END}."
+        )
+        facts = {
+            "fingerprint": rows.fingerprint,
+            "validation_fingerprint": validation.fingerprint,
+            "columns": rows.columns,
+            "rows": len(train),
+            "validation_rows": len(validation),
+            "tokens": train.tokens,
+            "dropped_tokens": train.dropped,
+            "max_length": ask.max_length,
+            "padding": 0.0,
+        }
+        test = None if ask.test is None else task._examples(_read(ask.test, ask), ask)
+        return Prepared(task, train, task._examples(validation, ask), test, tuple(notes), facts)
+
+    @classmethod
+    def restore(cls, model: Model, reader: Reader, card: Mapping[str, Any] = MappingProxyType({})) -> Summarization:
+        """With the prefix, the prompt and the lengths that it was learnt with."""
+        kept = card.get("settings") or {}
+        lengths = kept.get("max_length", 256), kept.get("max_target_length", 64)
+        return cls(kept_tokenizer(reader), Form(kept.get("prefix", ""), kept.get("prompt", PROMPT), *lengths))
+
+    def facts(self) -> dict[str, Any]:
+        """How a document is put to the model."""
+        return vars(self.form).copy()
+
+    @classmethod
+    def inputs(cls, items: Sequence[Any], reader: Reader, ask: Ask) -> Prompts:
+        """Documents without summaries."""
+        return Prompts([str(item) for item in items])
+
+    def labelled(self, ask: Ask, reader: Reader) -> SummaryExamples:
+        """Documents with summaries, put as the model has learnt."""
+        return self._examples(_read(ask.data, ask), ask)
+
+    def _examples(self, rows: Labelled, ask: Ask) -> SummaryExamples:
+        start = ask.start_token if ask.writes == "answer" else None
+        texts = [str(text) for text in rows.inputs]
+        return SummaryExamples(texts, rows.labels or [], self.tokenizer, self.form, start)
+
+    def predict(self, model: Model, examples: Examples, compute: Compute) -> list[dict[str, Any]]:
+        """`summary` of each, by the best next token."""
+        assert isinstance(examples, Prompts)
+        return [{"summary": text} for text in self._written(model, examples.texts, compute)]
+
+    def _written(self, model: Model, texts: Sequence[str], compute: Compute) -> list[str]:
+        framed = self.form.documents(texts, self.tokenizer, not hasattr(model.trunk, "encode"))[0]
+        was_training = model.training
+        how = Generation(max_new_tokens=self.form.max_target_length)
+        try:
+            with torch.inference_mode(), compute.autocast():
+                written = write_framed(model.eval(), self.tokenizer, [ids.tolist() for ids in framed], how)
+        finally:
+            model.train(was_training)
+        return [text.strip() for text in written]
+
+    def loss(self, model: Model, batch: Any) -> Tensor:
+        """Summed cross-entropy of the summaries' tokens, in nats."""
+        assert isinstance(model.head, VocabularyHead)
+        return model.head.loss(model.features(*batch.inputs).values[batch.at], batch.targets, 0.0)
+
+    def evaluate(self, model: Model, examples: Examples, compute: Compute) -> dict[str, float]:
+        """Loss of all rows when the right tokens stand before each; ROUGE of summaries written for some."""
+        return self._measured(model, examples, compute, _WHILE_LEARNING)
+
+    def _measured(self, model: Model, examples: Examples, compute: Compute, most: int) -> dict[str, float]:
+        assert isinstance(examples, SummaryExamples)
+        loss, count = 0.0, 0
+        for _, batch in compute.over(model, examples):
+            loss += self.loss(model, batch).item()
+            count += len(batch.targets)
+        some = _some(len(examples), most)
+        written = self._written(model, [examples.documents[i] for i in some], compute)
+        scores = summed_up(rouges([examples.summaries[i] for i in some], written))
+        return {"loss": loss / max(count, 1), **scores, "rows": len(some)}
+
+    def better(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
+        """A higher ROUGE-L; among equals, a lower loss."""
+        return metrics["rougeL"], -metrics["loss"]
+
+    def floors(self, train: Examples, held_out: Examples) -> dict[str, dict[str, float]]:
+        """The first sentence, cut at as many words as a summary that was learnt from has in the middle."""
+        assert isinstance(train, SummaryExamples)
+        assert isinstance(held_out, SummaryExamples)
+        words = int(np.median([len(text.split()) for text in train.summaries]))
+        some = _some(len(held_out), _AT_THE_END)
+        lead = [lead_of(held_out.documents[i], words) for i in some]
+        return {"lead": summed_up(rouges([held_out.summaries[i] for i in some], lead))}
+
+    def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
+        """Scores of up to 500 rows, those of the floor, and three summaries beside the expected ones."""
+        report: dict[str, Any] = {}
+        for part, floor, examples in (
+            ("validation", "floors", prepared.validation),
+            ("test", "test_floors", prepared.test),
+        ):
+            if examples is not None:
+                report[part] = self._measured(model, examples, compute, _AT_THE_END)
+                report[floor] = self.floors(prepared.train, examples)
+        held_out = prepared.validation
+        assert isinstance(held_out, SummaryExamples)
+        documents, expected = held_out.documents[:3], held_out.summaries[:3]
+        triples = zip(documents, expected, self._written(model, documents, compute), strict=True)
+        report["samples"] = [{"before": d[:200], "expected": e, "written": w} for d, e, w in triples]
+        return report
+
+
+def lead_of(document: str, words: int) -> str:
+    """The first sentence, so many words of it at most."""
+    return " ".join(re.split(r"(?<=[.!?])\s", document.strip(), maxsplit=1)[0].split()[:words])
+
+
+def _some(rows: int, most: int) -> list[int]:
+    """Numbers of rows, evenly spread."""
+    return [n * rows // min(rows, most) for n in range(min(rows, most))]
+
+
+def _named(names: Sequence[str], columns: Sequence[str]) -> str | None:
+    by_lower = {column.lower(): column for column in reversed(columns)}
+    return next((by_lower[name] for name in names if name in by_lower), None)
+
+
+def _read(data: Data, ask: Ask) -> Labelled:
+    """Documents as inputs and summaries as labels."""
+    tables = [path for path in find(data) if ending(path) in TABLE_ENDINGS]
+    columns = Sample.of(tables, Filter(ask.where) if ask.where else None).columns if tables else []
+    document = ask.text_column or _named(_DOCUMENT, columns)
+    summary = ask.label_column or _named([name for name in _SUMMARY if name != document], columns)
+    rows = read_labelled(data, text_column=document, label_column=summary, where=ask.where)
+    for label, origin in zip(rows.labels or (), rows.origins, strict=True):
+        if not isinstance(label, str):
+            raise UserError(f"{origin}: the summary {str(label)[:40]!r} is not a text. Mend or remove the row.")
+    return rows
+
+
+TASK = Summarization
