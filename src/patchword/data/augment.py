@@ -107,5 +107,7 @@ def augmentation(name: str) -> Augmentation:
         UserError: there is none of that name.
     """
     if name not in PRESETS:
-        raise UserError(f"--augment {name}: there is no such one{did_you_mean(name, PRESETS)} Known: {', '.join(PRESETS)}.")
+        raise UserError(
+            f"--augment {name}: there is no such one{did_you_mean(name, PRESETS)} Known: {', '.join(PRESETS)}."
+        )
     return PRESETS[name]
