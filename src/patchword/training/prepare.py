@@ -134,6 +134,7 @@ def ask_for(run: RunConfig) -> Ask:
         label_column=run.label_column,
         where=run.where,
         lines=run.lines,
+        augment=run.augment,
         whole_word=run.whole_word,
         z_loss=run.z_loss,
         problem=run.problem,
