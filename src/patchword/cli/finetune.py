@@ -39,6 +39,7 @@ def finetune(
     test: o.Test = None,
     max_length: o.MaxLength = None,
     image_size: o.ImageSize = None,
+    augment: o.Augment = "none",
     lr: o.Lr = None,
     schedule: o.Schedule = None,
     warmup: o.Warmup = None,

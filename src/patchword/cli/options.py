@@ -87,6 +87,9 @@ MaxLength = Annotated[
 ]
 ImageSize = Annotated[int | None, typer.Option(help="Side of the pictures, in pixels.", rich_help_panel=_MODEL)]
 PatchSize = Annotated[int | None, typer.Option(help="Side of a patch, in pixels.", rich_help_panel=_MODEL)]
+Augment = Annotated[
+    str, typer.Option(help="Change pictures while learning: none, light, standard, strong.", rich_help_panel=_MODEL)
+]
 WholeWord = Annotated[
     bool, typer.Option("--whole-word", help="Mask whole words, not word pieces.", rich_help_panel=_MODEL)
 ]

@@ -37,6 +37,7 @@ def pretrain(
     whole_word: o.WholeWord = False,
     z_loss: o.ZLoss = None,
     image_size: o.ImageSize = None,
+    augment: o.Augment = "none",
     patch_size: o.PatchSize = None,
     lr: o.Lr = None,
     schedule: o.Schedule = None,

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
+from patchword.data.augment import PRESETS, Augmentation, augmentation
 from patchword.data.image_processor import ImageProcessor
 from patchword.data.images import Images
 from patchword.data.loader import Batch
 from patchword.data.sources import Labelled
 from patchword.tasks.classification import Classification, LabelledExamples
-from patchword.tasks.task import Ask, Reader, kept_images
+from patchword.tasks.labels import SINGLE
+from patchword.tasks.task import Ask, Prepared, Reader, kept_images
 
 _FLOOR_SIDE = 32  # pixels; what the floor reads
 
@@ -44,6 +47,8 @@ class ImageExamples(LabelledExamples):
         self.tokens = tokens
         self.targets = np.zeros(len(items), np.int64) if targets is None else targets
         height, width = processor.size
+        self.augmentation = PRESETS["none"]
+        self.classes: int | None = None
         self.facts = {"image_size": [height, width], "tokens_per_image": tokens}
         was = self.images.median_size()
         self.notes = (
@@ -58,9 +63,17 @@ class ImageExamples(LabelledExamples):
         return np.full(len(ids), self.tokens)
 
     def batch(self, ids: np.ndarray, key: tuple[int, int]) -> Batch:
-        """Pixels and targets."""
-        pixels = torch.from_numpy(self.images.fetch(ids))
-        return Batch((pixels,), torch.from_numpy(self.targets[ids]), (self.tokens,) * len(ids))
+        """Pixels and targets; mixed pictures of one class each have a chance for every class as target."""
+        pixels = self.augmentation(torch.from_numpy(self.images.fetch(ids)), ids, key)
+        targets = torch.from_numpy(self.targets[ids])
+        if self.augmentation.mixup:
+            soft = targets if self.classes is None else F.one_hot(targets, self.classes).float()
+            pixels, targets = self.augmentation.mix(pixels, soft, ids, key)
+        return Batch((pixels,), targets, (self.tokens,) * len(ids))
+
+    def augment(self, how: Augmentation, classes: int | None) -> None:
+        """From now on `batch` changes the pictures; `classes` where a target is the number of one."""
+        self.augmentation, self.classes = how, classes
 
     def raw(self) -> Any:
         """Pixels as a floor reads them: at most 32 x 32, `[n, numbers]`."""
@@ -79,6 +92,15 @@ class ImageClassification(Classification):
     name = "image_classification"
     modality = "image"
     understands = ("class_distilled",)
+
+    @classmethod
+    def prepare(cls, ask: Ask, reader: Reader, progress: Callable[[int], None]) -> Prepared:
+        """As any classification; the pictures to learn from are changed as asked, those to be judged by never."""
+        how = augmentation(ask.augment)
+        prepared = super().prepare(ask, reader, progress)
+        assert isinstance(prepared.train, ImageExamples)
+        prepared.train.augment(how, len(prepared.task.labels) if prepared.task.problem == SINGLE else None)
+        return prepared
 
     @classmethod
     def inputs(cls, items: Sequence[Any], reader: Reader, ask: Ask) -> ImageExamples:

@@ -49,6 +49,7 @@ class Ask:
         lines: each line of a .txt is a document of its own.
         max_length: tokens at most, special ones included; the rest of a text is cut off, or cut into pieces.
         tokens_per_image: what one picture is in the model.
+        augment: how pictures are changed while learning, a name in `data.augment.PRESETS`.
         whole_word: mask whole words instead of word pieces.
         z_loss: weight of the penalty on the size of a language model's scores.
         start_token: id that every written text begins with, where a model reads one text and writes another.
@@ -75,6 +76,7 @@ class Ask:
     lines: bool = False
     max_length: int = 256
     tokens_per_image: int = 0
+    augment: str = "none"
     whole_word: bool = False
     z_loss: float = 0.0
     start_token: int = 0

@@ -146,6 +146,7 @@ def ask_for(run: RunConfig) -> Ask:
         pair_column=run.pair_column,
         where=run.where,
         lines=run.lines,
+        augment=run.augment,
         whole_word=run.whole_word,
         z_loss=run.z_loss,
         prefix=run.prefix,

@@ -57,6 +57,7 @@ class RunConfig(BaseModel):
     pair_column: str | None = None
     where: str | None = None
     lines: bool = False
+    augment: str = "none"
     whole_word: bool = False
     z_loss: float = pydantic.Field(0.0, ge=0.0)
     prefix: str = ""
