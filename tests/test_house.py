@@ -17,6 +17,7 @@ FLOORS = {
     "nn": 1,
     "models": 2,
     "data": 2,
+    "checks": 3,
     "generation": 3,
     "tasks": 4,
     "explain": 5,

@@ -1,0 +1,1 @@
+"""What is wrong with labelled data, told before a model learns from it."""

@@ -1,0 +1,124 @@
+"""Texts that are the same, or nearly: groups by normalised text, and by MinHash over runs of words.
+
+MinHash: Broder, On the resemblance and containment of documents (1997).
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+WORDS = 5  # in a run; a shorter text is one run
+SIMILAR = 0.8  # Jaccard similarity of the sets of runs, from which on two texts are near-duplicates
+_BANDS, _ROWS = 25, 5  # a pair as similar as 0.8 is missed with a chance of (1 - 0.8^5)^25 = 5e-5
+_PAIRS = 20_000  # compared at once, which bounds the memory
+
+Ids = NDArray[np.int64]
+_Hashes = NDArray[np.uint64]
+
+
+@functools.cache
+def _without_punctuation() -> dict[int, str]:
+    return {code: " " for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "P"}
+
+
+def normalised(text: str) -> str:
+    """Without regard to case, white space, punctuation and Unicode form; a text of nothing else stays as it is."""
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(plain.translate(_without_punctuation()).split()) or " ".join(plain.split())
+
+
+def duplicate_groups(texts: Sequence[str], near: bool = True) -> Ids:
+    """A group number for each text, (texts,): two texts with one number are duplicates, or linked by such.
+
+    Groups are numbered in the order of their first text. Texts are duplicates where they are the same once
+    normalised, and, with `near`, where their sets of runs of 5 words have a Jaccard similarity of 0.8 or more.
+    The same texts always give the same groups. Where words are not parted by spaces, only the first kind is found.
+    """
+    first: dict[str, int] = {}
+    same = np.array([first.setdefault(normalised(text), len(first)) for text in texts], dtype=np.int64)
+    if not near or len(first) < 2:
+        return same
+    parents = list(range(len(first)))
+    starts, runs = _runs(list(first))
+    for a, b in _similar(starts, runs):
+        low, high = sorted((_root(parents, a), _root(parents, b)))
+        parents[high] = low
+    roots = np.array([_root(parents, i) for i in range(len(first))], dtype=np.int64)
+    return np.unique(roots, return_inverse=True)[1].astype(np.int64)[same]
+
+
+def _root(parents: list[int], i: int) -> int:
+    while parents[i] != i:
+        parents[i] = parents[parents[i]]
+        i = parents[i]
+    return i
+
+
+def _mixed(values: _Hashes) -> _Hashes:
+    """The finalizer of SplitMix64: a bijection that spreads every bit."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def _runs(texts: list[str]) -> tuple[Ids, Ids]:
+    """The different runs of each text, as sorted numbers, and where each text's begin (with the end, texts + 1)."""
+    number: dict[str, int] = {}
+    words: list[NDArray[np.int32]] = []
+    for text in texts:
+        ids = [number.setdefault(word, len(number) + 1) for word in text.split()]
+        words.append(np.array(ids + [0] * (WORDS - len(ids)), dtype=np.int32))
+    counts = np.array([len(ids) - WORDS + 1 for ids in words])
+    flat = np.concatenate(words).astype(np.uint64)
+    begins = np.cumsum([0, *(len(ids) for ids in words[:-1])])
+    at = np.repeat(begins - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+    hashes = np.zeros(len(at), dtype=np.uint64)
+    for offset in range(WORDS):
+        hashes = _mixed(hashes * np.uint64(31) + flat[at + offset] + np.uint64(1))
+    different, ids = np.unique(hashes, return_inverse=True)
+    keys = np.unique(np.repeat(np.arange(len(texts)), counts) * len(different) + ids)
+    starts = np.searchsorted(keys, np.arange(len(texts) + 1) * len(different))
+    return starts.astype(np.int64), keys % len(different)
+
+
+def _similar(starts: Ids, runs: Ids) -> Iterator[tuple[int, int]]:
+    """Pairs of texts that share a band of MinHashes and whose true similarity is 0.8 or more.
+
+    In a band's bucket a text is compared with the bucket's first and the one before it, so that many texts
+    from one template take time in proportion to their number.
+    """
+    seeds = _mixed(np.arange(1, _BANDS * _ROWS + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+    values = runs.astype(np.uint64)
+    for band in range(_BANDS):
+        key = np.zeros(len(starts) - 1, dtype=np.uint64)
+        for seed in seeds[band * _ROWS : (band + 1) * _ROWS]:
+            key = _mixed(key * np.uint64(31) + np.minimum.reduceat(_mixed(values ^ seed), starts[:-1]))
+        order = np.argsort(key, kind="stable")
+        new = np.r_[True, key[order][1:] != key[order][:-1]]
+        heads = order[np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))]
+        later = np.flatnonzero(~new)
+        pairs = np.stack([np.r_[heads[later], order[later - 1]], np.r_[order[later], order[later]]], 1)
+        pairs = np.unique(pairs, axis=0)
+        for begin in range(0, len(pairs), _PAIRS):
+            some = pairs[begin : begin + _PAIRS]
+            yield from map(tuple, some[_jaccard(some, starts, runs) >= SIMILAR].tolist())
+
+
+def _jaccard(pairs: Ids, starts: Ids, runs: Ids) -> NDArray[np.float64]:
+    size = np.diff(starts)
+    most = int(runs.max()) + 1
+    keys = []
+    for side in (0, 1):
+        count = size[pairs[:, side]]
+        pair = np.repeat(np.arange(len(pairs)), count)
+        at = np.repeat(starts[pairs[:, side]] - np.cumsum(count) + count, count) + np.arange(count.sum())
+        keys.append(pair * most + runs[at])
+    both = np.intersect1d(keys[0], keys[1], assume_unique=True) // most
+    shared = np.bincount(both, minlength=len(pairs))
+    return shared / (size[pairs[:, 0]] + size[pairs[:, 1]] - shared)
