@@ -81,8 +81,8 @@ def _runs(texts: list[str]) -> tuple[Ids, Ids]:
     hashes = np.zeros(len(at), dtype=np.uint64)
     for offset in range(WORDS):
         hashes = _mixed(hashes * np.uint64(31) + flat[at + offset] + np.uint64(1))
-    different, ids = np.unique(hashes, return_inverse=True)
-    keys = np.unique(np.repeat(np.arange(len(texts)), counts) * len(different) + ids)
+    different, run_of = np.unique(hashes, return_inverse=True)
+    keys = np.unique(np.repeat(np.arange(len(texts)), counts) * len(different) + run_of)
     starts = np.searchsorted(keys, np.arange(len(texts) + 1) * len(different))
     return starts.astype(np.int64), keys % len(different)
 

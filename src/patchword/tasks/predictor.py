@@ -232,12 +232,11 @@ class Predictor:
 
     def _ask(self, data: Data = "", **columns: Any) -> Ask:
         config = self.model.config
-        answers = isinstance(config, EncoderDecoderConfig)
         known: dict[str, Any] = {
             "max_length": self.max_length,
             "tokens_per_image": config.tokens if isinstance(config, ImageConfig) else 0,
-            "start_token": config.decoder_start_token_id if answers else 0,
-            "writes": "answer" if answers else "rest",
+            "start_token": config.decoder_start_token_id if isinstance(config, EncoderDecoderConfig) else 0,
+            "writes": "answer" if isinstance(config, EncoderDecoderConfig) else "rest",
             "windows": self.card.get("settings", {}).get("windows", "never"),
             "doc_stride": self.card.get("settings", {}).get("doc_stride", 128),
         }

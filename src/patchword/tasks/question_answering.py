@@ -19,7 +19,7 @@ from patchword.data.loader import Batch, Examples
 from patchword.data.squad import Questions, holds_questions, read_questions
 from patchword.errors import UserError
 from patchword.models.family import Model
-from patchword.nn.packing import Layout
+from patchword.nn.packing import Layout, Packed
 from patchword.tasks.question_windows import QuestionWindows
 from patchword.tasks.squad_metrics import row_scores, summary
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_tokenizer
@@ -136,7 +136,9 @@ class QuestionAnswering(Task):
 
     @staticmethod
     def _losses(logits: Tensor, batch: Batch) -> Tensor:
-        scores = _rectangle(logits, batch.inputs[0].layout)
+        tokens = batch.inputs[0]
+        assert isinstance(tokens, Packed)
+        scores = _rectangle(logits, tokens.layout)
         return F.cross_entropy(scores, batch.targets, reduction="none").mean(1)
 
     def found(self, model: Model, examples: QuestionWindows, compute: Compute) -> tuple[list[Found], float]:

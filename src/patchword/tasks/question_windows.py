@@ -63,7 +63,7 @@ class QuestionWindows(Examples):
         self.owners, self.begins, self.ends = (np.array(part, np.int64) for part in (owners, begins, ends))
         self.targets = np.array(targets, np.int64).reshape(-1, 2)
         self.facts: Mapping[str, Any] = {"windows": len(owners), "max_length": max_length, "padding": 0.0}
-        self.notes = (
+        self.notes: tuple[str, ...] = (
             f"{len(questions):,} questions in {len(owners):,} windows of {max_length} tokens at most; "
             f"{np.mean(self.targets[:, 1] == 0):.0%} of the windows hold no answer. Packed end to end, 0.0 % padding.",
         )
