@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import string
@@ -23,7 +22,7 @@ from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.folder import read_model
 from patchword.tasks.question_answering import Found, QuestionAnswering, best_spans, nearest_sentence
-from patchword.tasks.question_windows import QuestionWindows, token_span, windows
+from patchword.tasks.question_windows import QuestionWindows, token_span
 from patchword.tasks.squad_metrics import f1, normalise, row_scores, summary
 from patchword.tasks.task import Ask, Compute
 
@@ -63,15 +62,6 @@ def test_the_best_gold_counts_and_no_answer_is_right_where_there_is_none() -> No
     assert metrics["f1"] == metrics["has_answer_f1"] == metrics["no_answer_exact_match"] == 0.5
     assert metrics["f1_low"] <= 0.5 <= metrics["f1_high"]
     assert metrics["rows"] == 4
-
-
-@given(st.integers(0, 400), st.integers(1, 60), st.integers(1, 80))
-def test_windows_hold_every_token_and_overlap(length: int, room: int, stride: int) -> None:
-    parts = windows(length, room, stride)
-    assert all(end - begin <= room for begin, end in parts)
-    assert {token for part in parts for token in range(*part)} == set(range(length))
-    assert all(later[0] < earlier[1] or room == 1 for earlier, later in itertools.pairwise(parts))
-    assert all(earlier[1] < length for earlier in parts[:-1])
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=40), st.data())

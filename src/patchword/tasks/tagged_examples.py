@@ -16,9 +16,10 @@ from patchword.data.tagged import TaggedText
 from patchword.data.tokenizers import Tokenizer
 from patchword.nn.packing import Layout, Packed
 from patchword.tasks.tags import entities, to_bio
+from patchword.tasks.windows import windows
 
 OVERLAP = 4
-"""Neighbouring windows of a long text share one part in so many."""
+"""Neighbouring windows of a long text share one part in so many, or more."""
 
 
 @dataclass(frozen=True)
@@ -31,24 +32,16 @@ class Document:
     entities: list[Span]
 
 
-def windows(pieces: int, room: int) -> list[tuple[int, int, int, int]]:
-    """(start, end, first, last) of windows over a text: each reads `start:end` and answers for `first:last`.
+def shared_out(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """(first, last + 1) of the pieces that each window of a text answers for.
 
     Every piece is answered for once, by the window in which it is farthest from a cut end.
 
     Args:
-        pieces: of the text.
-        room: pieces of a window, at most.
+        spans: (start, end) of the windows, as `windows` gives them.
     """
-    if pieces <= room:
-        return [(0, pieces, 0, pieces)]
-    step = room - room // OVERLAP
-    starts = [*range(0, pieces - room, step), pieces - room]
-    meets = [(after + before + room) // 2 for before, after in itertools.pairwise(starts)]
-    return [
-        (start, start + room, first, last)
-        for start, first, last in zip(starts, [0, *meets], [*meets, pieces], strict=True)
-    ]
+    meets = [(one[1] + two[0]) // 2 for one, two in itertools.pairwise(spans)]
+    return list(zip([0, *meets], [*meets, spans[-1][1]], strict=True))
 
 
 class TaggedExamples(Examples):
@@ -89,10 +82,10 @@ class TaggedExamples(Examples):
             document = self._document(text, offsets, cut)
             self.documents.append(document)
             at, word = _first_pieces(document.words, offsets)
-            spans = windows(len(pieces), room)
+            spans = windows(len(pieces), room, room - room // OVERLAP)
             self.pieces += len(pieces)
             self.long += len(spans) > 1
-            for start, end, first, last in spans:
+            for (start, end), (first, last) in zip(spans, shared_out(spans), strict=True):
                 mine = (at >= first) & (at < last)
                 inside = pieces[start:end]
                 ids.append(inside if len(inside) + len(self.before) + len(self.after) else filler)
