@@ -15,7 +15,7 @@ from patchword.data.store import Sequences
 from patchword.data.tagged import TaggedText
 from patchword.data.tokenizers import Tokenizer
 from patchword.nn.packing import Layout, Packed
-from patchword.tasks.tags import entities, to_bio
+from patchword.tasks.tags import entities, respelled, to_bio
 from patchword.tasks.windows import windows
 
 OVERLAP = 4
@@ -24,12 +24,16 @@ OVERLAP = 4
 
 @dataclass(frozen=True)
 class Document:
-    """A text with the words that are tagged, the true tags (None: not known) and the true entities, in characters."""
+    """A text with the words that are tagged, the true tags (None: not known) and the true entities, in characters.
+
+    `came_as_words` says that somebody else cut it into these words.
+    """
 
     text: str
     words: list[tuple[int, int]]
     tags: list[str] | None
     entities: list[Span]
+    came_as_words: bool = False
 
 
 def shared_out(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -95,20 +99,23 @@ class TaggedExamples(Examples):
         self.sequences = Sequences.from_arrays(ids)
         self.words = words
         self.ends = np.cumsum([0, *(len(document.words) for document in self.documents)])
-        tags = [tag for document in self.documents for tag in document.tags or ["O"] * len(document.words)]
+        spell = number if number and marks else ()
+        tags = [
+            tag for document in self.documents for tag in respelled(document.tags or ["O"] * len(document.words), spell)
+        ]
         self.targets = np.array([number[tag] if number else 0 for tag in tags], np.int64)
 
     def _document(self, text: TaggedText, offsets: list[tuple[int, int]], cut: bool) -> Document:
         if text.words is not None:
             words = list(text.words)
             if text.tags is None:
-                return Document(text.text, words, None, [])
+                return Document(text.text, words, None, [], True)
             if not self.marks:
-                return Document(text.text, words, list(text.tags), [])
+                return Document(text.text, words, list(text.tags), [], True)
             tags, repaired = to_bio(text.tags)
             self.repaired += repaired
             marked = [Span(words[a][0], words[b - 1][1], kind) for a, b, kind in entities(tags)]
-            return Document(text.text, words, tags, marked)
+            return Document(text.text, words, tags, marked, True)
         if text.spans is None:
             return Document(text.text, words_of(text.text), None, [])
         if not cut:

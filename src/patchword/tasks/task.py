@@ -124,6 +124,8 @@ class Task(ABC):
     """Other heads whose models can be used for it."""
     reads: ClassVar[Literal["corpus", "labelled"]]
     """Unlabelled text, or rows with labels."""
+    reads_words: ClassVar[bool] = False
+    """Whether an input can be a list of words."""
     labels: tuple[str, ...] = ()
     problem: str | None = None
 
