@@ -21,7 +21,8 @@ from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.folder import read_model
-from patchword.tasks.question_answering import Found, QuestionAnswering, best_spans, nearest_sentence
+from patchword.tasks.answers import Found, best_spans, nearest_sentence, null_threshold
+from patchword.tasks.question_answering import QuestionAnswering
 from patchword.tasks.question_windows import QuestionWindows, token_span
 from patchword.tasks.squad_metrics import f1, normalise, row_scores, summary
 from patchword.tasks.task import Ask, Compute
@@ -207,8 +208,8 @@ def test_a_prediction_is_a_piece_of_its_context(
 
 def test_the_threshold_has_the_best_f1_of_all(corpus: list[str]) -> None:
     random = np.random.default_rng(1)
-    golds = [[("ab", 0)] if random.random() < 0.6 else [] for _ in range(40)]
-    rows = Questions(["q"] * 40, ["ab cd"] * 40, golds, {})
+    golds = [[("ab", 0)] if random.random() < 0.6 else [] for _ in range(60)]
+    rows = Questions(["q"] * 60, ["ab cd"] * 60, golds, {})
     found = [
         Found(0, 2 if random.random() < 0.8 else 5, 0.0, float(random.normal() - 0.8 * bool(gold)), 0.5)
         for gold in golds
@@ -221,12 +222,20 @@ def test_the_threshold_has_the_best_f1_of_all(corpus: list[str]) -> None:
         return float(row_scores(answers, [[text for text, _ in gold] for gold in golds])[:, 1].mean())
 
     best = max(map(reached, np.linspace(-6, 6, 4001)))
-    task.fit(found, rows)
-    chosen = task.threshold
+    chosen = null_threshold(found, rows)
     assert reached(chosen) == pytest.approx(best)
     assert best > max(reached(-1e9), reached(1e9))
     task.threshold = chosen
     assert task.facts()["null_threshold"] == chosen
+
+
+def test_few_unanswerable_questions_give_no_threshold() -> None:
+    """One question without an answer among twenty, with the highest lead, must not make all others silent."""
+    rows = Questions(["q"] * 39, ["ab cd"] * 39, [[("x", 0)]] * 20 + [[]] * 19, {})
+    found = [Found(3, 5, 0.0, -5.0, 0.5)] * 20 + [Found(0, 2, 0.0, -3.0, 0.5)] * 19
+    assert null_threshold(found, rows) == 0.0
+    more = Questions([*rows.questions, "q"], [*rows.contexts, "ab cd"], [*rows.answers, []], {})
+    assert null_threshold([*found, found[-1]], more) < -3.0
 
 
 def test_the_floor_is_the_line_of_most_shared_words() -> None:
