@@ -39,7 +39,10 @@ Test = Annotated[
 
 Task = Annotated[str | None, typer.Option(help="What to learn. Found out if not given.", rich_help_panel=_MODEL)]
 Prefix = Annotated[
-    str | None, typer.Option(help="Text put before every document to be summarized.", rich_help_panel=_DATA)
+    str | None,
+    typer.Option(
+        help="Text put before every document to be summarized. The start's own if not given.", rich_help_panel=_DATA
+    ),
 ]
 Prompt = Annotated[
     str | None,

@@ -202,6 +202,10 @@ class Task(ABC):
         """Fit what is chosen on the validation part once the weights are (a temperature, a threshold), and tell it."""
         return {}
 
+    def files(self, model: Model) -> dict[str, dict[str, Any]]:
+        """JSON files, by name, that tell other programs how the model is used."""
+        return {}
+
     def facts(self) -> dict[str, Any]:
         """What `restore` needs to know beside the model, for `patchword.json` under "settings"."""
         return {}
