@@ -14,10 +14,13 @@ import patchword as pw
 from patchword.data.tokenizers import Tokenizer, TokenizerStyle, train_tokenizer
 from patchword.errors import Notice, UserError
 from patchword.models.family import Model, preset
-from patchword.models.folder import read_json, write_json, write_model
+from patchword.models.folder import config_json, write_json, write_model
 from patchword.tasks.summaries import Form, SummaryExamples
 from patchword.tasks.summarization import Summarization, lead_of
 from patchword.tasks.task import Ask
+from patchword.training.prepare import ask_for
+from patchword.training.recipes import default_recipe
+from patchword.training.run import RunConfig
 
 STYLE = TokenizerStyle(
     "bpe", {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>"}, before=("bos",), after=("eos",)
@@ -144,18 +147,18 @@ def test_transformers_writes_the_same(name: str, corpus: list[str], tmp_path: Pa
         assert whole.strip() == summary
 
 
-def test_the_starts_own_prefix_is_kept(corpus_file: Path, rows: Path, tmp_path: Path) -> None:
+def test_the_starts_own_prefix_is_kept(rows: Path, tmp_path: Path) -> None:
     """T5's own weights were taught with "summarize: ", and their config.json says so."""
-    base = tmp_path / "base"
-    common = {"precision": "fp32", "device": "cpu", "quiet": True, "max_length": 48, "steps": 1}
-    pw.pretrain(corpus_file, model="gpt2-tiny", out=base, vocab_size=400, **common)
-    config = read_json(base / "config.json")
-    write_json(base / "config.json", config | {"task_specific_params": {"summarization": {"prefix": "sum up: "}}})
-    for given, kept in (({}, "sum up: "), ({"prefix": ""}, "")):
-        out = tmp_path / f"out{len(kept)}"
-        pw.finetune(base, rows, out=out, task="summarization", seeds=1, max_target_length=8, **common, **given)
-        assert read_json(out / "patchword.json")["settings"]["prefix"] == kept
-    assert read_json(out / "generation_config.json")["max_new_tokens"] == 8
+    family, config = preset("t5-tiny")
+    with torch.device("meta"):
+        fields = config_json(Model(family, config, "next_token"))
+    recipe = default_recipe("finetune", "summarization", config.width, 40)
+    run = RunConfig(stage="finetune", start=str(tmp_path), task="summarization", data=(str(rows),), recipe=recipe)
+    write_json(tmp_path / "config.json", fields)
+    assert ask_for(run).prefix == ""
+    write_json(tmp_path / "config.json", fields | {"task_specific_params": {"summarization": {"prefix": "sum: "}}})
+    assert ask_for(run).prefix == "sum: "
+    assert ask_for(run.model_copy(update={"prefix": ""})).prefix == ""
 
 
 def test_columns_found_by_name_are_not_told_as_asked(rows: Path, tokenizer: Tokenizer) -> None:
