@@ -1,6 +1,8 @@
 """Extractive question answering: Devlin et al. 2018, section 4.2 (2 to 3 passes), with more on few questions.
 
-Not measured yet.
+Seen once, all-MiniLM-L6-v2 on 541 questions in 702 windows, validation of 59 questions: at this rate (6e-5 at width
+384) F1 0.28 after 100 steps of 16; at 3e-4 F1 0.36 after 70 steps of 8. Both runs were stopped there, and the line that
+shares most words with the question reaches 0.43 on the test set. So the rate is likely too low for few questions.
 """
 
 from __future__ import annotations
