@@ -31,7 +31,7 @@ NAMES = {re.split("[-_]", name)[0] for name in families()} | {"gpt", "t5"}
 FAMILIES = re.compile(rf"\b({'|'.join(sorted(NAMES))})\b", re.I)
 
 # What Python, tokenizers and transformers call their own things.
-OTHERS = {"bit_length", "BertNormalizer", "BertPreTokenizer", "BitImageProcessor"}
+OTHERS = {"bit_count", "bit_length", "BertNormalizer", "BertPreTokenizer", "BitImageProcessor"}
 
 
 def files(*folders: str) -> Iterator[Path]:

@@ -150,3 +150,50 @@ def test_spans_are_widened_to_word_pieces() -> None:
     pieces = [(0, 2), (2, 6), (7, 9)]
     assert widened([Span(0, 2, "A"), Span(7, 9, "B")], pieces) == ([Span(0, 2, "A"), Span(7, 9, "B")], 0)
     assert widened([Span(3, 4, "A"), Span(4, 8, "B")], pieces) == ([Span(2, 6, "A"), Span(6, 9, "B")], 2)
+
+
+def test_a_word_in_each_row(tmp_path: Path) -> None:
+    """A sentence is named in each of its rows, or in its first only."""
+    path = tmp_path / "a.csv"
+    for second in ("s 1", ""):
+        path.write_text(f"Sentence #,Word,POS,Tag\ns 1,in,IN,O\n{second},Rome,NNP,B-PLACE\ns 2,12,CD,O\n")
+        read = read_tagged(path)
+        assert [words_of_text(text) for text in read.texts] == [["in", "Rome"], ["12"]]
+        assert [text.tags for text in read.texts] == [("O", "B-PLACE"), ("O",)]
+        assert [text.origin for text in read.texts] == ["a.csv, row 2", "a.csv, row 4"]
+    assert read_tagged(path, label_column="POS").texts[0].tags == ("IN", "NNP")
+    assert holds_tags(path)
+    path.write_text("sentence,label\nA whole one.,good\nAnother,bad\n")
+    assert not holds_tags(path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("1,in,O\n1,,O\n", r"row 3: column 'word': the text is empty"),
+        ("1,in,O\n1,Rome,\n", r"row 3: column 'tag'"),
+        ("1,in,O\n2,Rome,O\n1,x,O\n", r"row 4: the sentence '1' has ended before"),
+    ],
+)
+def test_wrong_word_rows(rows: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("sentence,word,tag\n" + rows)
+    with pytest.raises(UserError, match=message):
+        read_tagged(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        {"feature": {"names": ["O", "B-X"], "_type": "ClassLabel"}, "_type": "Sequence"},
+        {"feature": {"names": ["O", "B-X"], "_type": "ClassLabel"}, "_type": "List"},
+        [{"names": ["O", "B-X"], "_type": "ClassLabel"}],
+    ],
+)
+def test_numbers_of_tags_have_their_names_in_a_parquet(feature: Any, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({"tokens": [["in", "Rome"], ["x"]], "ner_tags": [[0, 1], [0]]})
+    told = {"info": {"features": {"ner_tags": feature, "tokens": {"feature": {"dtype": "string"}, "_type": "List"}}}}
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(told)}), tmp_path / "a.parquet")
+    assert [text.tags for text in read_tagged(tmp_path / "a.parquet").texts] == [("O", "B-X"), ("O",)]

@@ -7,12 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import transformers
 
+import patchword as pw
 from patchword.data.tokenizers import Tokenizer, TokenizerStyle, train_tokenizer
-from patchword.errors import UserError
+from patchword.errors import Notice, UserError
+from patchword.models.family import Model, preset
+from patchword.models.folder import config_json, write_json, write_model
 from patchword.tasks.summaries import Form, SummaryExamples
 from patchword.tasks.summarization import Summarization, lead_of
 from patchword.tasks.task import Ask
+from patchword.training.prepare import ask_for
+from patchword.training.recipes import default_recipe
+from patchword.training.run import RunConfig
 
 STYLE = TokenizerStyle(
     "bpe", {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>"}, before=("bos",), after=("eos",)
@@ -72,3 +80,93 @@ def test_an_empty_cell_is_told_with_its_row(tmp_path: Path, row: dict[str, objec
 def test_lead_is_the_first_sentence_cut() -> None:
     assert lead_of("One two three. Four.", 12) == "One two three."
     assert lead_of("One two three. Four.", 2) == "One two"
+
+
+def test_experts_are_kept_in_use(tokenizer: Tokenizer) -> None:
+    """The loss of a mixture of experts exceeds the cross-entropy by weight x balance x targets (Mixtral's own sum)."""
+    family, config = preset("mixtral-tiny")
+    config = config.model_copy(update={"vocab_size": tokenizer.vocab_size})
+    torch.manual_seed(0)
+    model = Model(family, config, "next_token").eval()
+    form = Form("", "\nTL;DR: ", 64, 16)
+    batch = SummaryExamples(["a text", "b"], ["one", "two"], tokenizer, form, None).batch(np.arange(2), (0, 0))
+    task = Summarization(tokenizer, form)
+    with torch.no_grad():
+        plain = task.loss(model, batch).item()
+    whole = task.loss(model, batch).detach().item()
+    routers = tuple(part.router_logits for part in model.modules() if getattr(part, "router_logits", None) is not None)
+    theirs = transformers.models.mixtral.modeling_mixtral.load_balancing_loss_func(routers, config.experts, 2).detach()
+    assert whole - plain == pytest.approx(config.balance * theirs.item() * batch.labels, rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def rows(corpus: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
+    table(path, [{"document": " ".join(corpus[i : i + 3]), "summary": corpus[i][:40]} for i in range(40)])
+    return path
+
+
+@pytest.mark.parametrize("name", ["t5-tiny", "bart-tiny", "gpt2-tiny"])
+def test_transformers_writes_the_same(name: str, corpus: list[str], tmp_path: Path) -> None:
+    """`generate` of transformers from the folder alone, without a setting, token for token."""
+    family, config = preset(name)
+    assert family.tokenizer is not None
+    tokenizer = train_tokenizer(corpus, family.tokenizer, 400)
+    roles = {"bos_token_id": "bos", "eos_token_id": "eos", "decoder_start_token_id": family.start}
+    sizes = {"vocab_size": tokenizer.vocab_size, "pad_token_id": tokenizer.pad}
+    sizes |= {k: tokenizer.id(role) for k, role in roles.items() if role and tokenizer.has(role)}
+    torch.manual_seed(0)
+    config = config.model_copy(update={name: value for name, value in sizes.items() if hasattr(config, name)})
+    model = Model(family, config, "next_token")
+    with torch.no_grad():  # so that what is written depends on what is read
+        for part, tensor in model.named_parameters():
+            if tensor.dim() == 2 and "words" not in part:
+                tensor.normal_(std=0.3)
+    task = Summarization(tokenizer, Form("sum up: ", "\nTL;DR: ", 48, 8))
+    write_model(model, tmp_path)
+    tokenizer.save(tmp_path, 48)
+    for file, content in task.files(model).items():
+        write_json(tmp_path / file, content)
+    card = {"task": task.name, "max_length": 48, "settings": task.facts(), "report": {}}
+    write_json(tmp_path / "patchword.json", card)
+
+    decoder = name.startswith("gpt2")
+    kind = transformers.AutoModelForCausalLM if decoder else transformers.AutoModelForSeq2SeqLM
+    theirs = kind.from_pretrained(tmp_path).eval()
+    documents = [" ".join(corpus[i : i + 3]) for i in range(6)]
+    with pytest.warns(Notice, match=r"% of all tokens are cut off"):
+        said = [row["summary"] for row in pw.load(tmp_path, device="cpu").predict(documents)]
+    assert len(set(said)) > 1
+    for document, summary in zip(documents, said, strict=True):
+        ids = task.form.documents([document], tokenizer, decoder)[0][0].tolist()
+        with torch.no_grad():
+            written = theirs.generate(torch.tensor([ids]))[0].tolist()
+        new = written[len(ids) :] if decoder else written[1:]
+        assert len(new) <= 8
+        whole = tokenizer.decode([*ids, *new])[len(tokenizer.decode(ids)) :] if decoder else tokenizer.decode(new)
+        assert whole.strip() == summary
+
+
+def test_the_starts_own_prefix_is_kept(rows: Path, tmp_path: Path) -> None:
+    """T5's own weights were taught with "summarize: ", and their config.json says so."""
+    family, config = preset("t5-tiny")
+    with torch.device("meta"):
+        fields = config_json(Model(family, config, "next_token"))
+    recipe = default_recipe("finetune", "summarization", config.width, 40)
+    run = RunConfig(stage="finetune", start=str(tmp_path), task="summarization", data=(str(rows),), recipe=recipe)
+    write_json(tmp_path / "config.json", fields)
+    assert ask_for(run).prefix == ""
+    write_json(tmp_path / "config.json", fields | {"task_specific_params": {"summarization": {"prefix": "sum: "}}})
+    assert ask_for(run).prefix == "sum: "
+    assert ask_for(run.model_copy(update={"prefix": ""})).prefix == ""
+
+
+def test_columns_found_by_name_are_not_told_as_asked(rows: Path, tokenizer: Tokenizer) -> None:
+    ask = Ask(rows, test=rows, max_length=48, max_target_length=8)
+    notes = Summarization.prepare(ask, tokenizer, lambda n: None).notes
+    assert notes[0].startswith("documents: column 'document'; summaries: column 'summary'")
+    assert "as asked" not in " ".join(notes)
+    assert "(validation)" in notes[-1]
+    assert "(test)" in notes[-1]
+    with pytest.warns(Notice, match="cut off"):
+        Summarization(tokenizer, Form("", "\n", 48, 8)).labelled(ask, tokenizer)

@@ -22,9 +22,10 @@ from patchword.models.family import Model, preset
 from patchword.models.folder import read_model
 from patchword.models.gpt2 import FAMILY as GPT2
 from patchword.tasks.predictor import Predictor
-from patchword.tasks.tagged_examples import TaggedExamples, windows
+from patchword.tasks.tagged_examples import TaggedExamples, shared_out
 from patchword.tasks.task import Ask, Compute
 from patchword.tasks.token_classification import TokenClassification
+from patchword.tasks.windows import windows
 
 LABELS = ("O", "B-NAME", "B-NUM", "I-NAME", "I-NUM")
 ODD = st.text(
@@ -67,13 +68,13 @@ def predictor(folder: Path) -> Predictor:
 
 @given(st.integers(0, 200), st.integers(6, 40))
 def test_every_piece_is_answered_for_once_where_it_has_most_context(pieces: int, room: int) -> None:
-    spans = windows(pieces, room)
-    owner = [i for i, (*_, first, last) in enumerate(spans) for _ in range(first, last)]
-    assert [place for *_, first, last in spans for place in range(first, last)] == list(range(pieces))
-    assert all(end - start <= room for start, end, *_ in spans)
+    spans = windows(pieces, room, room - room // 4)
+    parts = shared_out(spans)
+    owner = [i for i, (first, last) in enumerate(parts) for _ in range(first, last)]
+    assert [place for first, last in parts for place in range(first, last)] == list(range(pieces))
 
     def context(window: int, place: int) -> float:
-        start, end, *_ = spans[window]
+        start, end = spans[window]
         left = np.inf if start == 0 else place - start
         right = np.inf if end == pieces else end - 1 - place
         return float(min(left, right)) if start <= place < end else -1.0
@@ -159,7 +160,9 @@ def test_long_texts_are_read_whole(predictor: Predictor) -> None:
     """Words of every window are answered for, and a text longer than the model is not cut."""
     words = ["bafer"] * 300
     said = predictor.predict([" ".join(words), words])
-    assert said[0] == said[1]
+    assert said[0]["entities"] == said[1]["entities"]
+    assert len(said[1]["tags"]) == 300
+    assert {tag[2:] for tag in said[1]["tags"]} - {""} == {row["label"] for row in said[1]["entities"]}
     examples = TokenClassification.inputs([words], predictor.reader, Ask("", max_length=32))
     assert len(examples) > 300 // 30
     assert sorted(number for numbers in examples.numbers for number in numbers) == list(range(300))
@@ -265,3 +268,53 @@ def test_plain_tags(runs: Path, tokenizer: Tokenizer) -> None:
         for target, tag in zip(prepared.validation.targets, (tag for row in said for tag in row["tags"]), strict=True)
     ]
     assert metrics["accuracy"] == pytest.approx(np.mean(right))
+
+
+def test_files_of_words_are_predicted_sentence_by_sentence(runs: Path, tmp_path: Path) -> None:
+    """A CoNLL file, with or without tags, and lists of words in a table."""
+    model = pw.load(runs / "names", device="cpu")
+    words = [["the", "Ada", "Ray", "saw", "7", "cats"], ["the", "Bo"]]
+    expected = model.predict(words)
+    assert expected[0]["tags"] == ["O", "B-NAME", "I-NAME", "O", "B-NUM", "O"]
+    (tmp_path / "bare.conll").write_text("\n\n".join("\n".join(sentence) for sentence in words))
+    (tmp_path / "tagged.conll").write_text("\n\n".join("\n".join(f"{w}\tO" for w in row) for row in words))
+    (tmp_path / "words.jsonl").write_text("\n".join(json.dumps({"tokens": row}) for row in words))
+    for name, column in (("bare.conll", "tags"), ("tagged.conll", "predicted_tags"), ("words.jsonl", "tags")):
+        model.predict_file(tmp_path / name, tmp_path / "out.jsonl", overwrite=True)
+        said = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+        assert [row["tokens"] for row in said] == words
+        assert [row[column] for row in said] == [row["tags"] for row in expected]
+    (tmp_path / "bad.jsonl").write_text(json.dumps({"tokens": ["a", ""]}))
+    with pytest.raises(UserError, match=r"row 1: a word: the text is empty"):
+        model.predict_file(tmp_path / "bad.jsonl", tmp_path / "out.jsonl", overwrite=True)
+    (tmp_path / "rows.csv").write_text("sentence,word\n1,Ada\n1,saw\n")
+    with pytest.raises(UserError, match="a word in each row"):
+        model.predict_file(tmp_path / "rows.csv", tmp_path / "out.jsonl", overwrite=True)
+
+
+def test_a_table_of_words_alone_is_learnt_from(runs: Path, tmp_path: Path) -> None:
+    """No column of texts beside the lists: the form that `datasets` writes; or a word in each row of a spreadsheet."""
+    rows = [{"tokens": [w for w, *_ in row], "ner_tags": [tag for *_, tag in row]} for row in sentences(20)]
+    (tmp_path / "words.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    lines = [f"{n};{w};{tag}\r\n" for n, row in enumerate(sentences(20)) for w, _, tag in row]
+    (tmp_path / "sheet.csv").write_bytes("".join(["\ufeffsentence;word;tag\r\n", *lines]).encode())
+    fingers = []
+    for name in ("words.jsonl", "sheet.csv"):
+        out = tmp_path / name.partition(".")[0]
+        pw.finetune(runs / "base", tmp_path / name, out=out, steps=1, seeds=1, precision="fp32", quiet=True)
+        card = json.loads((out / "patchword.json").read_text())
+        assert card["task"] == "token_classification"
+        fingers.append((card["data"]["words"], card["data"]["tokens"], card["labels"]))
+    assert fingers[0] == fingers[1]
+
+
+def test_a_model_with_other_spelling_is_measured_in_its_own(tokenizer: Tokenizer) -> None:
+    """BIOES: single words are S-X, last words E-X, so that a perfect model has a perfect accuracy."""
+    labels = ("O", "B-NAME", "I-NAME", "E-NAME", "S-NAME")
+    task = TokenClassification(labels)
+    words = TaggedText.of_words(["Ada", "saw", "Bo", "de", "Ray"], ["B-NAME", "O", "B-NAME", "I-NAME", "I-NAME"])
+    number = {name: i for i, name in enumerate(labels)}
+    examples = TaggedExamples([words], tokenizer, 32, number)
+    assert [labels[tag] for tag in examples.targets] == ["S-NAME", "O", "B-NAME", "I-NAME", "E-NAME"]
+    metrics = task._measured(examples, [examples.targets])
+    assert metrics["f1"] == metrics["accuracy"] == 1.0

@@ -41,6 +41,8 @@ def info(folder: Annotated[str, typer.Argument(help="A model folder, a run, or a
     for name in ("task", "stage", "start", "max_length", "seed"):
         if card.get(name) is not None:
             _line(name, card[name])
+    for name, value in card.get("settings", {}).items():
+        _line(f"settings: {name}", repr(value) if isinstance(value, str) else value)
     for name, value in card.get("data", {}).items():
         _line(f"data: {name}", value)
     report = card.get("report")
@@ -49,6 +51,8 @@ def info(folder: Annotated[str, typer.Argument(help="A model folder, a run, or a
     for name, metrics in {
         "validation": (report or {}).get("validation"),
         **(report or {}).get("floors", {}),
+        "test": (report or {}).get("test"),
+        **{f"test: {floor}": metrics for floor, metrics in (report or {}).get("test_floors", {}).items()},
     }.items():
         if metrics:
             shown = {k: v for k, v in metrics.items() if not k.endswith(("_low", "_high"))}

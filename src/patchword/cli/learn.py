@@ -98,7 +98,7 @@ def _trust(console: Console, report: dict[str, Any]) -> None:
 
 
 _MAIN = ("accuracy", "micro_f1", "rmse", "f1", "exact_match", "rougeL")
-_COUNTS = ("rows", "sentences", "hidden_tokens", "hidden_patches", "predicted_classes")
+_COUNTS = ("rows", "sentences", "hidden_tokens", "hidden_patches", "words", "predicted_classes")
 
 
 def _count(metrics: dict[str, Any]) -> str:

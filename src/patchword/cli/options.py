@@ -15,7 +15,8 @@ ImageColumn = Annotated[
     typer.Option(help="Column of image paths or bytes. Found out if not given.", rich_help_panel=_DATA),
 ]
 LabelColumn = Annotated[
-    str | None, typer.Option(help="Column of labels. Found out if not given.", rich_help_panel=_DATA)
+    str | None,
+    typer.Option(help="Column of labels (of a CoNLL file its number). Found out if not given.", rich_help_panel=_DATA),
 ]
 PairColumn = Annotated[
     str | None,
@@ -38,7 +39,10 @@ Test = Annotated[
 
 Task = Annotated[str | None, typer.Option(help="What to learn. Found out if not given.", rich_help_panel=_MODEL)]
 Prefix = Annotated[
-    str | None, typer.Option(help="Text put before every document to be summarized.", rich_help_panel=_DATA)
+    str | None,
+    typer.Option(
+        help="Text put before every document to be summarized. The start's own if not given.", rich_help_panel=_DATA
+    ),
 ]
 Prompt = Annotated[
     str | None,

@@ -66,6 +66,13 @@ def wrong_text(cell: object, may_be_empty: bool = False) -> str | None:
     return None
 
 
+def wrong_words(words: list[Any]) -> str | None:
+    """What keeps a list from being the words of a sentence, or None."""
+    if not words:
+        return "there is no list of words"
+    return next((f"a word: {problem}" for word in words if (problem := wrong_text(word))), None)
+
+
 @dataclass(frozen=True)
 class Sample:
     """The first rows of a set of tables, to tell from them which column is which.

@@ -10,13 +10,16 @@ from patchword.data.tables import reading_text
 from patchword.errors import UserError
 
 
-def conll_sentences(path: Path, column: str | None = None) -> Iterator[tuple[int, list[str], list[str]]]:
+def conll_sentences(
+    path: Path, column: str | None = None, need_tags: bool = True
+) -> Iterator[tuple[int, list[str], list[str]]]:
     """Each sentence: (line of its first word, words, tags). The word is the first column, columns are cut at tabs, in
     a line without tabs at white space; `-DOCSTART-` lines and comments (# before a sentence) are left out.
 
     Args:
         path: of the file.
         column: number of the column with the tags, 1 for the first; the last one where not given.
+        need_tags: if not, a file of words alone is read too; they have no tags.
 
     Raises:
         UserError: a line has fewer columns than the first one, there is no such column, or there are no words.
@@ -37,14 +40,15 @@ def conll_sentences(path: Path, column: str | None = None) -> Iterator[tuple[int
                 continue
             if not width:
                 width = len(cells)
-                place = _place(column, width, path)
+                place = _place(column, width, path) if width > 1 or need_tags else 0
             if len(cells) < width:
                 wrong.note(f"{len(cells)} columns, but the first line has {width}", path, number)
                 cells = [*cells, *[""] * (width - len(cells))]
             elif not cells[0].strip() or not cells[place].strip():
                 wrong.note("the word or its tag is empty", path, number)
             words.append(cells[0].strip())
-            tags.append(cells[place].strip())
+            if place:
+                tags.append(cells[place].strip())
     if words:
         yield number + 1 - len(words), words, tags
     if not width:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from patchword.data.columns import Problems, Sample, wrong_text
+from patchword.data.columns import Problems, Sample, wrong_text, wrong_words
+from patchword.data.conll import conll_sentences
 from patchword.data.documents import text_lines
 from patchword.data.files import Data, ending, find, hash_of
 from patchword.data.images import image_in_cell
-from patchword.data.tables import IMAGE_ENDINGS, TABLE_ENDINGS, Filter, Modality, rows, schema_of
+from patchword.data.tables import CONLL_ENDINGS, IMAGE_ENDINGS, TABLE_ENDINGS, Filter, Modality, rows, schema_of
 from patchword.errors import UserError
 
 
@@ -44,8 +45,8 @@ class RowStream:
     """The rows of files, or sentences, one after the other; memory does not grow with them.
 
     Args:
-        data: files, folders or patterns: tables, plain texts (a text on each line, column `text`), or pictures (column
-            `image`, the path).
+        data: files, folders or patterns: tables, plain texts (a text on each line, column `text`), CoNLL files (a
+            sentence each, column `tokens`, and `tags` where there are any), or pictures (column `image`, the path).
         where: "column=value": only such rows of tables.
 
     Raises:
@@ -58,8 +59,9 @@ class RowStream:
         endings = {ending(path) for path in self.files}
         self.are_tables = endings <= set(TABLE_ENDINGS)
         self.are_images = endings <= set(IMAGE_ENDINGS)
-        if not self.are_tables and endings & set(TABLE_ENDINGS):
-            raise UserError(f"Plain text and tables are mixed in {data}. Give the ones or the others.")
+        self.are_words = endings <= set(CONLL_ENDINGS)
+        if not (self.are_tables or self.are_words) and endings & {*TABLE_ENDINGS, *CONLL_ENDINGS}:
+            raise UserError(f"Plain text, CoNLL files or tables are mixed in {data}. Give one of them.")
         if where and not self.are_tables:
             raise UserError(f"{self.files[0]} is not a table, so it has no columns for '{where}'.")
 
@@ -71,6 +73,9 @@ class RowStream:
                     yield StreamedRow(path, number, cells)
             elif self.are_images:
                 yield StreamedRow(path, 0, {"image": str(path)})
+            elif self.are_words:
+                for number, words, tags in conll_sentences(path, need_tags=False):
+                    yield StreamedRow(path, number, {"tokens": words} | ({"tags": tags} if tags else {}))
             else:
                 for number, text in text_lines(path):
                     yield StreamedRow(path, number, {"text": text})
@@ -81,11 +86,19 @@ class RowStream:
         """The first rows, to tell the columns from."""
         if self.are_tables:
             return Sample.of(self.files, Filter(self.where) if self.where else None)
+        if self.are_words:
+            return Sample(str(self.files[0]), ["tokens"], [{"tokens": ["text"]}])
         name = "image" if self.are_images else "text"
         return Sample(str(self.files[0]), [name], [{name: "picture.png" if self.are_images else "text"}])
 
-    def item(self, row: StreamedRow, columns: Sequence[str], modality: Modality) -> Any:
+    def item(self, row: StreamedRow, columns: Sequence[str], modality: Modality, words: bool = False) -> Any:
         """What a model reads of a row: the cell of the column, or a tuple of those of several.
+
+        Args:
+            row: one of these.
+            columns: that are read.
+            modality: of the model.
+            words: whether a cell can be a list of words as well.
 
         Raises:
             UserError: it is no text, an empty one, or no picture; what is wrong, without the place.
@@ -100,11 +113,11 @@ class RowStream:
                 raise UserError(f"there is no image file {missing[0]}")
         else:
             for column, cell in zip(columns, cells, strict=True):
-                if problem := wrong_text(cell):
+                if problem := wrong_words(cell) if words and isinstance(cell, list) else wrong_text(cell):
                     raise UserError(problem if len(columns) == 1 else f"{problem} (column '{column}')")
         return cells[0] if len(cells) == 1 else tuple(cells)
 
-    def look_through(self, columns: Sequence[str], modality: Modality, skip_bad: bool) -> Contents:
+    def look_through(self, columns: Sequence[str], modality: Modality, skip_bad: bool, words: bool = False) -> Contents:
         """Go through all rows once, so that what is wrong at the end is told at the beginning.
 
         Raises:
@@ -119,7 +132,7 @@ class RowStream:
                 kinds.setdefault(name, set()).add(type(cell))
             if not skip_bad:
                 try:
-                    self.item(row, columns, modality)
+                    self.item(row, columns, modality, words)
                 except UserError as error:
                     wrong.note(str(error), row.file, row.number)
         if not count:

@@ -29,7 +29,12 @@ def modality(data: Data, *, text_column: str | None = None, image_column: str | 
     if ending(next(iter(found))) in IMAGE_ENDINGS:
         return "image"
     tables = [path for path in found if ending(path) in TABLE_ENDINGS]
-    return Sample.of(tables).input_column(text_column, image_column)[0] if tables else "text"
+    if not tables:
+        return "text"
+    sample = Sample.of(tables)
+    if text_column is None and image_column is None:  # texts, or lists of words
+        return "text" if sample.image_column() is None else "image"
+    return sample.input_column(text_column, image_column)[0]
 
 
 class Origins(Sequence[str]):

@@ -259,8 +259,7 @@ def _parquet_rows(path: Path, wanted: Sequence[str] | None) -> Iterator[Row]:
         for batch in file.iter_batches(batch_rows, columns=None if wanted is None else list(dict.fromkeys(wanted))):
             for cells in batch.to_pylist():
                 for column, names in class_names.items():
-                    if isinstance(index := cells[column], int):  # -1 stands for none
-                        cells[column] = names[index] if 0 <= index < len(names) else None
+                    cells[column] = _named(cells[column], names)
                 number += 1
                 yield number, cells
 
@@ -268,12 +267,26 @@ def _parquet_rows(path: Path, wanted: Sequence[str] | None) -> Iterator[Row]:
 def _class_names(metadata: dict[bytes, bytes] | None, wanted: Sequence[str] | None) -> dict[str, list[str]]:
     """The names that `datasets` keeps beside a column of class numbers, by column."""
     features = json.loads((metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    return {
-        column: feature["names"]
-        for column, feature in features.items()
-        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
-        if wanted is None or column in wanted
-    }
+    found = {}
+    for column, feature in features.items():
+        if isinstance(feature, list) and len(feature) == 1:  # how a Sequence was written once
+            feature = feature[0]
+        elif isinstance(feature, dict) and feature.get("_type") in ("Sequence", "List", "LargeList"):
+            feature = feature.get("feature")
+        if (
+            isinstance(feature, dict)
+            and feature.get("_type") == "ClassLabel"
+            and column in (features if wanted is None else wanted)
+        ):
+            found[column] = feature["names"]
+    return found
+
+
+def _named(cell: Any, names: list[str]) -> Any:
+    """A class number, or each of a list of them, by name; -1 stands for none."""
+    if isinstance(cell, list):
+        return [_named(item, names) for item in cell]
+    return cell if not isinstance(cell, int) else names[cell] if 0 <= cell < len(names) else None
 
 
 _READERS: dict[str, Callable[[Path, Sequence[str] | None], Iterator[Row]]] = {

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from patchword.data.columns import Problems, Sample, wrong_text
+from patchword.data.columns import Problems, Sample, wrong_text, wrong_words
 from patchword.data.conll import conll_sentences
 from patchword.data.files import Data, ending, find, hash_of
 from patchword.data.spans import Span, looks_like_spans, read_spans
 from patchword.data.tables import CONLL_ENDINGS, SAMPLE_ROWS, TABLE_ENDINGS, Filter, rows
+from patchword.data.word_rows import WordColumns, word_columns, word_sentences
 from patchword.errors import UserError
 
 _WORDS = ("tokens", "words", "token", "word")
@@ -101,8 +102,11 @@ def holds_tags(data: Data) -> bool:
     found = list(find(data))
     if any(ending(path) in CONLL_ENDINGS for path in found):
         return True
-    tables = [path for path in found if ending(path) in TABLE_ENDINGS and ending(path) not in (".csv", ".tsv")]
-    return bool(tables) and find_columns(tables, None, None, None) is not None
+    tables = [path for path in found if ending(path) in TABLE_ENDINGS]
+    if not tables:
+        return False
+    by_word = word_columns(Sample.of(tables).columns)
+    return (by_word is not None and by_word.tag is not None) or find_columns(tables, None, None, None) is not None
 
 
 def read_tagged(
@@ -111,9 +115,9 @@ def read_tagged(
     """Read sentences or documents with their tags.
 
     Args:
-        data: CoNLL files, or tables (.jsonl, .parquet).
-        text_column: of a table: the words (lists) or the texts.
-        label_column: the tags (lists) or the spans; of a CoNLL file, the column's number.
+        data: CoNLL files, or tables: a row for each text (.jsonl, .parquet), or for each word with its sentence.
+        text_column: of a table: the words (lists) or the texts, or the word.
+        label_column: the tags (lists) or the spans, or the tag; of a CoNLL file, the column's number.
         where: "column=value": only such rows of a table.
 
     Raises:
@@ -140,6 +144,9 @@ def read_tagged(
 
 def _read_tables(tables: list[Path], text_column: str | None, label_column: str | None, where: str | None) -> Tagged:
     kept = Filter(where) if where else None
+    by_word = word_columns(Sample.of(tables, kept).columns, text_column, label_column)
+    if by_word is not None and by_word.tag is not None:
+        return _read_word_rows(tables, by_word, where)
     columns = find_columns(tables, text_column, label_column, kept)
     if kept is not None and not kept.matched:
         raise kept.nothing_matched()
@@ -148,7 +155,8 @@ def _read_tables(tables: list[Path], text_column: str | None, label_column: str 
         raise UserError(
             f"{tables[0]}: no words with tags were found{named}. A row has a list of words and one of tags "
             '({"tokens": ["in", "Rome"], "tags": ["O", "B-PLACE"]}), or a text and its spans '
-            '({"text": "in Rome", "spans": [{"start": 3, "end": 7, "label": "PLACE"}]}).'
+            '({"text": "in Rome", "spans": [{"start": 3, "end": 7, "label": "PLACE"}]}); or a row is a word, in the '
+            "columns sentence, word and tag."
         )
     wrong = Problems()
     texts: list[TaggedText] = []
@@ -166,6 +174,17 @@ def _read_tables(tables: list[Path], text_column: str | None, label_column: str 
     return Tagged(texts, used, notes, hash_of([repr((used, where)), *tables]))
 
 
+def _read_word_rows(tables: list[Path], columns: WordColumns, where: str | None) -> Tagged:
+    texts = [
+        TaggedText.of_words(words, tags, f"{path.name}, row {first}")
+        for path in tables
+        for first, words, tags in word_sentences(path, columns, Filter(where) if where else None)
+    ]
+    notes = [f"a word in each row: column '{columns.word}'; tags: '{columns.tag}'; sentences: '{columns.sentence}'"]
+    used = {"text": columns.word, "label": str(columns.tag)}
+    return Tagged(texts, used, notes, hash_of([repr((columns, where)), *tables]))
+
+
 def _row(given: Any, marks: Any, spans: bool, origin: str) -> TaggedText | str:
     """One row of a table, or what is wrong with it."""
     if spans:
@@ -175,9 +194,8 @@ def _row(given: Any, marks: Any, spans: bool, origin: str) -> TaggedText | str:
         return found if isinstance(found, str) else TaggedText(given, None, None, tuple(found), origin)
     if not isinstance(given, list) or not given:
         return "there is no list of words"
-    for word in given:
-        if problem := wrong_text(word):
-            return f"a word: {problem}"
+    if problem := wrong_words(given):
+        return problem
     if not isinstance(marks, list) or len(marks) != len(given):
         count = f"{len(marks)} tags" if isinstance(marks, list) else "no list of tags"
         return f"{len(given)} words, but {count}; there must be one tag for each word"

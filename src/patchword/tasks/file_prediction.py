@@ -87,7 +87,7 @@ class FilePrediction:
         self.notes: list[str] = []
         self.ask = ask
         self.inputs = self.task.input_columns(stream.sample(), ask)
-        self.contents: Contents = stream.look_through(self.inputs, self.task.modality, skip_bad)
+        self.contents: Contents = self._look_through()
         self.added = self._what_is_added()
         if stream.are_tables:
             self.notes.insert(0, f"Read from {', '.join(map(repr, self.inputs))}.")
@@ -157,9 +157,15 @@ class FilePrediction:
             return added | ({"error": str} if self.skip_bad else {})
         raise UserError(f"No row can be read. {reason}.")
 
+    def _look_through(self) -> Contents:
+        return self.stream.look_through(self.inputs, self.task.modality, self.skip_bad, self.task.reads_words)
+
+    def _item(self, row: StreamedRow) -> Any:
+        return self.stream.item(row, self.inputs, self.task.modality, self.task.reads_words)
+
     def _predict_one(self, row: StreamedRow) -> Prediction:
         try:
-            item = self.stream.item(row, self.inputs, self.task.modality)
+            item = self._item(row)
             examples = self.task.inputs([item], self.predictor.reader, self.ask)
         except UserError as error:
             raise _BadRowError(_reason(error)) from None
@@ -170,7 +176,7 @@ class FilePrediction:
         bad: dict[int, str] = {}
         for number, row in enumerate(rows):
             try:
-                items[number] = self.stream.item(row, self.inputs, self.task.modality)
+                items[number] = self._item(row)
             except UserError as error:
                 bad[number] = _reason(error)
         examples = self._examples(items, bad)

@@ -143,9 +143,7 @@ class LanguageModel(Task):
         """Summed cross-entropy of the words that are asked for, in nats; and what keeps experts in use."""
         assert isinstance(model.head, VocabularyHead)
         loss = model.head.loss(model.features(*batch.inputs).values[batch.at], batch.targets, self.z_loss)
-        weight = getattr(model.config, "balance", 0.0)
-        balance = balance_loss(model) if weight else None
-        return loss if balance is None else loss + weight * balance * batch.labels
+        return balanced(loss, model, batch)
 
     def evaluate(self, model: Model, examples: Examples, compute: Compute) -> dict[str, float]:
         """Loss and share of words guessed, and the loss of the unigram guess on the very same ones.
@@ -178,6 +176,13 @@ class LanguageModel(Task):
     def better(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         """A lower loss."""
         return (-metrics["loss"],)
+
+
+def balanced(loss: Tensor, model: Model, batch: Batch) -> Tensor:
+    """A batch's summed loss with what keeps experts in use, where the model has experts."""
+    weight = getattr(model.config, "balance", 0.0)
+    balance = balance_loss(model) if weight else None
+    return loss if balance is None else loss + weight * balance * batch.labels
 
 
 def log_frequencies(counts: np.ndarray, tokenizer: Tokenizer) -> np.ndarray:

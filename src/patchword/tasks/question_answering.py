@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -20,33 +19,12 @@ from patchword.data.squad import Questions, holds_questions, read_questions
 from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.nn.packing import Layout, Packed
+from patchword.tasks.answers import LEAST_UNANSWERABLE, Found, best_answer, best_spans, nearest_sentence, null_threshold
 from patchword.tasks.question_windows import QuestionWindows
 from patchword.tasks.squad_metrics import row_scores, summary
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_tokenizer
 
 VALIDATION_SHARE = 0.1
-BEST = 20
-"""Beginnings, ends and answers that are compared in each window."""
-LONGEST_ANSWER = 30
-"""Tokens of an answer at most."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a model finds for a question.
-
-    Args:
-        start, end: characters of the context.
-        score: logit of the beginning plus that of the end.
-        null: the same of the first token, which says that there is no answer: the least of all windows.
-        confidence: share of this answer among the best, softmax of their scores.
-    """
-
-    start: int
-    end: int
-    score: float
-    null: float
-    confidence: float
 
 
 class QuestionAnswering(Task):
@@ -93,6 +71,11 @@ class QuestionAnswering(Task):
             )
         else:
             validation = _read(ask.validation, ask)
+        if train.unanswerable and validation.unanswerable < LEAST_UNANSWERABLE:
+            notes.append(
+                f"{validation.unanswerable:,} validation questions have no answer, under {LEAST_UNANSWERABLE}: that "
+                "there is none is said where its score is the best, and no threshold is fitted."
+            )
         task = cls(train.unanswerable > 0, doc_stride=ask.doc_stride)
         learn, held = (_examples(part, reader, ask) for part in (train, validation))
         test = None if ask.test is None else task.labelled(replace(ask, data=ask.test), reader)
@@ -156,7 +139,7 @@ class QuestionAnswering(Task):
                 null[number] = min(null[number], float(scores[0].sum()))
                 for score, start, end in best_spans(scores[first : first + count].numpy()):
                     kept[number].append((score, start + begin, end + begin))
-        return [_best(examples, n, spans, float(null[n])) for n, spans in enumerate(kept)], total / len(examples)
+        return [best_answer(examples, n, spans, float(null[n])) for n, spans in enumerate(kept)], total / len(examples)
 
     def is_null(self, one: Found) -> bool:
         """Whether it is said that there is no answer."""
@@ -198,65 +181,20 @@ class QuestionAnswering(Task):
             floors["no answer"] = _scored([""] * len(asked), asked)
         return floors
 
-    def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
-        """Scores and floors, when the threshold has been fitted to the best F1 on the validation part."""
+    def settle(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
+        """Fit the threshold to the best F1 on the validation part."""
         if self.unanswerable:
             assert isinstance(prepared.validation, QuestionWindows)
-            self.fit(self.found(model, prepared.validation, compute)[0], prepared.validation.questions)
-        return super().report(model, prepared, compute)
-
-    def fit(self, found: Sequence[Found], questions: Questions) -> None:
-        """Set the threshold that gives the best F1."""
-        answers = [text[one.start : one.end] for one, text in zip(found, questions.contexts, strict=True)]
-        golds = [[text for text, _ in gold] for gold in questions.answers]
-        answered, silent = row_scores(answers, golds)[:, 1], row_scores([""] * len(golds), golds)[:, 1]
-        leads = np.array([one.null - one.score for one in found])
-        order = np.argsort(leads, kind="stable")
-        # Of the first k in this order an answer is given, of the others none.
-        totals = np.append(0.0, np.cumsum(answered[order])) + np.append(np.cumsum(silent[order][::-1])[::-1], 0.0)
-        ordered = leads[order]
-        edges = np.concatenate([ordered[:1] - 1, (ordered[1:] + ordered[:-1]) / 2, ordered[-1:] + 1])
-        possible = np.flatnonzero(np.append(np.append(True, ordered[1:] > ordered[:-1]), True) & np.isfinite(edges))
-        if len(possible):
-            self.threshold = float(edges[possible[np.argmax(totals[possible])]])
+            found = self.found(model, prepared.validation, compute)[0]
+            self.threshold = null_threshold(found, prepared.validation.questions)
+            return {"null_threshold": self.threshold}
+        return {}
 
 
 def _rectangle(logits: Tensor, layout: Layout) -> Tensor:
     """`[T, 2]` -> `[N, longest, 2]`, minus infinity where there is no token."""
     scores = logits.new_full((len(layout), layout.longest, 2), -torch.inf)
     return scores.index_put((layout.sequence_ids, layout.positions), logits)
-
-
-def best_spans(scores: np.ndarray) -> list[tuple[float, int, int]]:
-    """The best answers of a window as (score, first token, last token), the best first.
-
-    Args:
-        scores: logits of beginning and end of the context's tokens, `[tokens, 2]`.
-    """
-    starts, ends = (np.argsort(-scores[:, side], kind="stable")[:BEST] for side in range(2))
-    first, last = (part.ravel() for part in np.meshgrid(starts, ends, indexing="ij"))
-    allowed = (last >= first) & (last - first < LONGEST_ANSWER)
-    first, last = first[allowed], last[allowed]
-    totals = scores[first, 0] + scores[last, 1]
-    order = np.argsort(-totals, kind="stable")[:BEST]
-    return [(float(totals[i]), int(first[i]), int(last[i])) for i in order]
-
-
-def _best(examples: QuestionWindows, number: int, spans: list[tuple[float, int, int]], null: float) -> Found:
-    spans = sorted(set(spans), key=lambda span: -span[0])[:BEST]
-    for score, first, last in spans:
-        start, end = examples.characters(number, first, last)
-        if start < end:
-            scores = np.array([null, *(span[0] for span in spans)])
-            return Found(start, end, score, null, float(1 / np.exp(scores - score).sum()))
-    return Found(0, 0, -np.inf, null, 0.0)
-
-
-def nearest_sentence(question: str, context: str) -> str:
-    """The line or sentence of a context that shares the most words with a question; the first of equals."""
-    words = set(re.findall(r"\w+", question.lower()))
-    sentences = [text.strip() for text in re.split(r"\n+|(?<=[.!?])\s+", context) if text.strip()]
-    return max(sentences, key=lambda text: len(words & set(re.findall(r"\w+", text.lower()))), default="")
 
 
 def _scored(answers: Sequence[str], questions: Questions) -> dict[str, float]:

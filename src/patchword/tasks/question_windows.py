@@ -12,6 +12,7 @@ from patchword.data.loader import Batch, Examples
 from patchword.data.squad import Questions
 from patchword.data.tokenizers import Tokenizer
 from patchword.nn.packing import Layout, Packed
+from patchword.tasks.windows import windows
 
 LONGEST_QUESTION = 64
 """Tokens of a question that would else take more than half of the place (Devlin et al. 2018, their code)."""
@@ -50,7 +51,10 @@ class QuestionWindows(Examples):
             ids, offsets = self.read[self.context_of[number]]
             answer = token_span(offsets, questions.answers[number])
             inside = False
-            for begin, end in windows(len(ids), max(1, space - len(question)), doc_stride):
+            room = max(1, space - len(question))
+            # Windows that do not overlap would cut answers in two.
+            stride = doc_stride if doc_stride < room else max(1, room // 2)
+            for begin, end in windows(len(ids), room, stride, even=False):
                 target = (0, 0)
                 if answer is not None and begin <= answer[0] and answer[1] < end:
                     shift = self.first_of_context(number) - begin
@@ -106,13 +110,6 @@ class QuestionWindows(Examples):
         while start < end and context[end - 1].isspace():
             end -= 1
         return start, end
-
-
-def windows(length: int, room: int, stride: int) -> list[tuple[int, int]]:
-    """Windows of at most `room` tokens that together hold all of a context, `stride` tokens apart."""
-    step = stride if stride < room else max(1, room // 2)
-    starts = range(0, max(length - room, 0) + step, step) if length > room else (0,)
-    return [(start, min(start + room, length)) for start in starts]
 
 
 def token_span(offsets: np.ndarray, answers: Sequence[tuple[str, int]]) -> tuple[int, int] | None:

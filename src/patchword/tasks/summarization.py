@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -17,12 +19,13 @@ from patchword.data.loader import Examples
 from patchword.data.sources import Labelled, read_labelled
 from patchword.data.tables import TABLE_ENDINGS, Filter
 from patchword.data.tokenizers import Tokenizer
-from patchword.errors import UserError
+from patchword.errors import Notice, UserError
 from patchword.generation.settings import Generation
-from patchword.generation.write import write_framed
+from patchword.generation.write import ends_of, write_framed
 from patchword.models.family import Model
 from patchword.models.heads import VocabularyHead
 from patchword.models.trunks import Generative
+from patchword.tasks.language_model import balanced
 from patchword.tasks.rouge import rouges, summed_up
 from patchword.tasks.summaries import Form, SummaryExamples
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_tokenizer
@@ -94,12 +97,17 @@ class Summarization(Task):
             target = min(int(np.ceil(np.quantile(counts, 0.99))), ask.max_length // 2)
         if target > ask.max_length:
             raise UserError(f"--max-target-length {target} is over the {ask.max_length} tokens of --max-length.")
+        if ask.prefix:
+            notes.append(f"Before every document stands {ask.prefix!r} (--prefix).")
         task = cls(tokenizer, Form(ask.prefix, PROMPT if ask.prompt is None else ask.prompt, ask.max_length, target))
         train = task._examples(learn, ask)
-        share = train.dropped / max(train.tokens, 1)
+        held_out = task._examples(validation, ask)
+        test = None if ask.test is None else task._examples(_read(ask.test, ask), ask)
+        parts = {"": train, " (validation)": held_out} | ({} if test is None else {" (test)": test})
+        shares = ", ".join(f"{part.dropped / max(part.tokens, 1):.1%}{name}" for name, part in parts.items())
         notes.append(
-            f"A summary has at most {target} tokens (--max-target-length), {train.cut_summaries:,} are cut; "
-            f"{share:.1%} of the documents' tokens are cut off at their ends. ROUGE while learning is of at most "
+            f"A summary has at most {target} tokens (--max-target-length), {train.cut_summaries:,} are cut; of the "
+            f"documents' tokens {shares} are cut off at their ends. ROUGE while learning is of at most "
             f"{_WHILE_LEARNING} validation rows, at the end of {_AT_THE_END}."
         )
         facts = {
@@ -113,8 +121,7 @@ class Summarization(Task):
             "max_length": ask.max_length,
             "padding": 0.0,
         }
-        test = None if ask.test is None else task._examples(_read(ask.test, ask), ask)
-        return Prepared(task, train, task._examples(validation, ask), test, tuple(notes), facts)
+        return Prepared(task, train, held_out, test, tuple(notes), facts)
 
     @classmethod
     def restore(cls, model: Model, reader: Reader, card: Mapping[str, Any] = MappingProxyType({})) -> Summarization:
@@ -127,14 +134,35 @@ class Summarization(Task):
         """How a document is put to the model."""
         return vars(self.form).copy()
 
+    def files(self, model: Model) -> dict[str, dict[str, Any]]:
+        """`generation_config.json`, so that `generate` of transformers stops where `predict` does."""
+        config = model.config
+        roles = ("bos_token_id", "pad_token_id", "decoder_start_token_id")
+        ids = {name: getattr(config, name) for name in roles if getattr(config, name, None) is not None}
+        ends = list(ends_of(model))
+        ids |= {"eos_token_id": ends[0] if len(ends) == 1 else ends} if ends else {}
+        how = {"do_sample": False, "num_beams": 1, "max_new_tokens": self.form.max_target_length}
+        return {"generation_config.json": ids | how}
+
     @classmethod
     def inputs(cls, items: Sequence[Any], reader: Reader, ask: Ask) -> Prompts:
         """Documents without summaries."""
         return Prompts([str(item) for item in items])
 
     def labelled(self, ask: Ask, reader: Reader) -> SummaryExamples:
-        """Documents with summaries, put as the model has learnt."""
-        return self._examples(_read(ask.data, ask), ask)
+        """Documents with summaries, put as the model has learnt. A warning says how much of them is cut off."""
+        examples = self._examples(_read(ask.data, ask), ask)
+        self._warn(examples.tokens, examples.dropped)
+        return examples
+
+    def _warn(self, tokens: int, dropped: int) -> None:
+        if dropped:
+            warnings.warn(
+                f"Documents are cut to fit into the {self.form.max_length} tokens that the model reads; "
+                f"{dropped / tokens:.1%} of all tokens are cut off, at their ends.",
+                Notice,
+                stacklevel=4,
+            )
 
     def _examples(self, rows: Labelled, ask: Ask) -> SummaryExamples:
         start = ask.start_token if ask.writes == "answer" else None
@@ -142,12 +170,18 @@ class Summarization(Task):
         return SummaryExamples(texts, rows.labels or [], self.tokenizer, self.form, start)
 
     def predict(self, model: Model, examples: Examples, compute: Compute) -> list[dict[str, Any]]:
-        """`summary` of each, by the best next token."""
+        """`summary` of each, by the best next token. A warning says how much of the documents is cut off."""
         assert isinstance(examples, Prompts)
-        return [{"summary": text} for text in self._written(model, examples.texts, compute)]
+        framed, tokens, dropped = self._framed(model, examples.texts)
+        examples.facts = {"tokens": tokens, "dropped_tokens": dropped}
+        self._warn(tokens, dropped)
+        return [{"summary": text} for text in self._written(model, framed, compute)]
 
-    def _written(self, model: Model, texts: Sequence[str], compute: Compute) -> list[str]:
-        framed = self.form.documents(texts, self.tokenizer, not hasattr(model.trunk, "encode"))[0]
+    def _framed(self, model: Model, texts: Sequence[str]) -> tuple[list[np.ndarray], int, int]:
+        """Documents as the model reads them; their tokens before the cut, and dropped."""
+        return self.form.documents(texts, self.tokenizer, not hasattr(model.trunk, "encode"))
+
+    def _written(self, model: Model, framed: Sequence[np.ndarray], compute: Compute) -> list[str]:
         was_training = model.training
         how = Generation(max_new_tokens=self.form.max_target_length)
         try:
@@ -158,9 +192,10 @@ class Summarization(Task):
         return [text.strip() for text in written]
 
     def loss(self, model: Model, batch: Any) -> Tensor:
-        """Summed cross-entropy of the summaries' tokens, in nats."""
+        """Summed cross-entropy of the summaries' tokens, in nats; and what keeps experts in use."""
         assert isinstance(model.head, VocabularyHead)
-        return model.head.loss(model.features(*batch.inputs).values[batch.at], batch.targets, 0.0)
+        loss = model.head.loss(model.features(*batch.inputs).values[batch.at], batch.targets, 0.0)
+        return balanced(loss, model, batch)
 
     def evaluate(self, model: Model, examples: Examples, compute: Compute) -> dict[str, float]:
         """Loss of all rows when the right tokens stand before each; ROUGE of summaries written for some."""
@@ -173,7 +208,7 @@ class Summarization(Task):
             loss += self.loss(model, batch).item()
             count += len(batch.targets)
         some = _some(len(examples), most)
-        written = self._written(model, [examples.documents[i] for i in some], compute)
+        written = self._written(model, [examples.sources[i] for i in some], compute)
         scores = summed_up(rouges([examples.summaries[i] for i in some], written))
         return {"loss": loss / max(count, 1), **scores, "rows": len(some)}
 
@@ -203,7 +238,7 @@ class Summarization(Task):
         held_out = prepared.validation
         assert isinstance(held_out, SummaryExamples)
         documents, expected = held_out.documents[:3], held_out.summaries[:3]
-        triples = zip(documents, expected, self._written(model, documents, compute), strict=True)
+        triples = zip(documents, expected, self._written(model, held_out.sources[:3], compute), strict=True)
         report["samples"] = [{"before": d[:200], "expected": e, "written": w} for d, e, w in triples]
         return report
 
@@ -233,7 +268,9 @@ def _read(data: Data, ask: Ask) -> Labelled:
     for label, origin in zip(rows.labels or (), rows.origins, strict=True):
         if not isinstance(label, str):
             raise UserError(f"{origin}: the summary {str(label)[:40]!r} is not a text. Mend or remove the row.")
-    return rows
+    used = rows.columns
+    told = f"documents: column '{used['text']}'; summaries: column '{used['label']}' (--text-column, --label-column)"
+    return replace(rows, notes=[told, *rows.notes[2:]])
 
 
 TASK = Summarization

@@ -15,40 +15,37 @@ from patchword.data.store import Sequences
 from patchword.data.tagged import TaggedText
 from patchword.data.tokenizers import Tokenizer
 from patchword.nn.packing import Layout, Packed
-from patchword.tasks.tags import entities, to_bio
+from patchword.tasks.tags import entities, respelled, to_bio
+from patchword.tasks.windows import windows
 
 OVERLAP = 4
-"""Neighbouring windows of a long text share one part in so many."""
+"""Neighbouring windows of a long text share one part in so many, or more."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """A text with the words that are tagged, the true tags (None: not known) and the true entities, in characters."""
+    """A text with the words that are tagged, the true tags (None: not known) and the true entities, in characters.
+
+    `came_as_words` says that somebody else cut it into these words.
+    """
 
     text: str
     words: list[tuple[int, int]]
     tags: list[str] | None
     entities: list[Span]
+    came_as_words: bool = False
 
 
-def windows(pieces: int, room: int) -> list[tuple[int, int, int, int]]:
-    """(start, end, first, last) of windows over a text: each reads `start:end` and answers for `first:last`.
+def shared_out(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """(first, last + 1) of the pieces that each window of a text answers for.
 
     Every piece is answered for once, by the window in which it is farthest from a cut end.
 
     Args:
-        pieces: of the text.
-        room: pieces of a window, at most.
+        spans: (start, end) of the windows, as `windows` gives them.
     """
-    if pieces <= room:
-        return [(0, pieces, 0, pieces)]
-    step = room - room // OVERLAP
-    starts = [*range(0, pieces - room, step), pieces - room]
-    meets = [(after + before + room) // 2 for before, after in itertools.pairwise(starts)]
-    return [
-        (start, start + room, first, last)
-        for start, first, last in zip(starts, [0, *meets], [*meets, pieces], strict=True)
-    ]
+    meets = [(one[1] + two[0]) // 2 for one, two in itertools.pairwise(spans)]
+    return list(zip([0, *meets], [*meets, spans[-1][1]], strict=True))
 
 
 class TaggedExamples(Examples):
@@ -89,10 +86,10 @@ class TaggedExamples(Examples):
             document = self._document(text, offsets, cut)
             self.documents.append(document)
             at, word = _first_pieces(document.words, offsets)
-            spans = windows(len(pieces), room)
+            spans = windows(len(pieces), room, room - room // OVERLAP)
             self.pieces += len(pieces)
             self.long += len(spans) > 1
-            for start, end, first, last in spans:
+            for (start, end), (first, last) in zip(spans, shared_out(spans), strict=True):
                 mine = (at >= first) & (at < last)
                 inside = pieces[start:end]
                 ids.append(inside if len(inside) + len(self.before) + len(self.after) else filler)
@@ -102,20 +99,23 @@ class TaggedExamples(Examples):
         self.sequences = Sequences.from_arrays(ids)
         self.words = words
         self.ends = np.cumsum([0, *(len(document.words) for document in self.documents)])
-        tags = [tag for document in self.documents for tag in document.tags or ["O"] * len(document.words)]
+        spell = number if number and marks else ()
+        tags = [
+            tag for document in self.documents for tag in respelled(document.tags or ["O"] * len(document.words), spell)
+        ]
         self.targets = np.array([number[tag] if number else 0 for tag in tags], np.int64)
 
     def _document(self, text: TaggedText, offsets: list[tuple[int, int]], cut: bool) -> Document:
         if text.words is not None:
             words = list(text.words)
             if text.tags is None:
-                return Document(text.text, words, None, [])
+                return Document(text.text, words, None, [], True)
             if not self.marks:
-                return Document(text.text, words, list(text.tags), [])
+                return Document(text.text, words, list(text.tags), [], True)
             tags, repaired = to_bio(text.tags)
             self.repaired += repaired
             marked = [Span(words[a][0], words[b - 1][1], kind) for a, b, kind in entities(tags)]
-            return Document(text.text, words, tags, marked)
+            return Document(text.text, words, tags, marked, True)
         if text.spans is None:
             return Document(text.text, words_of(text.text), None, [])
         if not cut:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 import numpy as np
 
@@ -39,6 +39,20 @@ def to_bio(tags: Sequence[str]) -> tuple[list[str], int]:
             out.append(f"B-{kind}")
         before, kind_before = prefix, kind
     return out, repaired
+
+
+def respelled(bio: Sequence[str], known: Container[str]) -> list[str]:
+    """BIO tags as a model of another program spells them: with S- or U- for a single word, E- or L- for the last one.
+
+    Args:
+        bio: tags that `to_bio` gave.
+        known: the model's.
+    """
+    out = list(bio)
+    for first, end, kind in entities(bio):
+        ways = [f"{prefix}-{kind}" for prefix in ("SU" if end == first + 1 else "EL")]
+        out[end - 1] = next((tag for tag in ways if tag in known), out[end - 1])
+    return out
 
 
 def entities(bio: Sequence[str]) -> list[tuple[int, int, str]]:

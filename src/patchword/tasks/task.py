@@ -124,6 +124,8 @@ class Task(ABC):
     """Other heads whose models can be used for it."""
     reads: ClassVar[Literal["corpus", "labelled"]]
     """Unlabelled text, or rows with labels."""
+    reads_words: ClassVar[bool] = False
+    """Whether an input can be a list of words."""
     labels: tuple[str, ...] = ()
     problem: str | None = None
 
@@ -198,6 +200,10 @@ class Task(ABC):
 
     def settle(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
         """Fit what is chosen on the validation part once the weights are (a temperature, a threshold), and tell it."""
+        return {}
+
+    def files(self, model: Model) -> dict[str, dict[str, Any]]:
+        """JSON files, by name, that tell other programs how the model is used."""
         return {}
 
     def facts(self) -> dict[str, Any]:

@@ -18,10 +18,13 @@ from patchword.errors import Notice, UserError
 from patchword.nn.packing import Layout, Packed
 from patchword.tasks.classification import Classification, LabelledExamples
 from patchword.tasks.task import Ask, Reader, Windows, kept_tokenizer
+from patchword.tasks.windows import even_starts, window_counts
 
 Text = str | tuple[str, str]
 MOST_CUT = 0.05
 """Share of the tokens that may be cut off before texts are read in windows, where nothing is said."""
+OVERLAP = 4
+"""Neighbouring windows of a long text share one part in so many, or more."""
 
 
 class TextExamples(LabelledExamples):
@@ -69,7 +72,7 @@ class TextExamples(LabelledExamples):
         in_windows = windows == "always" or (windows == "auto" and (lengths - kept).sum() > MOST_CUT * lengths.sum())
         if in_windows and not self.pairs:
             kept = lengths
-        self.windows = 1 + np.maximum(0, -((self.room - kept[0]) // _stride(self.room)))
+        self.windows = window_counts(kept[0], self.room, self.room - self.room // OVERLAP)
         self.sides = [
             Sequences.from_arrays([ids[:n] for ids, n in zip(side, most, strict=True)])
             for side, most in zip(encoded, kept, strict=True)
@@ -124,9 +127,7 @@ class TextExamples(LabelledExamples):
             segments = torch.from_numpy(np.concatenate([self.tokenizer.segments(*pair) for pair in counts]))
             framed = [self.tokenizer.pair(*pair) for pair in texts]
         else:
-            # The first window begins with the text, the last one ends with it.
-            apart = np.maximum(0, self.sides[0].lengths(ids) - self.room) / np.maximum(self.windows[ids] - 1, 1)
-            starts = np.rint(apart * numbers).astype(np.int64)
+            starts = even_starts(self.sides[0].lengths(ids), self.windows[ids], numbers, self.room)
             pieces = [text[start : start + self.room] for (text,), start in zip(texts, starts, strict=True)]
             before, after = (np.array(ends, np.int32) for ends in (self.tokenizer.before, self.tokenizer.after))
             framed = [np.concatenate([before, piece, after]) for piece in pieces]
@@ -161,11 +162,6 @@ class AllWindows(Examples):
     def batch(self, ids: np.ndarray, key: tuple[int, int]) -> Batch:
         """Nothing is random."""
         return self.examples.of_windows(self.owners[ids], self.numbers[ids])
-
-
-def _stride(room: int) -> int:
-    """Ids from the beginning of a window to that of the next, at most."""
-    return room - room // 4
 
 
 def _encoded(texts: Sequence[Any], tokenizer: Tokenizer) -> list[np.ndarray]:

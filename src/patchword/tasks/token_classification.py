@@ -16,6 +16,7 @@ from patchword.data.columns import Sample
 from patchword.data.files import Data
 from patchword.data.loader import Batch, Examples
 from patchword.data.tagged import Tagged, TaggedText, holds_tags, read_tagged
+from patchword.data.word_rows import word_columns
 from patchword.errors import UserError, did_you_mean
 from patchword.models.family import Model
 from patchword.tasks.entity_metrics import commonest, entity_counts, entity_scores, tag_counts, tag_scores
@@ -39,6 +40,7 @@ class TokenClassification(Task):
     modality = "text"
     way_out = "token_class"
     reads = "labelled"
+    reads_words = True
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = tuple(labels)
@@ -60,10 +62,20 @@ class TokenClassification(Task):
 
     @classmethod
     def input_columns(cls, sample: Sample, ask: Ask) -> tuple[str, ...]:
-        """A column with lists of words, else the one with texts."""
+        """A column with lists of words, else the one with texts.
+
+        Raises:
+            UserError: the table has a word in each row.
+        """
         for name in (ask.text_column,) if ask.text_column else _WORD_COLUMNS:
             if any(isinstance(row.get(name), list) for row in sample.cells):
                 return (name,)
+        by_word = word_columns(sample.columns)
+        if by_word is not None and ask.text_column in (None, by_word.word):
+            raise UserError(
+                f"{sample.name} has a word in each row (column '{by_word.word}'), but a sentence in each is predicted. "
+                "Give a text or a list of words in each row, or a CoNLL file."
+            )
         return super().input_columns(sample, ask)
 
     @classmethod
@@ -163,7 +175,7 @@ class TokenClassification(Task):
     def predict(self, model: Model, examples: Examples, compute: Compute) -> list[dict[str, Any]]:
         """`entities`, each with `text`, `label`, `start`, `end` (characters) and `confidence`; or `tokens` and `tags`.
 
-        The confidence is the mean probability of an entity's tags.
+        The confidence is the mean probability of an entity's tags. A list of words has their `tags` (BIO) as well.
         """
         assert isinstance(examples, TaggedExamples)
         scores = examples.by_document(self._scores(model, examples, compute))
@@ -179,14 +191,13 @@ class TokenClassification(Task):
                 (words[first][0], words[last - 1][1], kind, float(sure[first:last].mean()))
                 for first, last, kind in self._entities(tags)
             ]
-            said.append(
-                {
-                    "entities": [
-                        {"text": text[start:end], "label": kind, "start": start, "end": end, "confidence": confidence}
-                        for start, end, kind, confidence in found
-                    ]
-                }
-            )
+            row: dict[str, Any] = {
+                "entities": [
+                    {"text": text[start:end], "label": kind, "start": start, "end": end, "confidence": confidence}
+                    for start, end, kind, confidence in found
+                ]
+            }
+            said.append(row | ({"tags": self._bio(tags)} if document.came_as_words else {}))
         return said
 
     def _examples(self, rows: Tagged, reader: Reader, ask: Ask, cut: bool = False) -> TaggedExamples:
@@ -223,7 +234,10 @@ class TokenClassification(Task):
         return viterbi(scores, *transitions(self.labels)) if self.marks else [row.argmax(-1) for row in scores]
 
     def _entities(self, tags: np.ndarray) -> list[tuple[int, int, str]]:
-        return entities(to_bio([self.labels[tag] for tag in tags])[0])
+        return entities(self._bio(tags))
+
+    def _bio(self, tags: np.ndarray) -> list[str]:
+        return to_bio([self.labels[tag] for tag in tags])[0]
 
     def _measured(self, examples: TaggedExamples, said: Sequence[np.ndarray]) -> dict[str, float]:
         """Every metric but the loss."""

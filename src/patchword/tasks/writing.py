@@ -20,10 +20,14 @@ class Prompts(Examples):
 
     Args:
         texts: as they are.
+
+    Attributes:
+        facts: tokens of the texts, and dropped ones, where they have been counted.
     """
 
     def __init__(self, texts: list[str]) -> None:
         self.texts = texts
+        self.facts: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self.texts)

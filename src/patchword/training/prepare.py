@@ -23,7 +23,7 @@ from patchword.data.tokenizers import Tokenizer, train_tokenizer
 from patchword.errors import UserError
 from patchword.models.config import ImageConfig, TextConfig
 from patchword.models.family import Family, Model, preset
-from patchword.models.folder import describe, find_folder, make_config, read_json, read_model
+from patchword.models.folder import CONFIG, describe, find_folder, make_config, read_json, read_model
 from patchword.models.image_processors import read_image_processor
 from patchword.nn.config import ModelConfig
 from patchword.tasks.task import Ask, Prepared, Reader, Task, task_named, tasks
@@ -149,7 +149,7 @@ def ask_for(run: RunConfig) -> Ask:
         augment=run.augment,
         whole_word=run.whole_word,
         z_loss=run.z_loss,
-        prefix=run.prefix,
+        prefix=_usual_prefix(run) if run.prefix is None else run.prefix,
         prompt=run.prompt,
         max_target_length=run.max_target_length,
         problem=run.problem,
@@ -159,6 +159,14 @@ def ask_for(run: RunConfig) -> Ask:
         max_length=length,
         seed=run.seed,
     )
+
+
+def _usual_prefix(run: RunConfig) -> str:
+    """What `config.json` of the start puts before a document to be summarized: "summarize: " for T5's own weights."""
+    if run.begins_anew:
+        return ""
+    usual = (read_json(Path(run.start) / CONFIG).get("task_specific_params") or {}).get("summarization") or {}
+    return str(usual.get("prefix") or "")
 
 
 def prepare(run: RunConfig, ask: Ask, reader: Reader, family: Family, quiet: bool) -> Prepared:

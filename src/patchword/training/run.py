@@ -60,7 +60,7 @@ class RunConfig(BaseModel):
     augment: str = "none"
     whole_word: bool = False
     z_loss: float = pydantic.Field(0.0, ge=0.0)
-    prefix: str = ""
+    prefix: str | None = None
     prompt: str | None = None
     max_target_length: int | None = pydantic.Field(None, gt=0)
     problem: str | None = None

@@ -361,6 +361,8 @@ def _finish(
         write_adapter(model, run.recipe, run.start, folder.path / "adapter")
         merge(model)
     write_model(model, folder.path)
+    for name, content in task.files(model).items():
+        write_json(folder.path / name, content)
     for place in where:
         draw_curves(place)
     folder.write_card(_card(run, model, ask, prepared) | {"report": report})

@@ -1,8 +1,9 @@
 """Fine-tuning on tagged words: Devlin et al. 2018, appendix A.3, with a higher rate, since a new label is learnt at
 every word.
 
-Seen once, all-MiniLM-L6-v2 on 500 sentences with names and numbers, after 53 of its 315 steps (the run was stopped
-there): entity F1 0.72 on 300 other sentences, each word's commonest tag 0.41. Not tuned yet.
+Seen once, all-MiniLM-L6-v2 on 450 sentences with names and numbers, 150 steps at this rate (2e-4 at width 384), one
+seed: entity F1 0.796 (0.772 to 0.822) on 500 other sentences, each word's commonest tag 0.441; the best in validation
+was step 75. No other rate was tried.
 """
 
 from __future__ import annotations
