@@ -11,23 +11,24 @@ best        the best trial's run, a model folder
 
 from __future__ import annotations
 
-import math
+import shlex
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from filelock import FileLock, Timeout
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from patchword.data.files import Data
 from patchword.errors import UserError
 from patchword.study.space import Space
-from patchword.training.loop import Diverged, Interrupted
+from patchword.study.trial import Trial, ended, make, repeat_killed
+from patchword.training.loop import Interrupted
 from patchword.training.run import RunConfig
 from patchword.training.stages import finetune, finetune_settings
 from patchword.training.tracking import console
@@ -41,53 +42,25 @@ STARTUP = 6
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One run of a sweep.
-
-    Args:
-        number: of its folder; 0 is the default recipe.
-        settings: of `finetune`, as far as they are not the default.
-        outcome: "done", "pruned" (ended early), or "failed".
-        metrics: of its best evaluation.
-        score: the first number by which the task compares; higher is better. None before the first evaluation.
-        seconds: that it took.
-        problem: why it failed.
-    """
-
-    number: int
-    settings: Mapping[str, Any]
-    outcome: str
-    metrics: Mapping[str, float]
-    score: float | None
-    seconds: float
-    problem: str | None
-
-
-@dataclass(frozen=True)
 class Sweep:
     """What a sweep has found.
 
     Args:
         folder: of the sweep.
-        metric: name of the metric that decides.
         trials: in the order in which they were made.
+        best: of the trials that came to their end; the earlier of equals.
         command: trains with the best settings.
     """
 
     folder: Path
-    metric: str
     trials: tuple[Trial, ...]
+    best: Trial
     command: str
 
     @property
     def default(self) -> Trial:
         """The trial with the default recipe."""
         return self.trials[0]
-
-    @property
-    def best(self) -> Trial:
-        """The best of the trials that came to their end; the earlier of equals."""
-        return max((trial for trial in self.trials if trial.outcome == "done"), key=lambda trial: trial.score or 0.0)
 
 
 def sweep(
@@ -133,25 +106,27 @@ def sweep(
     settings = {name: value for name, value in settings.items() if value is not None}
     run = finetune_settings(start, data, task, seeds=1, seed=seed, **settings)
     folder = Path(out)
-    _check(folder, overwrite)
+    _check(folder)
     try:
         with FileLock(folder / "lock", timeout=0), _quiet_optuna():
             if overwrite:
                 _clear(folder)
             study, run = _study(folder, run)
-            how = settings | {"task": run.task, "seed": seed, "precision": run.recipe.precision}
-            _search(study, Space.around(run, settings), folder, trials, minutes, quiet, (start, data, how))
-            told = settings | {"task": task, "seed": seed or None}
-            return _result(study, folder, (start, data, told))
+            common = settings | {"task": run.task, "seed": seed, "seeds": 1, "precision": run.recipe.precision}
+            one = partial(finetune, start, data, **common)
+            _search(study, Space.around(run, settings), folder, trials, minutes, one, seed, quiet)
+            made = tuple(ended(study))
     except Timeout as error:
         raise UserError(f"Another sweep is running in {out} at this moment. Choose another --out.") from error
+    done = [trial for trial in made if trial.outcome == "done"]
+    if not done:
+        raise UserError(f"No trial came to its end: {made[-1].problem}" if made else "There was no time for a trial.")
+    best = max(done, key=lambda trial: trial.score or 0.0)
+    told = settings | {"task": task, "seed": seed or None} | dict(best.settings)
+    return Sweep(folder, made, best, _command(start, data, told))
 
 
-Asked = tuple[str | Path, Data, dict[str, Any]]
-"""Start, data and settings that all trials have in common."""
-
-
-def _check(folder: Path, overwrite: bool) -> None:
+def _check(folder: Path) -> None:
     if folder.is_file():
         raise UserError(f"{folder} is a file; --out names a folder.")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / STUDY).is_file():
@@ -200,15 +175,8 @@ def _study(folder: Path, run: RunConfig) -> tuple[optuna.Study, RunConfig]:
             f"{folder} holds a sweep that began otherwise ({names}), and its scores do not compare with others. "
             "Choose another --out, or replace it with --overwrite."
         )
-    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        study.enqueue_trial(trial.params)
+    repeat_killed(study)
     return study, first
-
-
-def _ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """Trials that are told of: not those that wait, and not those that were killed and made again."""
-    return [trial for trial in study.get_trials(deepcopy=False) if "outcome" in trial.user_attrs]
 
 
 def _search(
@@ -217,9 +185,11 @@ def _search(
     folder: Path,
     trials: int,
     minutes: float | None,
+    run: Callable[..., Any],
+    seed: int,
     quiet: bool,
-    asked: Asked,
 ) -> None:
+    """Make trials until there are enough."""
     import optuna
 
     if not study.get_trials(deepcopy=False):
@@ -228,73 +198,56 @@ def _search(
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
         TextColumn("{task.fields[told]}"),
         TimeElapsedColumn(),
+        TextColumn("eta"),
+        TimeRemainingColumn(),
         console=console,
         disable=quiet or not console.is_terminal,
     )
     line = bar.add_task("trials", total=trials, told="")
     with bar:
-        while (count := len(_ended(study))) < trials:
+        while (count := len(ended(study))) < trials:
             if minutes is not None and time.monotonic() - began > minutes * 60:
                 break
-            bar.update(line, completed=count)
+
+            def progress(evaluation: int, count: int = count) -> None:
+                part = evaluation / (space.recipe.evaluations + 1)
+                bar.update(line, completed=count + part, told=f"{count} of {trials}")
+
+            progress(0)
             # A sampler of its own for each trial: what it draws does not depend on where the sweep was stopped.
-            study.sampler = optuna.samplers.TPESampler(seed=asked[2]["seed"] + count, n_startup_trials=STARTUP)
+            study.sampler = optuna.samplers.TPESampler(seed=seed + count, n_startup_trials=STARTUP)
             trial = study.ask(dict(space.distributions))
             try:
-                _try(study, trial, space.settings(trial.params), folder, asked)
+                make(study, trial, folder, run, space.settings(trial.params), progress)
             except Interrupted:
                 if not quiet:
-                    bar.console.print(f"Stopped in trial {trial.number}. The same command goes on with it.")
+                    bar.console.print(f"Stopped in trial {trial.number}. The same command goes on, and makes it again.")
                 raise
-            made = _told(_ended(study)[-1])
             if not quiet:
-                bar.console.print(sentence(made), markup=False)
-            bar.update(line, completed=count + 1)
+                bar.console.print(_sentence(ended(study)[-1]), markup=False)
+        bar.update(line, completed=count, told=f"{count} of {trials}")
 
 
-def _try(study: optuna.Study, trial: optuna.Trial, settings: Mapping[str, Any], folder: Path, asked: Asked) -> None:
-    """One trial to its end, and what came out of it into the study."""
-    import optuna
+def _sentence(trial: Trial) -> str:
+    how = ", ".join(f"{name} {value}" for name, value in trial.settings.items()) or "the default"
+    outcome = {
+        "done": f"{trial.metric} {trial.metrics.get(trial.metric or '', 0.0):.4f}",
+        "pruned": f"ended early, {trial.metric} {trial.metrics.get(trial.metric or '', 0.0):.4f}",
+        "failed": f"failed: {trial.problem}",
+    }[trial.outcome]
+    return f"trial {trial.number}, {how}: {outcome}  ({trial.seconds:.0f} s)"
 
-    start, data, common = asked
-    place = folder / "trials" / str(trial.number)
-    seen: list[tuple[float, dict[str, float]]] = []
-    problem = None
 
-    def watch(number: int, metrics: Mapping[str, float], score: float) -> None:
-        if not math.isfinite(score):
-            raise Diverged("The score in validation is no number.")
-        seen.append((score, dict(metrics)))
-        trial.report(score, number)
-        if trial.should_prune():
-            raise optuna.TrialPruned
-
-    began = time.monotonic()
-    try:
-        finetune(start, data, out=place, seeds=1, quiet=True, overwrite=True, watch=watch, **common | dict(settings))
-        state = optuna.trial.TrialState.COMPLETE
-    except optuna.TrialPruned:
-        state = optuna.trial.TrialState.PRUNED
-    except (Diverged, torch.OutOfMemoryError) as error:
-        state, problem = optuna.trial.TrialState.FAIL, str(error).split(". ")[0]
-    score, metrics = max(seen, key=lambda of: of[0], default=(None, {}))
-    done = state == optuna.trial.TrialState.COMPLETE
-    if done and all((_told(other).score or -math.inf) < score for other in _ended(study) if other.value is not None):
-        _keep(place, folder / "best")
-    _drop_weights(place)
-    names = [name for name in metrics if all(abs(of[name]) == abs(value) for value, of in seen)]
-    told = {
-        "settings": dict(settings),
-        "metric": names[0] if names else None,
-        "metrics": metrics,
-        "score": score,
-        "seconds": round(time.monotonic() - began, 1),
-        "problem": problem,
-        "outcome": {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed"}[state.name],
-    }
-    for name, value in told.items():
-        trial.set_user_attr(name, value)
-    study.tell(trial, score if done else None, state=state)
+def _command(start: str | Path, data: Data, settings: Mapping[str, Any]) -> str:
+    """`patchword finetune` with settings, to be typed."""
+    words = ["patchword", "finetune", str(start), *map(str, [data] if isinstance(data, str | Path) else data)]
+    for name, value in settings.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        elif value is not None and value is not False:
+            for item in [value] if isinstance(value, str | Path | int | float) else value:
+                words += [option, str(item)]
+    return shlex.join([*words, "--out", "runs/tuned"])
