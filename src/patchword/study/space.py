@@ -10,7 +10,7 @@ import torch
 
 from patchword.errors import UserError
 from patchword.models.family import Model
-from patchword.tasks.task import tasks
+from patchword.tasks.task import task_named
 from patchword.training.adapters import adapt
 from patchword.training.prepare import family_of
 from patchword.training.recipe import Recipe
@@ -93,7 +93,7 @@ class Space:
 def _ways(run: RunConfig) -> list[str]:
     """What can learn in such a model: the parts that it has."""
     family, config = family_of(run)
-    kind = tasks()[run.task]
+    kind = task_named(run.task, family)
     found = ["all"]
     for way in ("head", "lora"):
         with torch.device("meta"):

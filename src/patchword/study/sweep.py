@@ -243,11 +243,14 @@ def _sentence(trial: Trial) -> str:
 def _command(start: str | Path, data: Data, settings: Mapping[str, Any]) -> str:
     """`patchword finetune` with settings, to be typed."""
     words = ["patchword", "finetune", str(start), *map(str, [data] if isinstance(data, str | Path) else data)]
+    usual = {name: field.default for name, field in RunConfig.model_fields.items()}
     for name, value in settings.items():
+        if value == usual.get(name):
+            continue
         option = f"--{name.replace('_', '-')}"
         if value is True:
             words.append(option)
-        elif value is not None and value is not False:
+        elif value is not False:
             for item in [value] if isinstance(value, str | Path | int | float) else value:
                 words += [option, str(item)]
     return shlex.join([*words, "--out", "runs/tuned"])
