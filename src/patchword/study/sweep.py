@@ -226,7 +226,7 @@ def _search(
                     bar.console.print(f"Stopped in trial {trial.number}. The same command goes on, and makes it again.")
                 raise
             if not quiet:
-                bar.console.print(_sentence(ended(study)[-1]), markup=False)
+                bar.console.print(_sentence(ended(study)[-1]), markup=False, soft_wrap=True)
         bar.update(line, completed=count, told=f"{count} of {trials}")
 
 
@@ -245,7 +245,7 @@ def _command(start: str | Path, data: Data, settings: Mapping[str, Any]) -> str:
     words = ["patchword", "finetune", str(start), *map(str, [data] if isinstance(data, str | Path) else data)]
     usual = {name: field.default for name, field in RunConfig.model_fields.items()}
     for name, value in settings.items():
-        if value == usual.get(name):
+        if value is None or value == usual.get(name):
             continue
         option = f"--{name.replace('_', '-')}"
         if value is True:
