@@ -84,16 +84,16 @@ def show(found: Sweep) -> None:
     from rich.table import Table
 
     console = Console()
-    names = list(dict.fromkeys(name for trial in found.trials for name in trial.settings))
-    table = Table(title=f"{len(found.trials)} trials; empty: as in the default", title_justify="left")
-    for name in ("trial", found.best.metric or "score", *names, "seconds", ""):
-        table.add_column(name, justify="right")
+    table = Table(title=f"{len(found.trials)} trials", title_justify="left")
+    for name in ("trial", found.best.metric or "score", "seconds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("what is not as in the default")
     for trial in sorted(found.trials, key=_place):
-        told = "best" if trial is found.best else "" if trial.outcome == "done" else trial.outcome
         score = f"{_value(trial):.4f}" if trial.metric else ""
-        values = (f"{trial.settings[name]}" if name in trial.settings else "" for name in names)
-        which = "default" if trial is found.default else str(trial.number)
-        table.add_row(which, score, *values, f"{trial.seconds:.0f}", told)
+        told = "best" if trial is found.best else "" if trial.outcome == "done" else trial.outcome
+        number = "default" if trial is found.default else str(trial.number)
+        table.add_row(number, score, f"{trial.seconds:.0f}", told, trial.told)
     console.print(table)
     for sentence in verdict(found):
         console.print(sentence, highlight=False, markup=False)

@@ -231,13 +231,11 @@ def _search(
 
 
 def _sentence(trial: Trial) -> str:
-    how = ", ".join(f"{name} {value}" for name, value in trial.settings.items()) or "the default"
-    outcome = {
-        "done": f"{trial.metric} {trial.metrics.get(trial.metric or '', 0.0):.4f}",
-        "pruned": f"ended early, {trial.metric} {trial.metrics.get(trial.metric or '', 0.0):.4f}",
-        "failed": f"failed: {trial.problem}",
-    }[trial.outcome]
-    return f"trial {trial.number}, {how}: {outcome}  ({trial.seconds:.0f} s)"
+    reached = f"{trial.metric} {trial.metrics[trial.metric]:.4f}" if trial.metric else "no evaluation"
+    outcome = {"done": reached, "pruned": f"ended early, {reached}", "failed": f"failed: {trial.problem}"}[
+        trial.outcome
+    ]
+    return f"trial {trial.number}, {trial.told or 'the default'}: {outcome}  ({trial.seconds:.0f} s)"
 
 
 def _command(start: str | Path, data: Data, settings: Mapping[str, Any]) -> str:

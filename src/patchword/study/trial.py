@@ -45,6 +45,11 @@ class Trial:
     seconds: float
     problem: str | None
 
+    @property
+    def told(self) -> str:
+        """The settings in words; none for the default."""
+        return ", ".join(f"{name} {value}" for name, value in self.settings.items())
+
 
 def ended(study: optuna.Study) -> list[Trial]:
     """All trials but those that wait, those that were killed, and one that is under way."""
