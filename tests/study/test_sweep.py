@@ -118,7 +118,10 @@ def test_an_interrupted_trial_is_made_again(base: Path, tmp_path: Path, monkeypa
         patch.setattr(module, "finetune", once)
         with pytest.raises(Interrupted):
             pw.sweep(base / "run", base / "train.jsonl", out=tmp_path / "out", trials=1, steps=2, **HOW)
+    left = tmp_path / "out" / "trials" / "0" / "checkpoints"
+    left.mkdir(parents=True)
     found = pw.sweep(base / "run", base / "train.jsonl", out=tmp_path / "out", trials=1, steps=2, **HOW)
+    assert not left.exists()
     assert [(trial.number, dict(trial.settings)) for trial in found.trials] == [(1, {})]
 
 
@@ -150,7 +153,7 @@ def test_a_trial_below_the_median_is_ended_and_a_broken_one_is_told(
     assert [trial.outcome for trial in found.trials] == ["done"] * 4 + ["pruned", "failed", "done"]
     assert found.best.number == 6
     assert found.best.metric == "accuracy"
-    assert found.trials[5].problem == "The loss is no number any more. And so on."
+    assert found.trials[5].problem == "The loss is no number any more"
     assert "within 0.1500 of the best of 7 trials (0.9500)" in verdict(found)[0]
 
 

@@ -65,9 +65,7 @@ class Space:
             found["batch_size"] = CategoricalDistribution(sorted({8, 16, 32, 64, recipe.batch_size}))
         if "dropout" in family_of(run)[0].config.model_fields:
             found["dropout"] = FloatDistribution(0.0, 0.3, step=0.05)
-        length = {"steps", "epochs", "minutes"}
-        taken = set(given) | (length if length & set(given) else set())
-        return cls(recipe, {name: how for name, how in found.items() if name not in taken})
+        return cls(recipe, {name: how for name, how in found.items() if name not in given})
 
     @property
     def default(self) -> Point:

@@ -175,7 +175,7 @@ def _study(folder: Path, run: RunConfig) -> tuple[optuna.Study, RunConfig]:
             f"{folder} holds a sweep that began otherwise ({names}), and its scores do not compare with others. "
             "Choose another --out, or replace it with --overwrite."
         )
-    repeat_killed(study)
+    repeat_killed(study, folder)
     return study, first
 
 
@@ -232,10 +232,8 @@ def _search(
 
 def _sentence(trial: Trial) -> str:
     reached = f"{trial.metric} {trial.metrics[trial.metric]:.4f}" if trial.metric else "no evaluation"
-    outcome = {"done": reached, "pruned": f"ended early, {reached}", "failed": f"failed: {trial.problem}"}[
-        trial.outcome
-    ]
-    return f"trial {trial.number}, {trial.told or 'the default'}: {outcome}  ({trial.seconds:.0f} s)"
+    told = {"done": reached, "pruned": f"ended early, {reached}", "failed": f"failed: {trial.problem}"}
+    return f"trial {trial.number}, {trial.told or 'the default'}: {told[trial.outcome]}  ({trial.seconds:.0f} s)"
 
 
 def _command(start: str | Path, data: Data, settings: Mapping[str, Any]) -> str:

@@ -60,14 +60,15 @@ def ended(study: optuna.Study) -> list[Trial]:
     ]
 
 
-def repeat_killed(study: optuna.Study) -> None:
-    """Let trials that a kill cut short be made again, before any other."""
+def repeat_killed(study: optuna.Study, folder: Path) -> None:
+    """Let trials that a kill cut short be made again, before any other; what they left in the folder is removed."""
     from optuna.trial import TrialState
 
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         if _TOLD in trial.user_attrs:  # it was killed after its last breath
             _finish(study, trial.number, trial.user_attrs[_TOLD])
         else:
+            shutil.rmtree(_place(folder, trial.number), ignore_errors=True)
             study.enqueue_trial(trial.params)
             study.tell(trial.number, state=TrialState.FAIL)
 
@@ -92,7 +93,7 @@ def make(
     """
     import optuna
 
-    place = folder / "trials" / str(trial.number)
+    place = _place(folder, trial.number)
     seen: list[tuple[float, dict[str, float]]] = []
     problem = None
 
@@ -112,7 +113,7 @@ def make(
     except optuna.TrialPruned:
         outcome = "pruned"
     except (Diverged, torch.OutOfMemoryError) as error:
-        outcome, problem = "failed", str(error)
+        outcome, problem = "failed", str(error).split(". ")[0]
     score, metrics = max(seen, key=lambda of: of[0], default=(None, {}))
     if outcome == "done" and all(other.score < score for other in ended(study) if other.outcome == "done"):
         _keep(place, folder / "best")
@@ -136,6 +137,10 @@ def _finish(study: optuna.Study, number: int, told: Mapping[str, Any]) -> None:
 
     done = told["outcome"] == "done"
     study.tell(number, told["score"] if done else None, state=TrialState[_STATES[told["outcome"]]])
+
+
+def _place(folder: Path, number: int) -> Path:
+    return folder / "trials" / str(number)
 
 
 def _keep(place: Path, best: Path) -> None:
