@@ -13,7 +13,7 @@ import optuna
 import pytest
 
 import patchword as pw
-from patchword.cli.sweep import verdict
+from patchword.cli.sweep import show, verdict
 from patchword.study import sweep as module
 from patchword.study.space import Space
 from patchword.study.trial import Trial, ended, make
@@ -89,6 +89,15 @@ def test_the_command_is_that_of_the_best_settings(base: Path, whole: pw.Sweep) -
     }
 
 
+def test_what_is_shown(whole: pw.Sweep, capsys: pytest.CaptureFixture[str]) -> None:
+    show(whole)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == whole.command
+    assert sum("default" in line and f"{whole.default.score:.4f}" in line for line in lines) >= 1
+    for trial in whole.trials[1:]:
+        assert any(line.startswith(f"│ {trial.number:>7} │") for line in lines)
+
+
 def test_a_sweep_that_was_killed_goes_on_as_if_it_had_not_been(
     base: Path, whole: pw.Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,7 +170,9 @@ def test_a_setting_that_is_given_is_not_searched(base: Path) -> None:
     run = finetune_settings(base / "run", base / "train.jsonl", seeds=1, lr=1e-3)
     searched = Space.around(run, {"lr"}).distributions
     assert set(searched) == {"epochs", "tune", "batch_size", "dropout", "layer_decay"}
-    assert set(Space.around(run, {"lr", "steps", "dropout"}).distributions) == {"tune", "batch_size", "layer_decay"}
+    given = {"steps": 3, "dropout": 0.2}
+    run = finetune_settings(base / "run", base / "train.jsonl", seeds=1, **given)
+    assert set(Space.around(run, given).distributions) == {"lr", "tune", "batch_size", "layer_decay"}
 
 
 def test_the_learning_rate_is_that_of_what_learns(base: Path) -> None:
