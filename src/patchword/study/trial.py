@@ -115,7 +115,8 @@ def make(
     except (Diverged, torch.OutOfMemoryError) as error:
         outcome, problem = "failed", str(error).split(". ")[0]
     score, metrics = max(seen, key=lambda of: of[0], default=(None, {}))
-    if outcome == "done" and all(other.score < score for other in ended(study) if other.outcome == "done"):
+    before = [other.score for other in ended(study) if other.outcome == "done" and other.score is not None]
+    if outcome == "done" and score is not None and all(other < score for other in before):
         _keep(place, folder / "best")
     _drop_weights(place)
     deciding = [name for name in metrics if all(abs(of[name]) == abs(value) for value, of in seen)]
