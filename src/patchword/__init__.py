@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from patchword.errors import UserError
     from patchword.explain.size import Size, explain
     from patchword.models.family import presets
+    from patchword.study.sweep import Sweep, sweep
     from patchword.tasks.predictor import Predictor, evaluate, load
     from patchword.training.stages import Result, finetune, pretrain, resume
 
@@ -36,6 +37,8 @@ _WHERE = {
     "Size": "patchword.explain.size",
     "explain": "patchword.explain.size",
     "presets": "patchword.models.family",
+    "Sweep": "patchword.study.sweep",
+    "sweep": "patchword.study.sweep",
     "Predictor": "patchword.tasks.predictor",
     "evaluate": "patchword.tasks.predictor",
     "load": "patchword.tasks.predictor",
@@ -48,6 +51,7 @@ __all__ = [
     "Predictor",
     "Result",
     "Size",
+    "Sweep",
     "UserError",
     "__version__",
     "evaluate",
@@ -57,6 +61,7 @@ __all__ = [
     "presets",
     "pretrain",
     "resume",
+    "sweep",
 ]
 
 

@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,9 +22,16 @@ from patchword.training.schedule import progress, rate
 from patchword.training.tracking import Tracker
 from patchword.training.tuning import learning, thaw
 
+Watch = Callable[[int, Mapping[str, float], float], None]
+"""Is told of each evaluation: its number from 1 on, its metrics, and the first of what the task compares."""
+
 
 class Interrupted(Exception):
     """The person pressed Ctrl-C; the state is saved."""
+
+
+class Diverged(UserError):
+    """The loss is no number any more."""
 
 
 def train(
@@ -36,6 +43,7 @@ def train(
     checkpoints: Path | None,
     seed: int,
     stop_after: int | None = None,
+    watch: Watch | None = None,
 ) -> None:
     """Learn until the recipe's steps, epochs or minutes are over, or patience is.
 
@@ -48,9 +56,11 @@ def train(
         checkpoints: folder for the last state and the best weights; None keeps neither.
         seed: fixes the order of the examples, and what is random in them.
         stop_after: act as if interrupted after this step.
+        watch: is told of each evaluation; what it raises ends the run.
 
     Raises:
-        UserError: the loss is no number any more, or a checkpoint can not be written.
+        Diverged: the loss is no number any more.
+        UserError: a checkpoint can not be written.
         Interrupted: Ctrl-C; the state has been saved.
     """
     model, task = state.model, data.task
@@ -76,7 +86,7 @@ def train(
             if state.step % recipe.log_steps == 0:
                 tracker.step(clock.progress(), clock.measure(float(loss), lr))
             if clock.evaluation_is_due():
-                _evaluate(state, data, recipe, compute, tracker, checkpoints)
+                _evaluate(state, data, recipe, compute, tracker, checkpoints, watch)
             due = time.monotonic() - saved_at >= recipe.checkpoint_seconds or (
                 recipe.checkpoint_steps is not None and state.step % recipe.checkpoint_steps == 0
             )
@@ -89,7 +99,7 @@ def train(
     if state.evaluations < recipe.evaluations and clock.done():
         # A run by the clock can end between the last step and the evaluation that it was due.
         state.evaluations = recipe.evaluations
-        _evaluate(state, data, recipe, compute, tracker, checkpoints)
+        _evaluate(state, data, recipe, compute, tracker, checkpoints, watch)
     if checkpoints:
         clock.stop()
         state.save(checkpoints)
@@ -102,7 +112,7 @@ def step(state: TrainState, task: Task, batch: Batch, recipe: Recipe, compute: C
     depend on how the batch is cut.
 
     Raises:
-        UserError: the loss is no number any more.
+        Diverged: the loss is no number any more.
     """
     total = torch.zeros((), device=compute.device)
     for part in batch.split(recipe.micro_tokens or batch.tokens):
@@ -113,7 +123,7 @@ def step(state: TrainState, task: Task, batch: Batch, recipe: Recipe, compute: C
         total += loss.detach()
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip, foreach=True)
     if not math.isfinite(float(norm)) or not math.isfinite(float(total)):
-        raise UserError(
+        raise Diverged(
             f"The loss is no number any more at step {state.step + 1} (loss {float(total)}, gradient norm "
             f"{float(norm)}), so the weights were left as they were. Try a lower learning rate than {recipe.lr:g} "
             "(--lr) or --precision fp32; the last checkpoint is from before."
@@ -126,7 +136,13 @@ def step(state: TrainState, task: Task, batch: Batch, recipe: Recipe, compute: C
 
 
 def _evaluate(
-    state: TrainState, data: Prepared, recipe: Recipe, compute: Compute, tracker: Tracker, checkpoints: Path | None
+    state: TrainState,
+    data: Prepared,
+    recipe: Recipe,
+    compute: Compute,
+    tracker: Tracker,
+    checkpoints: Path | None,
+    watch: Watch | None,
 ) -> None:
     before, task = state.best, data.task
     metrics = task.evaluate(state.model, data.validation, compute)
@@ -142,6 +158,8 @@ def _evaluate(
     best = state.best != before
     state.since_best = 0 if best else state.since_best + 1
     tracker.evaluation(state.step, metrics, best)
+    if watch:
+        watch(state.evaluations, metrics, task.better(metrics)[0])
     learning(state.model)
 
 

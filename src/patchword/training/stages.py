@@ -25,7 +25,7 @@ from patchword.tasks.task import Ask, Compute, Prepared, Reader, choose_device, 
 from patchword.training.adapters import merge, write_adapter
 from patchword.training.checkpoint import TrainState, check_space, latest, seed_everything
 from patchword.training.curves import draw_curves
-from patchword.training.loop import Interrupted, train
+from patchword.training.loop import Interrupted, Watch, train
 from patchword.training.memory import keep_freed_memory
 from patchword.training.optimizer import make_optimizer
 from patchword.training.prepare import Say, ask_for, config_for, model_for, prepare, reader_for
@@ -94,7 +94,9 @@ def pretrain(
         refused, why = ("tokenizer", "vocab_size", "patch_size"), f"are for a new model; {start} has its own"
     if given := [name for name in refused if settings.get(name) is not None]:
         raise UserError(f"{', '.join(given)}: such settings {why}.")
-    return _begin("pretrain", begin, task or kind.objective, data, Path(out), overwrite, quiet, settings)
+    stop_after = settings.pop("stop_after", None)
+    run = _settle("pretrain", begin, task or kind.objective, data, settings)
+    return _begin(run, Path(out), overwrite, quiet, stop_after)
 
 
 def finetune(
@@ -105,6 +107,7 @@ def finetune(
     task: str | None = None,
     overwrite: bool = False,
     quiet: bool = False,
+    watch: Watch | None = None,
     **settings: Any,
 ) -> Result:
     """Stage 2: learn from few labels, beginning with pretrained weights.
@@ -114,15 +117,27 @@ def finetune(
         data: labelled texts (.jsonl, .csv, .parquet), or images (a folder for each class, or a table).
         out, overwrite, quiet, settings: as in `pretrain`.
         task: by name; where not given, what the data look like: text or image classification if like nothing else.
+        watch: is told of each evaluation; what it raises ends the run.
 
     Raises:
         UserError: something can not be used as it is; the message says what, where, and what to do.
+    """
+    stop_after = settings.pop("stop_after", None)
+    run = finetune_settings(start, data, task, **settings)
+    return _begin(run, Path(out), overwrite, quiet, stop_after, watch)
+
+
+def finetune_settings(start: str | Path, data: Data, task: str | None = None, **settings: Any) -> RunConfig:
+    """The complete settings of a run of `finetune`, defaults included; nothing is learnt or written.
+
+    Raises:
+        UserError: as `finetune` does.
     """
     folder = find_folder(start)
     if task is None:
         kinds = [name for name, kind in tasks().items() if kind.reads == "labelled" and kind.recognises(data)]
         task = kinds[0] if kinds else f"{describe(folder).family.modality}-classification"
-    return _begin("finetune", str(folder.resolve()), task, data, Path(out), overwrite, quiet, settings)
+    return _settle("finetune", str(folder.resolve()), task, data, settings)
 
 
 def resume(out: str | Path, *, quiet: bool = False, stop_after: int | None = None) -> Result:
@@ -143,16 +158,15 @@ def resume(out: str | Path, *, quiet: bool = False, stop_after: int | None = Non
 
 
 def _begin(
-    stage: str,
-    start: str,
-    task: str,
-    data: Data,
-    out: Path,
-    overwrite: bool,
-    quiet: bool,
-    settings: dict[str, Any],
+    run: RunConfig, out: Path, overwrite: bool, quiet: bool, stop_after: int | None, watch: Watch | None = None
 ) -> Result:
-    stop_after = settings.pop("stop_after", None)
+    folder = RunFolder.create(out, overwrite)
+    folder.write_config(run)
+    return _execute(folder, run, False, quiet, stop_after, watch)
+
+
+def _settle(stage: str, start: str, task: str, data: Data, settings: dict[str, Any]) -> RunConfig:
+    """The complete settings of a run from those that were given."""
     settings = {name: value for name, value in settings.items() if value is not None}
     recipe = {name: settings.pop(name) for name in list(settings) if name in Recipe.model_fields}
     family, config = preset(start) if start in presets() else _described(start, task)
@@ -179,10 +193,7 @@ def _begin(
         raise UserError(f"{name or 'settings'}: {problem['msg'].removeprefix('Value error, ')}.") from error
     # What was found to be fast is written down: a resume computes in the same type, however busy the machine is then.
     precision, _ = choose_precision(run.recipe.precision, choose_device(run.device))
-    run = run.model_copy(update={"recipe": run.recipe.model_copy(update={"precision": precision})})
-    folder = RunFolder.create(out, overwrite)
-    folder.write_config(run)
-    return _execute(folder, run, False, quiet, stop_after)
+    return run.model_copy(update={"recipe": run.recipe.model_copy(update={"precision": precision})})
 
 
 def _described(start: str, task: str) -> tuple[Family, ModelConfig]:
@@ -208,7 +219,14 @@ def _absolute(data: Data) -> tuple[str, ...]:
     return tuple(str(Path(item).expanduser().absolute()) for item in items)
 
 
-def _execute(folder: RunFolder, run: RunConfig, again: bool, quiet: bool, stop_after: int | None) -> Result:
+def _execute(
+    folder: RunFolder,
+    run: RunConfig,
+    again: bool,
+    quiet: bool,
+    stop_after: int | None,
+    watch: Watch | None = None,
+) -> Result:
     """Everything after the settings are known: the same for a new run and one that goes on."""
     say: Say = (lambda text: None) if quiet else (lambda text: console.print(text, markup=False))
     device = choose_device(run.device)
@@ -250,7 +268,7 @@ def _execute(folder: RunFolder, run: RunConfig, again: bool, quiet: bool, stop_a
             )
         state = TrainState(model, make_optimizer(model, run.recipe))
         try:
-            _learn(place, state, prepared, run.recipe, compute, run.seed + number, quiet, say, stop_after)
+            _learn(place, state, prepared, run.recipe, compute, run.seed + number, quiet, say, stop_after, watch)
         except Interrupted:
             say(f"Stopped after step {state.step}; all of it is saved. Go on with: patchword resume {folder.path}")
             raise
@@ -273,6 +291,7 @@ def _learn(
     quiet: bool,
     say: Say,
     stop_after: int | None,
+    watch: Watch | None,
 ) -> None:
     """One seed to its end, from its last checkpoint if it has one."""
     place.mkdir(parents=True, exist_ok=True)
@@ -282,7 +301,7 @@ def _learn(
         say(f"Going on after step {state.step}, where the last checkpoint was written.")
     try:
         with Tracker(place, state.step, quiet) as tracker:
-            train(state, prepared, recipe, compute, tracker, checkpoints, seed, stop_after)
+            train(state, prepared, recipe, compute, tracker, checkpoints, seed, stop_after, watch)
     except KeyboardInterrupt:
         raise Interrupted from None
 
