@@ -43,7 +43,7 @@ def test_colours_are_those_of_pil(strength: float) -> None:
 
 @pytest.mark.parametrize("strength", [0.5, -0.5])
 def test_what_moves_goes_as_far_as_in_torchvision(strength: float) -> None:
-    """A bright spot near the middle is where the definition has it: radians, slopes and shares of the side."""
+    """A bright spot near the middle is where the definition has it: degrees, slopes and shares of the side."""
     y, x = torch.meshgrid(torch.arange(41.0), torch.arange(41.0), indexing="ij")
     spot = torch.exp(-((x - 26) ** 2 + (y - 20) ** 2) / 8).expand(1, 3, 41, 41)
 
@@ -57,7 +57,9 @@ def test_what_moves_goes_as_far_as_in_torchvision(strength: float) -> None:
     across, down = middle("rotate")
     assert np.hypot(across, down) == pytest.approx(6, abs=0.2)
     assert abs(np.degrees(np.arctan2(down, across))) == pytest.approx(30 * abs(strength), abs=2)
-    assert abs(middle("shear_y")[1]) == pytest.approx(6 * np.tan(0.3 * abs(strength)), abs=0.3)
+    # About the corner, as the paper's code has it: row 20 and column 26 are that far from it.
+    assert abs(middle("shear_x")[0] - 6) == pytest.approx(20 * 0.3 * abs(strength), abs=0.2)
+    assert abs(middle("shear_y")[1]) == pytest.approx(26 * 0.3 * abs(strength), abs=0.2)
 
 
 def test_each_picture_has_its_own_operation_and_others_do_not_matter() -> None:
