@@ -107,7 +107,7 @@ class ImageClassification(Classification):
         train, problem = prepared.train, prepared.task.problem
         assert isinstance(train, ImageExamples)
         notes = []
-        name = ask.augment.replace(AUTO, auto(len(train)))
+        name = ask.augment.replace(AUTO, auto(train.images.processor.size))
         if name != ask.augment:
             notes.append(f"The {len(train):,} pictures to learn from are changed as in --augment {name}.")
         how = augmentation(name)
