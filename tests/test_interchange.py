@@ -185,6 +185,11 @@ def test_images(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         [[row["probabilities"][label] for label in ("dark", "light")] for row in ours], theirs, atol=1e-5
     )
+    pipe = transformers.pipeline("image-classification", model=str(result.folder), device="cpu")
+    for found, mine in zip(pipe(pictures), ours, strict=True):
+        assert found[0]["label"] == mine["label"]
+        for row in found:
+            assert row["score"] == pytest.approx(mine["probabilities"][row["label"]], abs=1e-5)
     buffer = io.BytesIO()
     pictures[0].save(buffer, "png")
     assert predictor.predict([buffer.getvalue()])[0]["label"] == ours[0]["label"]

@@ -22,6 +22,7 @@ def evaluate(
     label_column: o.LabelColumn = None,
     pair_column: o.PairColumn = None,
     where: o.Where = None,
+    image_size: o.ImageSize = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     device: o.Device = "auto",
 ) -> None:
@@ -38,7 +39,7 @@ def evaluate(
         "pair_column": pair_column,
         "where": where,
     }
-    metrics = load(folder, device).evaluate(data, **columns)
+    metrics = load(folder, device, image_size=image_size).evaluate(data, **columns)
     if json:
         typer.echo(dumps(metrics, indent=2))
         return

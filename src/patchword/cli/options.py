@@ -92,7 +92,15 @@ MaxLength = Annotated[
 ImageSize = Annotated[int | None, typer.Option(help="Side of the pictures, in pixels.", rich_help_panel=_MODEL)]
 PatchSize = Annotated[int | None, typer.Option(help="Side of a patch, in pixels.", rich_help_panel=_MODEL)]
 Augment = Annotated[
-    str, typer.Option(help="Change pictures while learning: none, light, standard, strong.", rich_help_panel=_MODEL)
+    str | None,
+    typer.Option(
+        help="Change pictures while learning: none, light, standard, strong; mirrored too: standard+flip. Chosen by "
+        "the data if not given.",
+        rich_help_panel=_LEARN,
+    ),
+]
+LabelSmoothing = Annotated[
+    float | None, typer.Option(help="Share of a target that all classes get alike, e.g. 0.1.", rich_help_panel=_LEARN)
 ]
 WholeWord = Annotated[
     bool, typer.Option("--whole-word", help="Mask whole words, not word pieces.", rich_help_panel=_MODEL)

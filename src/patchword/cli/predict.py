@@ -38,6 +38,7 @@ def predict(
     pair_column: o.PairColumn = None,
     image_column: o.ImageColumn = None,
     where: o.Where = None,
+    image_size: o.ImageSize = None,
     device: o.Device = "auto",
     precision: o.Precision = "fp32",
     quiet: o.Quiet = False,
@@ -53,7 +54,7 @@ def predict(
 
     if out is not None:
         check_can_be_written(out, overwrite)
-    model = load(folder, device, precision or "fp32")
+    model = load(folder, device, precision or "fp32", image_size)
     if are_sentences(inputs, model):
         if out is not None:
             raise UserError(f"--out {out} is for files; {inputs[0][:60]!r} is a sentence, or a file that is not there.")

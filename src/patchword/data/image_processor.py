@@ -187,6 +187,12 @@ class ImageProcessor:
             np.take(levels, pixels[..., channel], out=normalised[:, channel])
         return normalised
 
+    def normalise_shares(self, shares: np.ndarray) -> np.ndarray:
+        """float32 [n, 3, h, w], shares of the highest level (0 to 1) -> float32 of that shape."""
+        low, high = (self._levels[:, level, None, None] for level in (0, 255))
+        normalised: np.ndarray = low + shares * (high - low)
+        return normalised
+
     @cached_property
     def _levels(self) -> np.ndarray:
         """What each of the 256 levels becomes: float32 [3, 256], rounded where transformers rounds."""

@@ -91,6 +91,10 @@ class Images:
 
     def fetch(self, ids: np.ndarray) -> np.ndarray:
         """float32 [n, 3, h, w], normalised, for ids [n]."""
+        return self.processor.normalise(self.levels(ids))
+
+    def levels(self, ids: np.ndarray) -> np.ndarray:
+        """uint8 [n, h, w, 3] for ids [n]."""
         pixels = np.empty((len(ids), *self._kept.shape[1:]), np.uint8)
 
         def read(slot: int) -> None:
@@ -101,7 +105,7 @@ class Images:
             pass
         there = np.setdiff1d(np.arange(len(ids)), missing)
         pixels[there] = self._kept[np.asarray(ids)[there]]
-        return self.processor.normalise(pixels)
+        return pixels
 
     def check(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Read every image once, and keep what fits. One UserError names those that can not be used.

@@ -32,7 +32,6 @@ def _several(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
 
 
 _LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
-    SINGLE: lambda logits, targets, weights: F.cross_entropy(logits, targets, weights, reduction="sum"),
     MULTI: _several,
     REGRESSION: lambda logits, targets, weights: F.mse_loss(logits, targets, reduction="sum"),
 }
@@ -47,18 +46,28 @@ class Classification(Task):
             `finish` puts both into the head.
         weights: what each class counts in the loss that is learnt, `[classes]`; all alike where None. What is evaluated
             has none.
+        smoothing: share of a target that all classes get alike in the loss that is learnt (Szegedy et al. 2016).
     """
 
     way_out = "class"
     reads = "labelled"
+    heeds = ("label_smoothing",)
     validation_share = VALIDATION_SHARE
 
-    def __init__(self, labels: LabelSet, shift: float = 0.0, scale: float = 1.0, weights: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        labels: LabelSet,
+        shift: float = 0.0,
+        scale: float = 1.0,
+        weights: Tensor | None = None,
+        smoothing: float = 0.0,
+    ) -> None:
         self.label_set = labels
         self.labels = labels.names
         self.problem = labels.problem
         self.shift, self.scale = shift, scale
         self.weights = weights
+        self.smoothing = smoothing
         self.settings: Mapping[str, Any] = {}
 
     @classmethod
@@ -121,7 +130,9 @@ class Classification(Task):
             validation = cls.read(ask.validation, ask)
             assert validation.labels is not None
             validation_targets = label_set.encode(validation.labels, validation.origins)
-        task = cls(label_set)
+        if ask.label_smoothing and label_set.problem != SINGLE:
+            raise UserError("Labels are smoothed where a row has one of several classes. Leave --label-smoothing out.")
+        task = cls(label_set, smoothing=ask.label_smoothing)
         if label_set.problem == REGRESSION:
             task.shift = float(train_targets.mean())
             task.scale = float(train_targets.std()) or 1.0
@@ -174,6 +185,8 @@ class Classification(Task):
         if self.problem == REGRESSION:
             targets = targets + (self.shift - self._shift(model)) / self.scale
         weights = None if self.weights is None else self.weights.to(logits.device)
+        if self.problem == SINGLE:
+            return F.cross_entropy(logits, targets, weights, reduction="sum", label_smoothing=self.smoothing)
         return _LOSSES[self.problem](logits, targets, weights)
 
     def _shift(self, model: Model) -> float:

@@ -128,6 +128,7 @@ class FilePrediction:
         how = (
             (self.inputs, self.probabilities, self.skip_bad, self.predictor.max_length),
             (self.predictor.precision, compute.device.type, compute.batch_tokens, CHUNK),
+            self.predictor.model.config,  # the size of pictures among it
         )
         folder = self.predictor.folder
         files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in _OF_A_MODEL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,13 +11,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from patchword.data.augment import PRESETS, Augmentation, augmentation
+from patchword.data.augment import AUTO, PRESETS, Augmentation, augmentation, auto
 from patchword.data.image_processor import ImageProcessor
 from patchword.data.images import Images
 from patchword.data.loader import Batch
 from patchword.data.sources import Labelled
 from patchword.tasks.classification import Classification, LabelledExamples
-from patchword.tasks.labels import SINGLE
+from patchword.tasks.labels import REGRESSION, SINGLE
 from patchword.tasks.task import Ask, Prepared, Reader, kept_images
 
 _FLOOR_SIDE = 32  # pixels; what the floor reads
@@ -64,9 +65,13 @@ class ImageExamples(LabelledExamples):
 
     def batch(self, ids: np.ndarray, key: tuple[int, int]) -> Batch:
         """Pixels and targets; mixed pictures of one class each have a chance for every class as target."""
-        pixels = self.augmentation(torch.from_numpy(self.images.fetch(ids)), ids, key)
         targets = torch.from_numpy(self.targets[ids])
-        if self.augmentation.mixup:
+        if self.augmentation == PRESETS["none"]:
+            return Batch((torch.from_numpy(self.images.fetch(ids)),), targets, (self.tokens,) * len(ids))
+        levels = torch.from_numpy(self.images.levels(ids)).permute(0, 3, 1, 2)
+        changed = self.augmentation(levels.contiguous().float() / 255, ids, key)
+        pixels = torch.from_numpy(self.images.processor.normalise_shares(changed.numpy()))
+        if self.augmentation.mixes:
             soft = targets if self.classes is None else F.one_hot(targets, self.classes).float()
             pixels, targets = self.augmentation.mix(pixels, soft, ids, key)
         return Batch((pixels,), targets, (self.tokens,) * len(ids))
@@ -92,15 +97,26 @@ class ImageClassification(Classification):
     name = "image_classification"
     modality = "image"
     understands = ("class_distilled",)
+    heeds = ("augment", "label_smoothing")
 
     @classmethod
     def prepare(cls, ask: Ask, reader: Reader, progress: Callable[[int], None]) -> Prepared:
         """As any classification; the pictures to learn from are changed as asked, those to be judged by never."""
-        how = augmentation(ask.augment)
+        augmentation(ask.augment.replace(AUTO, "none"))  # a wrong name is told before anything is read
         prepared = super().prepare(ask, reader, progress)
-        assert isinstance(prepared.train, ImageExamples)
-        prepared.train.augment(how, len(prepared.task.labels) if prepared.task.problem == SINGLE else None)
-        return prepared
+        train, problem = prepared.train, prepared.task.problem
+        assert isinstance(train, ImageExamples)
+        notes = []
+        name = ask.augment.replace(AUTO, auto(train.images.processor.size))
+        if name != ask.augment:
+            notes.append(f"The {len(train):,} pictures to learn from are changed as in --augment {name}.")
+        how = augmentation(name)
+        if how.mixes and problem == REGRESSION:
+            how = replace(how, mixup=0.0, cutmix=0.0)
+            notes.append("Pictures are not mixed, since their labels are numbers.")
+        train.augment(how, len(prepared.task.labels) if problem == SINGLE else None)
+        facts = {**prepared.facts, "augment": name}
+        return replace(prepared, notes=(*prepared.notes, *notes), facts=facts)
 
     @classmethod
     def inputs(cls, items: Sequence[Any], reader: Reader, ask: Ask) -> ImageExamples:

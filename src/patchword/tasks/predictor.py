@@ -243,13 +243,14 @@ class Predictor:
         return Ask(data=data, **(known | columns))
 
 
-def load(folder: str | Path, device: str = "auto", precision: str = "fp32") -> Predictor:
+def load(folder: str | Path, device: str = "auto", precision: str = "fp32", image_size: int | None = None) -> Predictor:
     """A model folder, ready for use.
 
     Args:
         folder: written by patchword or by `transformers`, or a name on the Hugging Face hub.
         device: where it runs; "auto" is a GPU where there is one.
         precision: "fp32", "bf16", or "auto": what the hardware runs fast.
+        image_size: side of the pictures in pixels, where it is not to be what the model has learnt from.
 
     Raises:
         UserError: it can not be used as it is.
@@ -264,6 +265,8 @@ def load(folder: str | Path, device: str = "auto", precision: str = "fp32") -> P
     reader: Reader
     changes: dict[str, Any] = {}
     if isinstance(config, TextConfig):
+        if image_size is not None:
+            raise UserError(f"--image-size {image_size}: {path} reads texts. Leave it out.")
         reader = Tokenizer.load(path)
         if reader.vocab_size > config.vocab_size:
             raise UserError(
@@ -274,6 +277,8 @@ def load(folder: str | Path, device: str = "auto", precision: str = "fp32") -> P
     else:
         assert isinstance(config, ImageConfig)
         reader = read_image_processor(path, description.family, config)
+        if image_size is not None:
+            reader = reader.at((image_size, image_size))
         changes["image_size"] = reader.size  # positions learnt for another size are resized
         max_length = config.tokens
     model = read_model(path, device=on, **changes).model

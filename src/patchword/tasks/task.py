@@ -49,7 +49,7 @@ class Ask:
         lines: each line of a .txt is a document of its own.
         max_length: tokens at most, special ones included; the rest of a text is cut off, or cut into pieces.
         tokens_per_image: what one picture is in the model.
-        augment: how pictures are changed while learning, a name in `data.augment.PRESETS`.
+        augment: how pictures are changed while learning: names in `data.augment.PRESETS` joined with a +, or "auto".
         whole_word: mask whole words instead of word pieces.
         z_loss: weight of the penalty on the size of a language model's scores.
         start_token: id that every written text begins with, where a model reads one text and writes another.
@@ -61,6 +61,7 @@ class Ask:
         windows: "always": a long text is read in several windows; "never": it is cut off; "auto": as it turns out.
         doc_stride: tokens from one window of a context to the next, where questions are asked about it.
         class_weights: "auto": rare classes count more in the loss, so that all count alike.
+        label_smoothing: share of a target that all classes get alike, where a row has one class.
         seed: for the split.
     """
 
@@ -76,7 +77,7 @@ class Ask:
     lines: bool = False
     max_length: int = 256
     tokens_per_image: int = 0
-    augment: str = "none"
+    augment: str = "auto"
     whole_word: bool = False
     z_loss: float = 0.0
     start_token: int = 0
@@ -88,6 +89,7 @@ class Ask:
     windows: Windows = "auto"
     doc_stride: int = 128
     class_weights: Literal["none", "auto"] = "none"
+    label_smoothing: float = 0.0
     seed: int = 0
 
 
@@ -126,6 +128,8 @@ class Task(ABC):
     """Unlabelled text, or rows with labels."""
     reads_words: ClassVar[bool] = False
     """Whether an input can be a list of words."""
+    heeds: ClassVar[tuple[str, ...]] = ()
+    """Those of "augment" and "label_smoothing" in `Ask` that it knows what to do with."""
     labels: tuple[str, ...] = ()
     problem: str | None = None
 

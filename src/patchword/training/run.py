@@ -57,7 +57,7 @@ class RunConfig(BaseModel):
     pair_column: str | None = None
     where: str | None = None
     lines: bool = False
-    augment: str = "none"
+    augment: str = "auto"
     whole_word: bool = False
     z_loss: float = pydantic.Field(0.0, ge=0.0)
     prefix: str | None = None
@@ -67,6 +67,7 @@ class RunConfig(BaseModel):
     windows: Literal["auto", "never", "always"] = "auto"
     doc_stride: int = pydantic.Field(128, ge=1)
     class_weights: Literal["none", "auto"] = "none"
+    label_smoothing: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
     tokenizer: str | None = None
     vocab_size: int | None = None
     extend_vocab: int | None = pydantic.Field(None, gt=0)

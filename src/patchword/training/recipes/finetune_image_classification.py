@@ -2,6 +2,11 @@
 
 Seen over 3 draws, a small ViT that learnt the digits 0 to 4, on 50 labels of 5 to 9: 75 % right, 60 % from random
 weights, logistic regression on the pixels 93 %. Not tuned yet.
+
+Augmentation seen once, a ViT of 4 layers and width 96 from random weights in batches of 64 at 1e-3; right of all test
+pictures: 600 digits, 40 passes, 74 % (--augment none), 76 % (light), 65 % (standard); 1,000 emoji, 25 passes, 52 %
+(none), 50 % (light). The loss was lower with light in both (0.91 to 0.73, 1.48 to 1.43), so it is what "auto" takes;
+what changes more needs more passes than these. Neither strong nor starts from pretrained weights were compared.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@ machine).
 
 The weight decay is strong, as their models that are trained from scratch need it. Seen once, a ViT of 4 layers and
 width 64 on scikit-learn's digits 0 to 4: 99 % of held-back pictures right after about 8 seconds on two cores.
+What augmentation was seen to do is told in `finetune_image_classification`.
 """
 
 from __future__ import annotations
