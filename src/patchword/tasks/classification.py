@@ -17,7 +17,7 @@ from patchword.data.sources import Labelled, read_labelled
 from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.heads import ClassHead
-from patchword.tasks import floors
+from patchword.tasks import floors, frozen
 from patchword.tasks.calibration import believed, calibration_error, coverage, fit_temperature
 from patchword.tasks.labels import MULTI, REGRESSION, SEPARATORS, SINGLE, LabelSet, class_weights, split
 from patchword.tasks.metrics import probabilities, scores
@@ -236,6 +236,15 @@ class Classification(Task):
         if self.problem == REGRESSION:
             _scale(model, self.scale, self._shift(model))
             self.shift, self.scale = 0.0, 1.0
+
+    def probes(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
+        """A linear probe and the nearest neighbours on the vectors of the start, beside the floors."""
+        parts = {"floors": prepared.validation, "test_floors": prepared.test}
+        held_out = {name: rows for name, rows in parts.items() if isinstance(rows, LabelledExamples)}
+        assert isinstance(prepared.train, LabelledExamples)
+        if self.problem == REGRESSION:
+            return {}
+        return frozen.of_start(self, model, prepared.train, held_out, compute)
 
     def floors(self, train: Examples, held_out: Examples) -> dict[str, dict[str, float]]:
         """The majority class, and a linear model of words or pixels."""

@@ -200,6 +200,10 @@ class Task(ABC):
         """Fit what is chosen on the validation part once the weights are (a temperature, a threshold), and tell it."""
         return {}
 
+    def probes(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
+        """What the labels are worth on a start that has not learnt from them: parts of `report`, which they join."""
+        return {}
+
     def facts(self) -> dict[str, Any]:
         """What `restore` needs to know beside the model, for `patchword.json` under "settings"."""
         return {}
