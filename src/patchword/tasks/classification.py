@@ -19,6 +19,7 @@ from patchword.models.family import Model
 from patchword.models.heads import ClassHead
 from patchword.tasks import floors, frozen
 from patchword.tasks.calibration import believed, calibration_error, coverage, fit_temperature
+from patchword.tasks.contrast import contrast
 from patchword.tasks.labels import MULTI, REGRESSION, SEPARATORS, SINGLE, LabelSet, class_weights, split
 from patchword.tasks.metrics import probabilities, scores
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task
@@ -47,18 +48,27 @@ class Classification(Task):
             `finish` puts both into the head.
         weights: what each class counts in the loss that is learnt, `[classes]`; all alike where None. What is evaluated
             has none.
+        contrast: share of supervised contrast (`tasks/contrast.py`) in the loss that is learnt.
     """
 
     way_out = "class"
     reads = "labelled"
     validation_share = VALIDATION_SHARE
 
-    def __init__(self, labels: LabelSet, shift: float = 0.0, scale: float = 1.0, weights: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        labels: LabelSet,
+        shift: float = 0.0,
+        scale: float = 1.0,
+        weights: Tensor | None = None,
+        contrast: float = 0.0,
+    ) -> None:
         self.label_set = labels
         self.labels = labels.names
         self.problem = labels.problem
         self.shift, self.scale = shift, scale
         self.weights = weights
+        self.contrast = contrast
         self.settings: Mapping[str, Any] = {}
 
     @classmethod
@@ -121,7 +131,9 @@ class Classification(Task):
             validation = cls.read(ask.validation, ask)
             assert validation.labels is not None
             validation_targets = label_set.encode(validation.labels, validation.origins)
-        task = cls(label_set)
+        if ask.contrast and label_set.problem != SINGLE:
+            raise UserError("--contrast draws rows of one class together, so each row needs one class. Leave it out.")
+        task = cls(label_set, contrast=ask.contrast)
         if label_set.problem == REGRESSION:
             task.shift = float(train_targets.mean())
             task.scale = float(train_targets.std()) or 1.0
@@ -170,11 +182,22 @@ class Classification(Task):
     def loss(self, model: Model, batch: Batch) -> Tensor:
         """Summed over the rows: cross-entropy, mean binary cross-entropy, or squared error; weighted by class."""
         assert self.problem is not None
+        if self.contrast:
+            return self._with_contrast(model, batch)
         logits, targets = model(*batch.inputs).float(), batch.targets
         if self.problem == REGRESSION:
             targets = targets + (self.shift - self._shift(model)) / self.scale
         weights = None if self.weights is None else self.weights.to(logits.device)
         return _LOSSES[self.problem](logits, targets, weights)
+
+    def _with_contrast(self, model: Model, batch: Batch) -> Tensor:
+        """Cross-entropy, and the contrast of the vectors that the scores are made from (Gunel et al. 2021)."""
+        assert isinstance(model.head, ClassHead)
+        vectors = model.head.pool(model.features(*batch.inputs))
+        logits = model.head.scores(model.head.dropout(vectors)).float()
+        weights = None if self.weights is None else self.weights.to(logits.device)
+        entropy = _LOSSES[SINGLE](logits, batch.targets, weights)
+        return (1.0 - self.contrast) * entropy + self.contrast * contrast(vectors, batch.targets)
 
     def _shift(self, model: Model) -> float:
         """What `finish` can put into the head: without a bias (Llama) it has no place for a shift."""

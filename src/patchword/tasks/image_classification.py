@@ -16,6 +16,7 @@ from patchword.data.image_processor import ImageProcessor
 from patchword.data.images import Images
 from patchword.data.loader import Batch, Examples
 from patchword.data.sources import Labelled
+from patchword.errors import UserError
 from patchword.tasks.classification import Classification, LabelledExamples
 from patchword.tasks.labels import SINGLE
 from patchword.tasks.task import Ask, Prepared, Reader, kept_images
@@ -104,6 +105,8 @@ class ImageClassification(Classification):
     def prepare(cls, ask: Ask, reader: Reader, progress: Callable[[int], None]) -> Prepared:
         """As any classification; the pictures to learn from are changed as asked, those to be judged by never."""
         how = augmentation(ask.augment)
+        if ask.contrast and how.mixup:
+            raise UserError(f"--contrast needs pictures of one class each, and --augment {ask.augment} mixes them.")
         prepared = super().prepare(ask, reader, progress)
         assert isinstance(prepared.train, ImageExamples)
         prepared.train.augment(how, len(prepared.task.labels) if prepared.task.problem == SINGLE else None)

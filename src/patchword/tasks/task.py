@@ -61,6 +61,7 @@ class Ask:
         windows: "always": a long text is read in several windows; "never": it is cut off; "auto": as it turns out.
         doc_stride: tokens from one window of a context to the next, where questions are asked about it.
         class_weights: "auto": rare classes count more in the loss, so that all count alike.
+        contrast: share of supervised contrast in the loss of a classification, from 0 to under 1.
         seed: for the split.
     """
 
@@ -88,6 +89,7 @@ class Ask:
     windows: Windows = "auto"
     doc_stride: int = 128
     class_weights: Literal["none", "auto"] = "none"
+    contrast: float = 0.0
     seed: int = 0
 
 

@@ -156,6 +156,7 @@ def ask_for(run: RunConfig) -> Ask:
         windows=run.windows,
         doc_stride=run.doc_stride,
         class_weights=run.class_weights,
+        contrast=run.contrast,
         max_length=length,
         seed=run.seed,
     )
