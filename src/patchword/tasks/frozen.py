@@ -1,5 +1,7 @@
-"""What the vectors of a model that it has not yet changed say of the labels: whether fine-tuning pays is measured
-against it. On few labels it is often the best there is."""
+"""What the vectors of a model that has learnt nothing of the labels say of them: it tells whether fine-tuning paid.
+
+On few labels it is often the best there is.
+"""
 
 from __future__ import annotations
 
@@ -104,6 +106,8 @@ def of_start(
     targets = train.targets[ids]
     known = vectors(model, *train.parts(), ids, compute)
     report: dict[str, Any] = {}
+    if not np.isfinite(known).all():
+        return report  # the first step of learning says so
     # These fits are so small that two threads wait for each other longer than one computes.
     with threadpool_limits(1):
         for part, rows in held_out.items():
