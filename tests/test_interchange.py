@@ -81,7 +81,7 @@ def test_scores_have_floors_and_intervals(runs: Path) -> None:
     report = card["report"]
     assert report["validation"]["accuracy"] > report["floors"]["majority"]["accuracy"]
     assert report["validation"]["accuracy_low"] <= report["validation"]["accuracy"]
-    assert {"majority", "tf-idf"} == set(report["floors"])
+    assert {"majority", "tf-idf", "linear probe", "nearest neighbours"} == set(report["floors"])
     for name in ("run.json", "metrics.jsonl", "curves.png", "tokenizer.json", "config.json", "model.safetensors"):
         assert (runs / "tickets" / name).stat().st_size > 0
 
@@ -173,7 +173,7 @@ def test_images(tmp_path: Path) -> None:
     result = pw.finetune(
         tmp_path / "vit", tmp_path / "two", out=tmp_path / "light", epochs=3, precision="fp32", seeds=1, quiet=True
     )
-    assert set(result.report["floors"]) == {"majority", "pixels"}
+    assert set(result.report["floors"]) == {"majority", "pixels", "linear probe", "nearest neighbours"}
     paths = [tmp_path / "two" / "dark" / "0.png", tmp_path / "two" / "light" / "0.png"]
     processor = transformers.AutoImageProcessor.from_pretrained(result.folder)
     model = transformers.AutoModelForImageClassification.from_pretrained(result.folder).eval()

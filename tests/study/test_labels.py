@@ -1,64 +1,24 @@
-"""Label efficiency: fair draws, intervals as scipy has them, probes as scikit-learn's pipeline has them."""
+"""Label efficiency: intervals as scipy has them, and a fair comparison of methods."""
 
 from __future__ import annotations
-
-import itertools
 
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from patchword.study import labels
 from patchword.study.labels import (
     LabelCurve,
     difference,
-    draws,
     interval,
     interval_over_rows,
     label_efficiency,
     plot_labels,
 )
 
-COUNTS = (4, 10, 23)
-
 
 def curve(name: str, right: np.ndarray) -> LabelCurve:
     """`[K, S, R]`."""
     return LabelCurve(name, tuple(range(1, len(right) + 1)), right)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_draws_are_balanced_nested_and_without_repetition(seed):
-    targets = np.random.default_rng(0).integers(0, 4, 60)
-    found = draws(targets, COUNTS, seed)
-    assert [len(rows) for rows in found] == list(COUNTS)
-    for rows in found:
-        assert len(set(rows.tolist())) == len(rows)
-        often = np.bincount(targets[rows], minlength=4)
-        assert often.max() - often.min() <= 1
-    for smaller, larger in itertools.pairwise(found):
-        assert set(smaller.tolist()) <= set(larger.tolist())
-
-
-def test_draws_depend_on_the_seed_only():
-    targets = np.repeat([0, 1, 2], 40)
-    first = [draws(targets, COUNTS, 3)[2].tolist() for _ in range(2)]
-    assert first[0] == first[1] != draws(targets, COUNTS, 4)[2].tolist()
-
-
-def test_draws_go_on_when_a_small_class_is_used_up():
-    targets = np.array([0] * 2 + [1] * 30)
-    (rows,) = draws(targets, [12], 0)
-    assert np.bincount(targets[rows]).tolist() == [2, 10]
-
-
-def test_more_labels_than_rows_are_refused():
-    with pytest.raises(ValueError, match="9 labels can not be drawn from 8 rows"):
-        draws(np.zeros(8, int), [9], 0)
 
 
 def test_interval_is_student_s():
@@ -119,36 +79,6 @@ def test_difference_knows_that_the_test_rows_are_a_sample():
     a[:, :, :3] = True
     found = difference(curve("a", a), curve("b", b), 0)
     assert found.low < 0.0 < found.high
-
-
-def test_probe_is_standardised_logistic_regression():
-    random = np.random.default_rng(0)
-    train, test = random.normal(size=(60, 12)) * 7 + 3, random.normal(size=(300, 12)) * 7 + 3
-    targets = (train[:, 0] > 3).astype(int) + (train[:, 1] > 5)
-    # Features divided by the root of the width: C is divided by the width.
-    reference = make_pipeline(StandardScaler(), LogisticRegression(C=labels.STRENGTH / 12, max_iter=1000))
-    expected = reference.fit(train, targets).predict(test)
-    assert (labels.probe(train, targets, test) == expected).mean() > 0.99
-
-
-def test_probe_does_not_depend_on_the_scale_of_features_and_bears_constant_ones():
-    random = np.random.default_rng(0)
-    train, test = random.normal(size=(40, 6)), random.normal(size=(100, 6))
-    targets = (train[:, 0] > 0).astype(int)
-    train[:, 5] = test[:, 5] = 0.25
-    first = labels.probe(train, targets, test)
-    np.testing.assert_array_equal(first, labels.probe(train * 1000 + 5, targets, test * 1000 + 5))
-    test[:, 5] = 1e6  # never seen to vary, so it says nothing
-    np.testing.assert_array_equal(first, labels.probe(train, targets, test))
-
-
-def test_tf_idf_is_scikit_learn_s():
-    train = ["red apple", "green apple", "red car", "fast car", "green pear", "slow car"]
-    targets = np.array([0, 0, 1, 1, 0, 1])
-    test = ["a slow apple", "a fast pear", "car", "red"]
-    reader = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b")
-    reference = make_pipeline(reader, LogisticRegression(C=labels.STRENGTH)).fit(train, targets)
-    np.testing.assert_array_equal(labels.tf_idf(train, targets, test), reference.predict(test))
 
 
 def test_label_efficiency_tells_signal_from_noise():

@@ -32,6 +32,7 @@ def finetune(
     windows: o.Windows = None,
     doc_stride: o.DocStride = None,
     class_weights: o.ClassWeights = None,
+    contrast: o.Contrast = None,
     prefix: o.Prefix = None,
     prompt: o.Prompt = None,
     max_target_length: o.MaxTargetLength = None,

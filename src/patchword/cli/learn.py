@@ -87,6 +87,8 @@ def _trust(console: Console, report: dict[str, Any]) -> None:
             )
     elif report["validation"].get("predicted_classes") == 1:
         console.print("[bold]Collapsed[/bold]: every row gets the same class. Try a lower --lr, or more --epochs.")
+    if "learning_curve" in report:
+        console.print(report["learning_curve"]["told"], highlight=False)
     if "coverage" in report:
         of_most = next(point for point in report["coverage"] if point["share"] == 0.8)
         console.print(

@@ -77,6 +77,12 @@ ClassWeights = Annotated[
     str | None,
     typer.Option(help="none, or auto: rare classes count more, so that all count alike.", rich_help_panel=_LEARN),
 ]
+Contrast = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of the loss that draws rows of one class together, 0 (none) to under 1.", rich_help_panel=_LEARN
+    ),
+]
 Tokenizer = Annotated[Path | None, typer.Option(help="A folder to take the tokenizer from.", rich_help_panel=_MODEL)]
 VocabSize = Annotated[
     int | None,

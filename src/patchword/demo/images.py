@@ -19,10 +19,11 @@ from patchword.explain.attention import patch_map
 from patchword.models.config import ImageConfig
 from patchword.models.family import Model, families
 from patchword.models.folder import describe, make_config, read_json, read_model, write_json, write_model
-from patchword.study.labels import LabelCurve, draws, label_efficiency
+from patchword.study.labels import LabelCurve, label_efficiency
 from patchword.tasks.image_classification import ImageClassification
 from patchword.tasks.labels import LabelSet
 from patchword.tasks.predictor import load
+from patchword.tasks.probe import draws
 from patchword.tasks.task import Ask, Compute, Prepared, choose_device
 from patchword.training.checkpoint import TrainState, seed_everything
 from patchword.training.loop import train

@@ -14,8 +14,9 @@ from patchword.demo.corpus import Row, TextData, write_rows
 from patchword.models.config import TextConfig
 from patchword.models.family import Model
 from patchword.models.folder import describe, write_model
-from patchword.study.labels import Inputs, LabelCurve, draws, label_efficiency
+from patchword.study.labels import Inputs, LabelCurve, label_efficiency
 from patchword.tasks.predictor import load
+from patchword.tasks.probe import draws
 from patchword.training.stages import Result, finetune, pretrain
 
 MINUTES = 0.75

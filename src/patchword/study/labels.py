@@ -8,20 +8,17 @@ Shapes: P rows to draw from, R rows to test on, K label counts, S seeds, C class
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from patchword.tasks.metrics import Interval, interval
+from patchword.tasks.probe import draws, probe, tf_idf
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-STRENGTH = 10.0
-"""C of every logistic regression here: one number for all methods and all label counts, chosen by nobody's score."""
 
 Inputs = np.ndarray | Sequence[str]
 COLOURS = ("#3478c6", "#d9662b", "#8a8f98", "#3f9b5f", "#9a5fc0", "#b8860b")
@@ -75,56 +72,6 @@ def difference(a: LabelCurve, b: LabelCurve, k: int) -> Interval:
     each = a.right[k].astype(np.float64) - b.right[k]  # [S, R]
     rows = each.mean(0)
     return interval(each.mean(1), float(rows.var(ddof=1)) / len(rows))
-
-
-def draws(targets: np.ndarray, counts: Sequence[int], seed: int) -> list[np.ndarray]:
-    """Row numbers for each label count, `[count]` each: every class as often (one more or less), smaller in larger.
-
-    Args:
-        targets: classes `[P]`.
-        counts: labels to draw.
-        seed: of the order.
-
-    Raises:
-        ValueError: more labels than rows.
-    """
-    if max(counts) > len(targets):
-        raise ValueError(f"{max(counts)} labels can not be drawn from {len(targets)} rows")
-    random = np.random.default_rng(seed)
-    classes = [random.permutation(np.flatnonzero(targets == c)) for c in random.permutation(np.unique(targets))]
-    # Turn by turn, one row of each class.
-    order = [rows[turn] for turn in range(max(map(len, classes))) for rows in classes if turn < len(rows)]
-    return [np.sort(order[:count]) for count in counts]
-
-
-def probe(train: np.ndarray, targets: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Classes of test rows, `[R]`, by logistic regression on features `[n, width]`.
-
-    Features are standardised by the labelled rows alone and divided by the root of the width, so that a row is about
-    as long as a TF-IDF row (1), and the same C (`STRENGTH`) means the same in both.
-    """
-    mean, std = train.mean(0), train.std(0)
-    scale = 1.0 / (np.where(std > 1e-6, std, np.inf) * np.sqrt(train.shape[1]))
-    return _logistic((train - mean) * scale, targets, (test - mean) * scale)
-
-
-def tf_idf(train: Sequence[str], targets: np.ndarray, test: Sequence[str]) -> np.ndarray:
-    """Classes of test rows, `[R]`, by logistic regression on TF-IDF of words and word pairs of the labelled rows.
-
-    The same reader as that of the floor that stands beside every fine-tuned score (`tasks/floors.py`).
-    """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    reader = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b")
-    return _logistic(reader.fit_transform(train), targets, reader.transform(test))
-
-
-def _logistic(train: Any, targets: np.ndarray, test: Any) -> np.ndarray:
-    from sklearn.linear_model import LogisticRegression
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of convergence
-        return np.asarray(LogisticRegression(C=STRENGTH, max_iter=300).fit(train, targets).predict(test))
 
 
 def label_efficiency(

@@ -17,8 +17,9 @@ from patchword.data.sources import Labelled, read_labelled
 from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.heads import ClassHead
-from patchword.tasks import floors
+from patchword.tasks import floors, frozen
 from patchword.tasks.calibration import believed, calibration_error, coverage, fit_temperature
+from patchword.tasks.contrast import contrast
 from patchword.tasks.labels import MULTI, REGRESSION, SEPARATORS, SINGLE, LabelSet, class_weights, split
 from patchword.tasks.metrics import probabilities, scores
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task
@@ -47,6 +48,7 @@ class Classification(Task):
         weights: what each class counts in the loss that is learnt, `[classes]`; all alike where None. What is evaluated
             has none.
         smoothing: share of a target that all classes get alike in the loss that is learnt (Szegedy et al. 2016).
+        contrast: share of supervised contrast (`tasks/contrast.py`) in the loss that is learnt.
     """
 
     way_out = "class"
@@ -61,6 +63,7 @@ class Classification(Task):
         scale: float = 1.0,
         weights: Tensor | None = None,
         smoothing: float = 0.0,
+        contrast: float = 0.0,
     ) -> None:
         self.label_set = labels
         self.labels = labels.names
@@ -68,6 +71,7 @@ class Classification(Task):
         self.shift, self.scale = shift, scale
         self.weights = weights
         self.smoothing = smoothing
+        self.contrast = contrast
         self.settings: Mapping[str, Any] = {}
 
     @classmethod
@@ -132,7 +136,9 @@ class Classification(Task):
             validation_targets = label_set.encode(validation.labels, validation.origins)
         if ask.label_smoothing and label_set.problem != SINGLE:
             raise UserError("Labels are smoothed where a row has one of several classes. Leave --label-smoothing out.")
-        task = cls(label_set, smoothing=ask.label_smoothing)
+        if ask.contrast and label_set.problem != SINGLE:
+            raise UserError("--contrast draws rows of one class together, so each row needs one class. Leave it out.")
+        task = cls(label_set, smoothing=ask.label_smoothing, contrast=ask.contrast)
         if label_set.problem == REGRESSION:
             task.shift = float(train_targets.mean())
             task.scale = float(train_targets.std()) or 1.0
@@ -181,6 +187,8 @@ class Classification(Task):
     def loss(self, model: Model, batch: Batch) -> Tensor:
         """Summed over the rows: cross-entropy, mean binary cross-entropy, or squared error; weighted by class."""
         assert self.problem is not None
+        if self.contrast:
+            return self._with_contrast(model, batch)
         logits, targets = model(*batch.inputs).float(), batch.targets
         if self.problem == REGRESSION:
             targets = targets + (self.shift - self._shift(model)) / self.scale
@@ -188,6 +196,15 @@ class Classification(Task):
         if self.problem == SINGLE:
             return F.cross_entropy(logits, targets, weights, reduction="sum", label_smoothing=self.smoothing)
         return _LOSSES[self.problem](logits, targets, weights)
+
+    def _with_contrast(self, model: Model, batch: Batch) -> Tensor:
+        """Cross-entropy, and the contrast of the vectors that the scores are made from (Gunel et al. 2021)."""
+        assert isinstance(model.head, ClassHead)
+        vectors = model.head.pool(model.features(*batch.inputs))
+        logits = model.head.scores(model.head.dropout(vectors)).float()
+        weights = None if self.weights is None else self.weights.to(logits.device)
+        entropy = F.cross_entropy(logits, batch.targets, weights, reduction="sum", label_smoothing=self.smoothing)
+        return (1.0 - self.contrast) * entropy + self.contrast * contrast(vectors, batch.targets)
 
     def _shift(self, model: Model) -> float:
         """What `finish` can put into the head: without a bias (Llama) it has no place for a shift."""
@@ -249,6 +266,15 @@ class Classification(Task):
         if self.problem == REGRESSION:
             _scale(model, self.scale, self._shift(model))
             self.shift, self.scale = 0.0, 1.0
+
+    def probes(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
+        """A linear probe and the nearest neighbours on the vectors of the start, beside the floors."""
+        parts = {"floors": prepared.validation, "test_floors": prepared.test}
+        held_out = {name: rows for name, rows in parts.items() if isinstance(rows, LabelledExamples)}
+        assert isinstance(prepared.train, LabelledExamples)
+        if self.problem == REGRESSION:
+            return {}
+        return frozen.of_start(self, model, prepared.train, held_out, compute)
 
     def floors(self, train: Examples, held_out: Examples) -> dict[str, dict[str, float]]:
         """The majority class, and a linear model of words or pixels."""

@@ -12,6 +12,7 @@ import numpy as np
 from patchword.models.family import Modality
 from patchword.tasks.labels import MULTI, REGRESSION
 from patchword.tasks.metrics import scores
+from patchword.tasks.probe import logistic
 
 Rows = tuple[Any, np.ndarray]
 _MOST_ROWS = 20_000  # the floor of a large set is fitted on so many of its rows
@@ -54,7 +55,7 @@ def floors(
         warnings.simplefilter("ignore")  # of convergence: a floor is a floor
         predictions = {
             "majority": _majority(targets, len(truth), classes, problem),
-            name: _linear(modality, problem, inputs, targets, test[0], classes),
+            name: linear(modality, problem, inputs, targets, test[0], classes),
         }
     return {
         key: scores(value * unit[1] + unit[0] if problem == REGRESSION else value, truth, problem, ordinal=ordinal)
@@ -71,10 +72,10 @@ def _majority(targets: np.ndarray, rows: int, classes: int, problem: str) -> np.
     return np.broadcast_to(logits, (rows, classes))
 
 
-def _linear(modality: Modality, problem: str, inputs: Any, targets: np.ndarray, test: Any, classes: int) -> np.ndarray:
+def linear(modality: Modality, problem: str, inputs: Any, targets: np.ndarray, test: Any, classes: int) -> np.ndarray:
+    """Scores of test rows, `[rows, classes]`, by the linear model of words or pixels that `floors` tells of."""
     from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression, Ridge
-    from sklearn.multiclass import OneVsRestClassifier
+    from sklearn.linear_model import Ridge
     from sklearn.pipeline import make_pipeline, make_union
     from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -92,20 +93,8 @@ def _linear(modality: Modality, problem: str, inputs: Any, targets: np.ndarray, 
     if problem == REGRESSION:
         fitted = make_pipeline(reader, Ridge(1.0 if modality == "text" else 1000.0)).fit(inputs, targets[:, 0])
         return np.asarray(fitted.predict(test))[:, None]
-    model = LogisticRegression(C=strength, max_iter=300)
-    if problem == MULTI:
-        known = [c for c in range(classes) if 0 < targets[:, c].sum() < len(targets)]
-        logits = np.where(targets.mean(0) > 0.5, 10.0, -10.0) * np.ones((len(test), 1))
-        if known:
-            fitted = make_pipeline(reader, OneVsRestClassifier(model)).fit(inputs, targets[:, known])
-            logits[:, known] = np.asarray(fitted.decision_function(test)).reshape(len(test), -1)
-        return logits
-    if len(np.unique(targets)) < 2:
-        return _majority(targets, len(test), classes, problem)
-    fitted = make_pipeline(reader, model).fit(inputs, targets)
-    logits = np.full((len(test), classes), -20.0)
-    logits[:, fitted.classes_] = np.asarray(fitted.predict_log_proba(test))
-    return logits
+    features = reader.fit_transform(inputs)
+    return logistic(features, targets, reader.transform(test), problem, classes, strength)
 
 
 def _side(i: int, pairs: list[tuple[str, str]]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,8 +15,9 @@ import torch.nn.functional as F
 from patchword.data.augment import AUTO, PRESETS, Augmentation, augmentation, auto
 from patchword.data.image_processor import ImageProcessor
 from patchword.data.images import Images
-from patchword.data.loader import Batch
+from patchword.data.loader import Batch, Examples
 from patchword.data.sources import Labelled
+from patchword.errors import UserError
 from patchword.tasks.classification import Classification, LabelledExamples
 from patchword.tasks.labels import REGRESSION, SINGLE
 from patchword.tasks.task import Ask, Prepared, Reader, kept_images
@@ -80,6 +82,12 @@ class ImageExamples(LabelledExamples):
         """From now on `batch` changes the pictures; `classes` where a target is the number of one."""
         self.augmentation, self.classes = how, classes
 
+    def parts(self) -> tuple[Examples, np.ndarray]:
+        """The pictures as they are, not changed."""
+        plain = copy(self)
+        plain.augment(PRESETS["none"], None)
+        return plain, np.arange(len(self))
+
     def raw(self) -> Any:
         """Pixels as a floor reads them: at most 32 x 32, `[n, numbers]`."""
         height, width = self.images.processor.size
@@ -102,7 +110,9 @@ class ImageClassification(Classification):
     @classmethod
     def prepare(cls, ask: Ask, reader: Reader, progress: Callable[[int], None]) -> Prepared:
         """As any classification; the pictures to learn from are changed as asked, those to be judged by never."""
-        augmentation(ask.augment.replace(AUTO, "none"))  # a wrong name is told before anything is read
+        # A wrong name is told before anything is read.
+        if ask.contrast and augmentation(ask.augment.replace(AUTO, "none")).mixes:
+            raise UserError(f"--contrast needs pictures of one class each, and --augment {ask.augment} mixes them.")
         prepared = super().prepare(ask, reader, progress)
         train, problem = prepared.train, prepared.task.problem
         assert isinstance(train, ImageExamples)

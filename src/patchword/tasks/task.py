@@ -62,6 +62,7 @@ class Ask:
         doc_stride: tokens from one window of a context to the next, where questions are asked about it.
         class_weights: "auto": rare classes count more in the loss, so that all count alike.
         label_smoothing: share of a target that all classes get alike, where a row has one class.
+        contrast: share of supervised contrast in the loss of a classification, from 0 to under 1.
         seed: for the split.
     """
 
@@ -90,6 +91,7 @@ class Ask:
     doc_stride: int = 128
     class_weights: Literal["none", "auto"] = "none"
     label_smoothing: float = 0.0
+    contrast: float = 0.0
     seed: int = 0
 
 
@@ -208,6 +210,10 @@ class Task(ABC):
 
     def files(self, model: Model) -> dict[str, dict[str, Any]]:
         """JSON files, by name, that tell other programs how the model is used."""
+        return {}
+
+    def probes(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
+        """What the labels are worth on a start that has not learnt from them: parts of `report`, which they join."""
         return {}
 
     def facts(self) -> dict[str, Any]:

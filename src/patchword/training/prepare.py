@@ -157,6 +157,7 @@ def ask_for(run: RunConfig) -> Ask:
         doc_stride=run.doc_stride,
         class_weights=run.class_weights,
         label_smoothing=run.label_smoothing,
+        contrast=run.contrast,
         max_length=length,
         seed=run.seed,
     )

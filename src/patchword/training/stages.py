@@ -251,6 +251,11 @@ def _execute(
 
     compute = Compute(device, autocast, min(run.recipe.batch_tokens, 16384))
     where = places(folder.path, run.seeds)
+    probes: dict[str, Any] = {}
+    if run.stage == "finetune" and not run.begins_anew:
+        start = model_for(run, family, config, task, reader, device, lambda text: None)
+        probes = task.probes(start, prepared, compute)
+        del start
     model = None
     cost: dict[str, Any] = {}
     for number, place in enumerate(where):
@@ -280,7 +285,7 @@ def _execute(
         cost |= {"tokens": state.tokens, "seconds": state.seconds}
     if model is None:  # a kill came after the last seed's end
         model = model_for(run, family, config, task, reader, device, say)
-    return _finish(folder, run, where, model, cost, prepared, reader, ask, compute)
+    return _finish(folder, run, where, model, cost, probes, prepared, reader, ask, compute)
 
 
 def _learn(
@@ -354,6 +359,7 @@ def _finish(
     where: Sequence[Path],
     model: Model,
     cost: dict[str, Any],
+    probes: dict[str, Any],
     prepared: Prepared,
     reader: Reader,
     ask: Ask,
@@ -374,6 +380,7 @@ def _finish(
         told["seeds"] = seeds
     told |= task.settle(model, prepared, compute)
     report = task.report(model, prepared, compute) | told | cost
+    report |= {name: report.get(name, {}) | part for name, part in probes.items()}
     report["tokens_per_second"] = round(report["tokens"] / max(report["seconds"], 1e-9), 1)
     report["seconds"] = round(report["seconds"], 1)
     report = json.loads(json.dumps(report))
