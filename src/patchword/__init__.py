@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from patchword.errors import UserError
     from patchword.explain.size import Size, explain
     from patchword.models.family import presets
+    from patchword.tasks.checking import check
     from patchword.tasks.predictor import Predictor, evaluate, load
     from patchword.training.stages import Result, finetune, pretrain, resume
 
@@ -36,6 +37,7 @@ _WHERE = {
     "Size": "patchword.explain.size",
     "explain": "patchword.explain.size",
     "presets": "patchword.models.family",
+    "check": "patchword.tasks.checking",
     "Predictor": "patchword.tasks.predictor",
     "evaluate": "patchword.tasks.predictor",
     "load": "patchword.tasks.predictor",
@@ -50,6 +52,7 @@ __all__ = [
     "Size",
     "UserError",
     "__version__",
+    "check",
     "evaluate",
     "explain",
     "finetune",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from patchword.checks.quick import quick_findings
+from patchword.data.duplicates import same_inputs
 from patchword.data.loader import Batch, Examples
 from patchword.data.sources import Labelled, read_labelled
 from patchword.errors import UserError
@@ -19,7 +21,7 @@ from patchword.models.family import Model
 from patchword.models.heads import ClassHead
 from patchword.tasks import floors
 from patchword.tasks.calibration import believed, calibration_error, coverage, fit_temperature
-from patchword.tasks.labels import MULTI, REGRESSION, SEPARATORS, SINGLE, LabelSet, class_weights, split
+from patchword.tasks.labels import MULTI, REGRESSION, SEPARATORS, SINGLE, LabelSet, class_weights, split, split_groups
 from patchword.tasks.metrics import probabilities, scores
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task
 
@@ -104,7 +106,7 @@ class Classification(Task):
                 else "Some labels have a | or a ; in them; --problem multi_label_classification would cut them there."
             )
         if ask.validation is None:
-            learn, hold = split(label_set, targets, cls.validation_share, ask.seed)
+            learn, hold, together = _held_back(rows, label_set, targets, cls.validation_share, ask.seed)
             if not len(hold):
                 raise UserError(
                     f"{ask.data}: {len(targets)} rows are too few to hold some back for validation; "
@@ -112,7 +114,7 @@ class Classification(Task):
                 )
             notes.append(
                 f"{len(hold):,} of {len(targets):,} rows held back for validation, in every class's proportion "
-                f"(seed {ask.seed})."
+                f"(seed {ask.seed}){together}."
             )
             train, validation = rows.subset(learn), rows.subset(hold)
             train_targets, validation_targets = targets[learn], targets[hold]
@@ -121,6 +123,8 @@ class Classification(Task):
             validation = cls.read(ask.validation, ask)
             assert validation.labels is not None
             validation_targets = label_set.encode(validation.labels, validation.origins)
+        findings = quick_findings(rows, None if ask.validation is None else validation)
+        notes += [finding.sentence() for finding in findings if finding.severity == "problem"]
         task = cls(label_set)
         if label_set.problem == REGRESSION:
             task.shift = float(train_targets.mean())
@@ -144,6 +148,7 @@ class Classification(Task):
             "columns": rows.columns,
             "rows": len(train),
             "validation_rows": len(validation),
+            "findings": [asdict(finding) for finding in findings],
             **train_examples.facts,
         }
         return Prepared(task, train_examples, validation_examples, test, tuple(notes), facts)
@@ -296,6 +301,21 @@ class LabelledExamples(Examples):
     def raw(self) -> Any:
         """The inputs as the floors read them: texts, or pixels `[n, numbers]`."""
         raise TypeError("labelled examples know their inputs")
+
+
+def _held_back(
+    rows: Labelled, label_set: LabelSet, targets: np.ndarray, share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Row numbers to learn from and to validate on, and what is told of rows that are the same."""
+    groups = same_inputs(rows.inputs)
+    alike = int((np.bincount(groups)[groups] > 1).sum())
+    if not alike:
+        return *split(label_set, targets, share, seed), ""
+    learn, hold = split_groups(label_set, targets, groups, share, seed)
+    if len(hold):
+        return learn, hold, f"; {alike:,} rows that are the same as others are on the same side as those"
+    learn, hold = split(label_set, targets, share, seed)
+    return learn, hold, "; nearly all rows are the same as others, so the same ones are on both sides"
 
 
 def _told(labels: LabelSet, targets: np.ndarray) -> str:
