@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Literal
 
-from patchword.checks.findings import Finding, shown
+from patchword.checks.findings import Finding, Severity, shown
 
 _CONTINUED = "[\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"  # bytes 80 to BF in Latin-1 or Windows-1252
 _MOJIBAKE = re.compile(f"[ÂÃ]{_CONTINUED}|[âðï]{_CONTINUED}{{2}}|â€")
@@ -19,7 +18,6 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\u0080-\u009f]")
 _NUMBER = re.compile(r"(?=.*\d)[\d\s.,:;/()+*%$€£-]+", re.S)
 _ADDRESS = re.compile(r"\s*(?:(?:https?://|www\.)\S+\s*)+")
 
-Severity = Literal["problem", "look"]
 _ODD: tuple[tuple[Severity, str, Callable[[str], object], str], ...] = (
     ("problem", "empty texts", lambda text: not text.strip(), "Remove these rows, or find their texts."),
     (

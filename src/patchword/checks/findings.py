@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+Severity = Literal["problem", "look"]
 SHOWN = 5
 """Places that are named; a title says how many there are."""
 
@@ -19,7 +20,7 @@ class Finding:
     what_to_do: in a sentence.
     """
 
-    severity: Literal["problem", "look"]
+    severity: Severity
     title: str
     places: list[str]
     what_to_do: str

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from patchword.checks.findings import SHOWN, Finding
+from patchword.checks.findings import SHOWN, Finding, Severity
 from patchword.data.sources import Labelled
 
 FEW = 5
@@ -57,35 +57,36 @@ def unknown_labels(train: Labelled, other: Labelled, name: str) -> list[Finding]
     if not new or not known:
         return []
     title = f"{name}: labels that no training row has: {len(new):,}"
-    places = [f"{label}: {count:,} rows" for label, count in new.items()]
+    places = [f"{label}: {count:,}" for label, count in new.items()]
     return [Finding("problem", title, places[:SHOWN], "Rename them, or give rows of them to learn from.")]
 
 
 def look_alikes(data: Labelled) -> list[Finding]:
-    """Label names that differ by case, spaces, hyphens, Unicode form, a plural s, or one letter of a long name.
+    """Label names that differ by case, spaces, hyphens, Unicode form, one letter of a long name, or a plural s.
 
-    What differs by a plural s or a letter may be two words: that is to be looked at. Work grows with the number of
-    names, not with that of their pairs.
+    A rare name one letter away from one that is not rare is taken for a typo; any other two that differ by a letter
+    may be two words, and are to be looked at. Work grows with the number of names, not with that of their pairs.
     """
     names = {name: count for name, count in label_counts(data).items() if not re.search(r"\d", name)}
     same: dict[str, list[str]] = defaultdict(list)
     for name in sorted(names):
         same[_plain(name)].append(name)
-    pairs = [(one, other) for group in same.values() for one, other in itertools.pairwise(group)]
-    typos = [(same[one][0], same[other][0]) for one, other in _one_letter_apart(list(same))]
-    findings = []
-    for severity, found, differ in (
-        ("problem", pairs, "only by case, spaces or signs"),
-        ("look", typos, "by one letter"),
-    ):
-        if found:
-            places = [
-                f"{one!r} ({names[one]:,} rows) and {other!r} ({names[other]:,} rows)" for one, other in found[:SHOWN]
-            ]
-            title = f"Pairs of labels whose names differ {differ}: {len(found):,}"
-            what = "Give them one name if they mean the same."
-            findings.append(Finding("problem" if severity == "problem" else "look", title, places, what))
-    return findings
+    wrong = [pair for group in same.values() for pair in itertools.pairwise(group)]
+    unsure = []
+    for one, other in _one_letter_apart(list(same)):
+        pair = same[one][0], same[other][0]
+        low, high = sorted(names[name] for name in pair)
+        typo = low < FEW <= high and other != one + "s"
+        (wrong if typo else unsure).append(pair)
+    return [*_alike("problem", wrong, names), *_alike("look", unsure, names)]
+
+
+def _alike(severity: Severity, pairs: list[tuple[str, str]], names: dict[str, int]) -> list[Finding]:
+    if not pairs:
+        return []
+    places = [f"{one!r} (rows: {names[one]:,}) and {other!r} ({names[other]:,})" for one, other in pairs[:SHOWN]]
+    title = f"Pairs of labels with names that look like one label: {len(pairs):,}"
+    return [Finding(severity, title, places, "Give them one name if they mean the same.")]
 
 
 def _plain(name: str) -> str:

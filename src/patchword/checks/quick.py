@@ -19,7 +19,7 @@ def quick_findings(data: Labelled, validation: Labelled | None = None) -> list[F
     """
     data = data.subset(range(min(len(data), MOST_ROWS)))
     groups = same_inputs(data.inputs)
-    findings = [*label_findings(data), *contradictions(data, groups)]
+    findings = [*label_findings(data), *contradictions(data, "data", groups)]
     if data.modality == "text":
         findings += odd_texts(as_texts(data), data.origins, "data")
     if validation is not None:

@@ -21,6 +21,7 @@ from patchword.data.tokenizers import Tokenizer
 DATA = "data"
 """The name of the split that is learnt from."""
 _OVERLAP_WORDS = 8
+_SMALL = 0.005  # shares of languages under which a guess is noise
 
 
 def check_rows(splits: dict[str, Labelled], reader: Tokenizer | None = None, max_length: int = 0) -> Report:
@@ -34,7 +35,6 @@ def check_rows(splits: dict[str, Labelled], reader: Tokenizer | None = None, max
     report = Report()
     pictures: dict[str, list[Picture]] = {}
     for name, rows in list(splits.items()):
-        report.about.append(f"{name}: {len(rows):,} {'texts' if rows.modality == 'text' else 'pictures'}")
         if rows.modality == "image":
             seen = look_at(rows)
             report.findings.extend(not_decoded(seen, name))
@@ -57,7 +57,8 @@ def check_rows(splits: dict[str, Labelled], reader: Tokenizer | None = None, max
         numbers |= more
         report.numbers[name] = numbers
         exact, near = groups[name]
-        report.findings.extend([*findings, *contradictions(rows, exact), *repeats(rows, name, exact, near)])
+        report.findings.extend([*findings, *contradictions(rows, name, exact), *repeats(rows, name, exact, near)])
+        report.about.append(f"{name}: {len(rows):,} {'texts' if rows.modality == 'text' else 'pictures'}")
         report.about.extend(_told(numbers))
     if DATA in splits:
         report.findings.extend(label_findings(splits[DATA]))
@@ -128,7 +129,7 @@ def _told(numbers: dict[str, Any]) -> list[str]:
             lines.append(line)
     for name in ("scripts", "languages"):
         if shares := {key: share for key, share in numbers.get(name, {}).items() if key != UNKNOWN}:
-            shown_shares = ", ".join(f"{key} {share:.1%}" for key, share in list(shares.items())[:4])
+            shown_shares = ", ".join(f"{key} {share:.1%}" for key, share in list(shares.items())[:4] if share >= _SMALL)
             unknown = numbers[name].get(UNKNOWN, 0)
             lines.append(f"  {name}, roughly: {shown_shares}" + (f", not told {unknown:.1%}" if unknown else ""))
     if "modes" in numbers:

@@ -11,10 +11,10 @@ from patchword.checks.findings import SHOWN, Finding, shown
 from patchword.data.duplicates import Ids
 from patchword.data.sources import Labelled
 
-_THINGS = {"text": "Texts", "image": "Pictures"}
+_THINGS = {"text": "texts", "image": "pictures"}
 
 
-def contradictions(data: Labelled, groups: Ids) -> list[Finding]:
+def contradictions(data: Labelled, name: str, groups: Ids) -> list[Finding]:
     """Inputs that are the same, with different labels."""
     if data.labels is None:
         return []
@@ -27,8 +27,8 @@ def contradictions(data: Labelled, groups: Ids) -> list[Finding]:
     told = [row for rows in wrong[:SHOWN] for row in {repr(labels[row]): row for row in reversed(rows)}.values()]
     places = [f"{data.origins[row]}: {labels[row]}" for row in sorted(told, key=lambda row: (groups[row], row))]
     thing = _THINGS[data.modality]
-    title = f"{thing} that are the same but have different labels: {len(wrong):,}, in {count:,} rows"
-    return [Finding("problem", title, places[:SHOWN], f"Decide on one label for each {thing[:-1].lower()}.")]
+    title = f"{name}: {thing} that are the same but have different labels: {len(wrong):,}, in {count:,} rows"
+    return [Finding("problem", title, places[:SHOWN], f"Decide on one label for each {thing[:-1]}.")]
 
 
 def repeats(data: Labelled, name: str, exact: Ids, near: Ids) -> list[Finding]:
