@@ -46,9 +46,7 @@ def test_a_rare_name_beside_a_common_one_is_a_typo_but_a_plural_is_not() -> None
 
 
 def test_thousands_of_names_take_no_time_by_pairs() -> None:
-    names = [
-        f"label {a}{b}{c} name" for a in "abcdefghijklmnopqrst" for b in "abcdefghijklmnopqrst" for c in "abcdefghij"
-    ]
+    names = [f"label {''.join(letters)} name" for letters in itertools.product("abcdefghijklmnop", repeat=3)]
     start = time.process_time()
     look_alikes(rows(names))
     assert time.process_time() - start < 5

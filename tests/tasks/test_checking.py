@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import patchword as pw
 from patchword.cli.main import app
+from patchword.data.sources import read_labelled
 from patchword.errors import UserError
 
 
@@ -17,8 +18,8 @@ from patchword.errors import UserError
 def nasty(tmp_path: Path) -> Path:
     """A byte order mark, semicolons, empty rows, a missing label, a contradiction, a typo, wrong decoding."""
     lines = ["text;label", "Great phone;positive", "Great phone!;negative", ";positive", "   ;negative"]
-    lines += [f"good thing number {word};positive" for word in "one two three four five".split()]
-    lines += [f"bad thing number {word};negative" for word in "one two three four five".split()]
+    lines += [f"good thing number {word};positive" for word in ("one", "two", "three", "four", "five")]
+    lines += [f"bad thing number {word};negative" for word in ("one", "two", "three", "four", "five")]
     lines += ["CafÃ© was nice;postive", "nobody knows;", ";"]
     path = tmp_path / "nasty.csv"
     path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
@@ -47,8 +48,6 @@ def test_everything_that_is_wrong_is_told_with_its_row(nasty: Path) -> None:
     ]
     assert report.numbers["data"]["rows"] == 13
     with pytest.raises(UserError, match="the text is empty"):  # what training reads is as strict as before
-        from patchword.data.sources import read_labelled
-
         read_labelled(nasty)
 
 

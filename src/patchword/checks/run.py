@@ -41,7 +41,7 @@ def check_rows(splits: dict[str, Labelled], reader: Tokenizer | None = None, max
             good = [i for i, picture in enumerate(seen) if not picture.error]
             splits[name], pictures[name] = rows.subset(good), [seen[i] for i in good]
     splits = {name: rows for name, rows in splits.items() if len(rows)}
-    groups = _groups(splits, pictures)
+    groups = _groups(splits, pictures) if splits else {}
     for name, rows in splits.items():
         numbers: dict[str, Any] = {"rows": len(rows), "labels": label_counts(rows)}
         if rows.modality == "text":

@@ -62,17 +62,19 @@ def _show(report: Report) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    console = Console(highlight=False, soft_wrap=False)
+    console = Console(highlight=False)
+    if not console.is_terminal:  # lines stay whole in a file
+        console.width = 10_000
     for line in report.about:
         indent = len(line) - len(line.lstrip())
-        console.print(Padding(Text(line.strip()), (0, 0, 0, indent)))
+        console.print(Padding(Text(line.strip()), (0, 0, 0, indent), expand=False))
     for finding in report.findings:
         problem = finding.severity == "problem"
         console.print()
         console.print(Text("✗ " if problem else "! ", "bold red" if problem else "bold yellow") + Text(finding.title))
         for place in finding.places:
-            console.print(Padding(Text(_safe(place), "dim"), (0, 0, 0, 4)))
-        console.print(Padding(Text(finding.what_to_do), (0, 0, 0, 2)))
+            console.print(Padding(Text(_safe(place), "dim"), (0, 0, 0, 4), expand=False))
+        console.print(Padding(Text(finding.what_to_do), (0, 0, 0, 2), expand=False))
     console.print()
     console.print(Text(report.summary, "bold"))
 

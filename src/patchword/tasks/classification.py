@@ -309,13 +309,14 @@ def _held_back(
     """Row numbers to learn from and to validate on, and what is told of rows that are the same."""
     groups = same_inputs(rows.inputs)
     alike = int((np.bincount(groups)[groups] > 1).sum())
+    by_row = split(label_set, targets, share, seed)
     if not alike:
-        return *split(label_set, targets, share, seed), ""
+        return *by_row, ""
     learn, hold = split_groups(label_set, targets, groups, share, seed)
-    if len(hold):
+    of_rows, of_groups = (len(np.unique(targets[some])) for some in (by_row[1], hold))
+    if 2 * len(hold) > len(by_row[1]) and (label_set.problem != SINGLE or 2 * of_groups > of_rows):
         return learn, hold, f"; {alike:,} rows that are the same as others are on the same side as those"
-    learn, hold = split(label_set, targets, share, seed)
-    return learn, hold, "; nearly all rows are the same as others, so the same ones are on both sides"
+    return *by_row, f"; so few rows differ ({groups.max() + 1:,}) that the same ones are on both sides"
 
 
 def _told(labels: LabelSet, targets: np.ndarray) -> str:
