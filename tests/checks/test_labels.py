@@ -25,6 +25,7 @@ def rows(labels: list[Any]) -> Labelled:
         ("not-paid", "not paid", "problem"),
         ("refund", "refunds", "look"),
         ("cat", "cats", "look"),
+        ("A", "a", "look"),
         ("delivery", "delivrey", None),
         ("delivery", "delivry", "look"),
         ("delivery", "delixery", "look"),

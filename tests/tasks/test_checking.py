@@ -44,7 +44,7 @@ def test_everything_that_is_wrong_is_told_with_its_row(nasty: Path) -> None:
     ]
     assert places["data: texts that were decoded wrongly (such as Ã© for é): 1 of 13"] == ["nasty.csv, row 16"]
     assert places["Pairs of labels with names that look like one label: 1"] == [
-        "'positive' (rows: 6) and 'postive' (1)"
+        "'postive' (rows: 1) and 'positive' (6)"
     ]
     assert report.numbers["data"]["rows"] == 13
     with pytest.raises(UserError, match="the text is empty"):  # what training reads is as strict as before

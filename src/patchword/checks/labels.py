@@ -65,14 +65,14 @@ def look_alikes(data: Labelled) -> list[Finding]:
     """Label names that differ by case, spaces, hyphens, Unicode form, one letter of a long name, or a plural s.
 
     A rare name one letter away from one that is not rare is taken for a typo; any other two that differ by a letter
-    may be two words, and are to be looked at. Work grows with the number of names, not with that of their pairs.
+    may be two words, as A and a may be two letters: that is to be looked at. Work grows with the number of names, not with that of their pairs.
     """
     names = {name: count for name, count in label_counts(data).items() if not re.search(r"\d", name)}
     same: dict[str, list[str]] = defaultdict(list)
     for name in sorted(names):
         same[_plain(name)].append(name)
-    wrong = [pair for group in same.values() for pair in itertools.pairwise(group)]
-    unsure = []
+    wrong = [pair for plain, group in same.items() if len(plain) > 1 for pair in itertools.pairwise(group)]
+    unsure = [pair for plain, group in same.items() if len(plain) == 1 for pair in itertools.pairwise(group)]
     for one, other in _one_letter_apart(list(same)):
         pair = same[one][0], same[other][0]
         low, high = sorted(names[name] for name in pair)

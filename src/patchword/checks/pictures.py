@@ -22,6 +22,7 @@ from patchword.data.sources import Labelled
 from patchword.errors import UserError
 
 _BITS = 2  # of 64 in which nearly the same pictures differ at most
+_LEVELS = 4  # of grey in which their patches differ at most, in the mean: letters of two fonts differ by more
 _BANDS = ((0, 22), (22, 43), (43, 64))  # of bits: two that differ leave one of three bands as it is
 _BESIDE = 32  # others of the same band that a picture is compared with
 _FLAT = 4  # grey levels between the darkest and the lightest patch, under which a picture is blank
@@ -38,6 +39,7 @@ class Picture:
         mode: as PIL calls its kind of pixels.
         size: (height, width).
         pixels: hash of its pixels and size.
+        grey: of its 8 x 9 patches, a byte each.
         dhash: of its 8 x 8 differences; None where it is blank.
     """
 
@@ -45,6 +47,7 @@ class Picture:
     mode: str = ""
     size: tuple[int, int] = (0, 0)
     pixels: bytes = b""
+    grey: bytes = b""
     dhash: int | None = None
 
 
@@ -64,7 +67,8 @@ def _picture(item: Any, origin: str) -> Picture:
     bits = np.packbits(grey[:, :-1] < grey[:, 1:]).tobytes()
     digest = hashlib.blake2b(pixels.tobytes() + repr(pixels.shape).encode(), digest_size=16).digest()
     blank = np.ptp(grey) < _FLAT
-    return Picture("", mode_of(item), pixels.shape[:2], digest, None if blank else int.from_bytes(bits, "big"))
+    dhash = None if blank else int.from_bytes(bits, "big")
+    return Picture("", mode_of(item), pixels.shape[:2], digest, grey.astype(np.uint8).tobytes(), dhash)
 
 
 def picture_findings(data: Labelled, pictures: Sequence[Picture], name: str) -> tuple[dict[str, Any], list[Finding]]:
@@ -107,14 +111,18 @@ def not_decoded(pictures: Sequence[Picture], name: str) -> list[Finding]:
 def picture_groups(pictures: Sequence[Picture]) -> tuple[Ids, Ids]:
     """Group numbers of the pictures, (pictures,) each: of those with the same pixels, and of those nearly the same.
 
-    Nearly the same are two whose dHashes differ in 2 bits at most. In large groups of pictures that share a third of
+    Nearly the same are two whose dHashes differ in 2 bits at most, and their patches by 4 grey levels in the mean. In large groups of pictures that share a third of
     their bits, each is compared with the 32 next ones only.
     """
     first: dict[bytes, int] = {}
     exact = np.array([first.setdefault(picture.pixels, len(first)) for picture in pictures], np.int64)
     hashed = [row for row, picture in enumerate(pictures) if picture.dhash is not None]
     hashes = np.array([pictures[row].dhash for row in hashed], np.uint64)
-    pairs = [np.stack([exact[hashed][a], exact[hashed][b]], 1) for a, b in _close(hashes)]
+    grey = np.frombuffer(b"".join(pictures[row].grey for row in hashed), np.uint8).reshape(-1, 72).astype(np.int16)
+    pairs = []
+    for a, b in _close(hashes):
+        alike = np.abs(grey[a] - grey[b]).mean(1) <= _LEVELS
+        pairs.append(np.stack([exact[hashed][a[alike]], exact[hashed][b[alike]]], 1))
     return exact, linked(np.concatenate([*pairs, np.zeros((0, 2), np.int64)]).tolist(), len(first))[exact]
 
 
