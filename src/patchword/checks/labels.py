@@ -65,7 +65,8 @@ def look_alikes(data: Labelled) -> list[Finding]:
     """Label names that differ by case, spaces, hyphens, Unicode form, one letter of a long name, or a plural s.
 
     A rare name one letter away from one that is not rare is taken for a typo; any other two that differ by a letter
-    may be two words, as A and a may be two letters: that is to be looked at. Work grows with the number of names, not with that of their pairs.
+    may be two words, as A and a may be two letters: that is to be looked at. Work grows with the number of names,
+    not with that of their pairs.
     """
     names = {name: count for name, count in label_counts(data).items() if not re.search(r"\d", name)}
     same: dict[str, list[str]] = defaultdict(list)

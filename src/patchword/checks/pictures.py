@@ -111,8 +111,8 @@ def not_decoded(pictures: Sequence[Picture], name: str) -> list[Finding]:
 def picture_groups(pictures: Sequence[Picture]) -> tuple[Ids, Ids]:
     """Group numbers of the pictures, (pictures,) each: of those with the same pixels, and of those nearly the same.
 
-    Nearly the same are two whose dHashes differ in 2 bits at most, and their patches by 4 grey levels in the mean. In large groups of pictures that share a third of
-    their bits, each is compared with the 32 next ones only.
+    Nearly the same are two whose dHashes differ in 2 bits at most, and their patches by 4 grey levels in the mean. In
+    large groups of pictures that share a third of their bits, each is compared with the 32 next ones only.
     """
     first: dict[bytes, int] = {}
     exact = np.array([first.setdefault(picture.pixels, len(first)) for picture in pictures], np.int64)

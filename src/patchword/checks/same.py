@@ -11,6 +11,8 @@ from patchword.checks.findings import SHOWN, Finding, shown
 from patchword.data.duplicates import Ids
 from patchword.data.sources import Labelled
 
+_BY_NATURE = 0.25
+"""Share of rows that are nearly the same from which on that tells of the kind of data more than of copies."""
 _THINGS = {"text": "texts", "image": "pictures"}
 
 
@@ -42,6 +44,8 @@ def repeats(data: Labelled, name: str, exact: Ids, near: Ids) -> list[Finding]:
             pairs = [f"{data.origins[rows[0]]} and {data.origins[rows[1]]}" for rows in together]
             title = f"{name}: rows that are {kind} an earlier one: {len(again):,} of {len(data):,}"
             what = "They count double; remove them if that is not meant."
+            if groups is near and len(again) > _BY_NATURE * len(data):
+                what = "So many: things of one kind, such as letters, may be this alike by nature. Look at some."
             findings.append(Finding("look", f"{title} ({len(again) / len(data):.1%})", pairs[:SHOWN], what))
         said.update(again)
     return findings
