@@ -101,7 +101,7 @@ def shared_runs(train: Sequence[str], other: Sequence[str], words: int) -> NDArr
     return np.where(long, shares, 0.0)
 
 
-def same_inputs(inputs: Sequence[str] | Sequence[tuple[str, str]] | Sequence[Path | bytes]) -> Ids:
+def same_inputs(inputs: Sequence[str | tuple[str, str] | Path | bytes]) -> Ids:
     """A group number for each input, (inputs,), by first appearance: texts once normalised, pictures by their bytes."""
     first: dict[Any, int] = {}
     return np.array([first.setdefault(_key(item), len(first)) for item in inputs], dtype=np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from patchword.checks.findings import SHOWN, Finding, Report
 from patchword.checks.run import DATA, check_rows
@@ -43,7 +44,7 @@ def check(
     for some in given.values():
         find(some)
     reader, length = _reader(model)
-    columns = {
+    columns: dict[str, Any] = {
         "text_column": text_column,
         "pair_column": pair_column,
         "image_column": image_column,
@@ -90,7 +91,7 @@ def _other_task(data: Data) -> type[Task] | None:
         return None
 
 
-def _format(kind: type[Task], given: dict[str, Data], columns: dict[str, str | None]) -> Report:
+def _format(kind: type[Task], given: dict[str, Data], columns: dict[str, Any]) -> Report:
     """What the task's own reader says."""
     name = kind.name.replace("_", " ")
     report = Report([f"These are data for {name}; only their format was checked."])
@@ -106,7 +107,7 @@ def _format(kind: type[Task], given: dict[str, Data], columns: dict[str, str | N
     return report
 
 
-def _read(name: str, data: Data, columns: dict[str, str | None]) -> tuple[Labelled | None, list[Finding]]:
+def _read(name: str, data: Data, columns: dict[str, Any]) -> tuple[Labelled | None, list[Finding]]:
     """The rows that can be used, with labels if there are any, and what is wrong with the others."""
     findings: list[Finding] = []
     bad: list[str] = []
