@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from patchword.explain.size import Size, explain
     from patchword.models.family import presets
     from patchword.study.sweep import Sweep, sweep
+    from patchword.tasks.checking import check
     from patchword.tasks.predictor import Predictor, evaluate, load
     from patchword.training.stages import Result, finetune, pretrain, resume
 
@@ -39,6 +40,7 @@ _WHERE = {
     "presets": "patchword.models.family",
     "Sweep": "patchword.study.sweep",
     "sweep": "patchword.study.sweep",
+    "check": "patchword.tasks.checking",
     "Predictor": "patchword.tasks.predictor",
     "evaluate": "patchword.tasks.predictor",
     "load": "patchword.tasks.predictor",
@@ -54,6 +56,7 @@ __all__ = [
     "Sweep",
     "UserError",
     "__version__",
+    "check",
     "evaluate",
     "explain",
     "finetune",

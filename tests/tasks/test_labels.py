@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
-from patchword.tasks.labels import MULTI, REGRESSION, SINGLE, LabelSet, split
+from patchword.tasks.labels import MULTI, REGRESSION, SINGLE, LabelSet, split, split_groups
 from patchword.tasks.task import Ask
 from patchword.tasks.text_classification import TextClassification
 
@@ -196,6 +196,28 @@ def test_small_classes_together_give_their_share() -> None:
     targets = np.repeat(np.arange(50), 4)
     _, hold = split(label_set(targets), targets, 0.1, 0)
     assert len(hold) == 20
+
+
+@given(sizes=st.lists(st.integers(1, 4), min_size=30, max_size=80), share=SHARES, seed=st.integers(0, 9))
+def test_rows_of_one_group_go_to_one_side(sizes: list[int], share: float, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    groups = random.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    targets = groups % 2
+    learn, hold = split_groups(label_set(np.array([0, 1])), targets, groups, share, seed)
+    assert sorted([*learn, *hold]) == list(range(len(groups)))
+    assert not set(groups[learn]) & set(groups[hold])
+    assert abs(len(set(groups[hold])) - share * len(sizes)) <= 1
+    assert set(targets[hold]) == {0, 1}
+
+
+def test_groups_of_one_row_are_split_as_rows_are_and_a_large_group_is_learnt_from() -> None:
+    targets = np.repeat([0, 1], 50)
+    one_each = split_groups(label_set(targets), targets, np.arange(100), 0.1, 3)
+    for some, other in zip(one_each, split(label_set(targets), targets, 0.1, 3), strict=True):
+        assert np.array_equal(some, other)
+    groups = np.concatenate([np.zeros(60, np.int64), np.arange(1, 41)])
+    learn, _ = split_groups(label_set(targets), targets, groups, 0.1, 3)
+    assert set(range(60)) <= set(learn.tolist())
 
 
 def test_another_seed_is_another_split() -> None:

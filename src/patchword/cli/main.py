@@ -8,6 +8,7 @@ import warnings
 import typer
 
 from patchword.cli import (
+    check,
     demo,
     embed,
     evaluate,
@@ -31,7 +32,21 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (pretrain, finetune, sweep, resume, evaluate, predict, generate, embed, info, explain, presets, demo):
+for module in (
+    pretrain,
+    finetune,
+    check,
+    sweep,
+    resume,
+    evaluate,
+    predict,
+    generate,
+    embed,
+    info,
+    explain,
+    presets,
+    demo,
+):
     module.add(app)
 
 

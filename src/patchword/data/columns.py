@@ -29,21 +29,29 @@ _PAIRS = (  # of which both are texts of one example
 
 
 class Problems:
-    """What is wrong with the rows of tables, gathered so that one message names several."""
+    """What is wrong with the rows of tables, gathered so that one message names several.
 
-    def __init__(self) -> None:
+    Args:
+        told: is given all of them, a sentence each; then nothing stops.
+    """
+
+    def __init__(self, told: list[str] | None = None) -> None:
         self.count = 0
+        self.told = told
         self._places: list[str] = []
 
     def note(self, problem: str | None, path: Path, number: int) -> None:
         if problem is not None:
             self.count += 1
+            place = f"{path}, row {number}: {problem}" if number else f"{path}: {problem}"
             if len(self._places) < 5:
-                self._places.append(f"{path}, row {number}: {problem}" if number else f"{path}: {problem}")
+                self._places.append(place)
+            if self.told is not None:
+                self.told.append(place)
 
     def stop(self) -> None:
-        """A UserError if anything was noted."""
-        if self.count:
+        """A UserError if anything was noted, and is not told otherwise."""
+        if self.count and self.told is None:
             raise self.error()
 
     def error(self, otherwise: str = "") -> UserError:

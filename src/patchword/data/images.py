@@ -52,6 +52,12 @@ def decode(image: Path | bytes, origin: str) -> Image.Image:
     return rgb
 
 
+def mode_of(image: Path | bytes) -> str:
+    """How an image that can be decoded keeps its pixels, as PIL calls it: L, RGB, RGBA, P, ..."""
+    with _open(image) as opened:
+        return str(opened.mode)
+
+
 def _rgb(image: Image.Image) -> Image.Image:
     from PIL import Image
 

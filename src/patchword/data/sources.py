@@ -106,12 +106,14 @@ def read_labelled(
     need_labels: bool = True,
     where: str | None = None,
     pairs: bool = False,
+    bad_rows: list[str] | None = None,
 ) -> Labelled:
     """Read texts or images with their labels: tables, or images in one folder a class.
 
     Columns that are not given are found by their names, else by what is in them, and told in `notes`. Without
     `need_labels`, labels may be missing, a .txt is read too (a text on each line), and a text may be empty. With
     `pairs`, columns such as premise and hypothesis are two texts of each example; so they are where `pair_column` says.
+    Rows of a table without an input or a label are an error; given `bad_rows`, they are told there and left out.
     """
     found = find(data)
     endings = {ending(path) for path in found}
@@ -119,7 +121,7 @@ def read_labelled(
         raise UserError(f"{tagged[0]} holds words with tags; they are what the task token-classification reads.")
     if endings <= set(TABLE_ENDINGS):
         columns = (text_column, pair_column, image_column, label_column)
-        return _read_tables(list(found), columns, need_labels, where, pairs)
+        return _read_tables(list(found), columns, need_labels, where, pairs, bad_rows)
     if asked := text_column or pair_column or image_column or label_column or where:
         plain = next(path for path in found if ending(path) not in TABLE_ENDINGS)
         raise UserError(f"{plain} is not a table, so it has no columns for '{asked}'.")
@@ -173,6 +175,7 @@ def _read_tables(
     need_labels: bool,
     where: str | None,
     pairs: bool,
+    bad_rows: list[str] | None,
 ) -> Labelled:
     text_column, pair_column, image_column, label_column = columns
     kept = Filter(where) if where else None
@@ -192,10 +195,11 @@ def _read_tables(
     inputs: list[Any] = []
     labels: list[Any] = []
     table_of, numbers = array("q"), array("q")
-    wrong, unlabelled = Problems(), Problems()
+    wrong, unlabelled = Problems(bad_rows), Problems(bad_rows if need_labels else None)
     for i, path in enumerate(tables):
         for number, cells in rows(path, [name for name in (column, second, label) if name], kept):
             texts = []
+            before = wrong.count + (unlabelled.count if need_labels else 0)
             for name in (column, second) if second else (column,):
                 cell = cells.get(name)
                 if kind == "image":
@@ -209,6 +213,8 @@ def _read_tables(
                 unlabelled.note("no label", path, number)
             elif label:
                 wrong.note(_wrong_label(cells[label], labels), path, number)
+            if bad_rows is not None and wrong.count + (unlabelled.count if need_labels else 0) > before:
+                continue
             inputs.append(tuple(texts) if second else texts[0])
             labels.append(cells.get(label))
             table_of.append(i)

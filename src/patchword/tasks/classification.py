@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from patchword.checks.quick import quick_findings
+from patchword.data.duplicates import same_inputs
 from patchword.data.loader import Batch, Examples
 from patchword.data.sources import Labelled, read_labelled
 from patchword.errors import UserError
@@ -20,7 +22,7 @@ from patchword.models.heads import ClassHead
 from patchword.tasks import floors, frozen
 from patchword.tasks.calibration import believed, calibration_error, coverage, fit_temperature
 from patchword.tasks.contrast import contrast
-from patchword.tasks.labels import MULTI, REGRESSION, SEPARATORS, SINGLE, LabelSet, class_weights, split
+from patchword.tasks.labels import MULTI, REGRESSION, SEPARATORS, SINGLE, LabelSet, class_weights, split, split_groups
 from patchword.tasks.metrics import probabilities, scores
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task
 
@@ -117,7 +119,7 @@ class Classification(Task):
                 else "Some labels have a | or a ; in them; --problem multi_label_classification would cut them there."
             )
         if ask.validation is None:
-            learn, hold = split(label_set, targets, cls.validation_share, ask.seed)
+            learn, hold, together = _held_back(rows, label_set, targets, cls.validation_share, ask.seed)
             if not len(hold):
                 raise UserError(
                     f"{ask.data}: {len(targets)} rows are too few to hold some back for validation; "
@@ -125,7 +127,7 @@ class Classification(Task):
                 )
             notes.append(
                 f"{len(hold):,} of {len(targets):,} rows held back for validation, in every class's proportion "
-                f"(seed {ask.seed})."
+                f"(seed {ask.seed}){together}."
             )
             train, validation = rows.subset(learn), rows.subset(hold)
             train_targets, validation_targets = targets[learn], targets[hold]
@@ -138,6 +140,8 @@ class Classification(Task):
             raise UserError("Labels are smoothed where a row has one of several classes. Leave --label-smoothing out.")
         if ask.contrast and label_set.problem != SINGLE:
             raise UserError("--contrast draws rows of one class together, so each row needs one class. Leave it out.")
+        findings = quick_findings(rows, None if ask.validation is None else validation)
+        notes += [finding.sentence() for finding in findings if finding.severity == "problem"]
         task = cls(label_set, smoothing=ask.label_smoothing, contrast=ask.contrast)
         if label_set.problem == REGRESSION:
             task.shift = float(train_targets.mean())
@@ -161,6 +165,7 @@ class Classification(Task):
             "columns": rows.columns,
             "rows": len(train),
             "validation_rows": len(validation),
+            "findings": [asdict(finding) for finding in findings],
             **train_examples.facts,
         }
         return Prepared(task, train_examples, validation_examples, test, tuple(notes), facts)
@@ -335,6 +340,22 @@ class LabelledExamples(Examples):
     def raw(self) -> Any:
         """The inputs as the floors read them: texts, or pixels `[n, numbers]`."""
         raise TypeError("labelled examples know their inputs")
+
+
+def _held_back(
+    rows: Labelled, label_set: LabelSet, targets: np.ndarray, share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Row numbers to learn from and to validate on, and what is told of rows that are the same."""
+    groups = same_inputs(rows.inputs)
+    alike = int((np.bincount(groups)[groups] > 1).sum())
+    by_row = split(label_set, targets, share, seed)
+    if not alike:
+        return *by_row, ""
+    learn, hold = split_groups(label_set, targets, groups, share, seed)
+    of_rows, of_groups = (len(np.unique(targets[some])) for some in (by_row[1], hold))
+    if 2 * len(hold) > len(by_row[1]) and (label_set.problem != SINGLE or 2 * of_groups > of_rows):
+        return learn, hold, f"; {alike:,} rows that are the same as others are on the same side as those"
+    return *by_row, f"; so few rows differ ({groups.max() + 1:,}) that the same ones are on both sides"
 
 
 def _told(labels: LabelSet, targets: np.ndarray) -> str:

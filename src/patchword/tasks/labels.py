@@ -145,6 +145,24 @@ def class_weights(labels: LabelSet, targets: np.ndarray) -> np.ndarray:
     return np.where(there, np.maximum(others, 1) / np.maximum(counts, 1), 1.0).astype(np.float32)
 
 
+def split_groups(
+    labels: LabelSet, targets: np.ndarray, groups: np.ndarray, share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `split`, where the rows of one group all go to one side: a group is drawn by the class of its first row.
+
+    Groups of more rows than are wanted for validation are learnt from. So nothing may be held back where nearly all
+    rows are alike.
+
+    Args:
+        groups: number of the group of each row, `[n]`.
+    """
+    _, first, sizes = np.unique(groups, return_index=True, return_counts=True)
+    first = np.sort(first[sizes <= max(share * len(groups), 2)])
+    _, drawn = split(labels, targets[first], share, seed)
+    held = np.isin(groups, groups[first[drawn]])
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
 def split(labels: LabelSet, targets: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Row numbers to learn from and to validate on, every class in both in its proportion where it has rows enough.
 

@@ -1,0 +1,129 @@
+"""`patchword check`: what is wrong with data, told before a model learns from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from patchword.checks.findings import SHOWN, Finding, Report
+from patchword.checks.run import DATA, check_rows
+from patchword.data.files import Data, find
+from patchword.data.sources import Labelled, read_labelled
+from patchword.data.tokenizers import Tokenizer
+from patchword.errors import UserError
+from patchword.models.config import TextConfig
+from patchword.models.folder import describe, find_folder, read_json
+from patchword.tasks.task import Ask, Task, tasks
+
+
+def check(
+    data: Data,
+    *,
+    validation: Data | None = None,
+    test: Data | None = None,
+    model: str | Path | None = None,
+    text_column: str | None = None,
+    pair_column: str | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    where: str | None = None,
+) -> Report:
+    """Look at data before a model learns from them: rows that can not be used, labels, duplicates, leaks.
+
+    Args:
+        data: what is learnt from: texts or pictures, with labels or without. Of data of another task than
+            classification only the format is checked.
+        validation, test: the other splits, if they are apart.
+        model: a folder; its tokenizer counts the tokens, and what would be cut off.
+        text_column, pair_column, image_column, label_column, where: as in `finetune`.
+
+    Raises:
+        UserError: there are no such files, or no such model.
+    """
+    given = {name: some for name, some in ((DATA, data), ("validation", validation), ("test", test)) if some}
+    for some in given.values():
+        find(some)
+    reader, length = _reader(model)
+    columns: dict[str, Any] = {
+        "text_column": text_column,
+        "pair_column": pair_column,
+        "image_column": image_column,
+        "label_column": label_column,
+        "where": where,
+    }
+    if kind := _other_task(data):
+        return _format(kind, given, columns)
+    splits: dict[str, Labelled] = {}
+    notes: list[str] = []
+    findings: list[Finding] = []
+    for name, some in given.items():
+        rows, found = _read(name, some, columns)
+        findings += found
+        if rows is not None:
+            splits[name] = rows
+            notes += rows.notes if name == DATA else []
+    if len({rows.modality for rows in splits.values()}) > 1:
+        raise UserError("Some of the splits are texts and some are pictures. Give one kind.")
+    report = check_rows(splits, reader, length)
+    # What can not be read at all comes before what is odd in the rest.
+    report.findings[:0] = [finding for finding in findings if finding.severity == "problem"]
+    report.findings.extend(finding for finding in findings if finding.severity == "look")
+    return Report([*notes, *report.about], report.numbers, report.findings)
+
+
+def _reader(model: str | Path | None) -> tuple[Tokenizer | None, int]:
+    """A text model's tokenizer, and how many tokens it reads: as it has learnt, else 256 as `finetune` begins with."""
+    if model is None:
+        return None, 0
+    folder = find_folder(model)
+    config = describe(folder).config
+    if not isinstance(config, TextConfig):
+        return None, 0
+    card = read_json(folder / "patchword.json") if (folder / "patchword.json").is_file() else {}
+    return Tokenizer.load(folder), min(int(card.get("max_length") or 256), config.max_length)
+
+
+def _other_task(data: Data) -> type[Task] | None:
+    """The task that reads files of this format, where it is not classification."""
+    try:
+        return next((kind for kind in tasks().values() if kind.reads == "labelled" and kind.recognises(data)), None)
+    except UserError:  # told when the rows are read
+        return None
+
+
+def _format(kind: type[Task], given: dict[str, Data], columns: dict[str, Any]) -> Report:
+    """What the task's own reader says."""
+    name = kind.name.replace("_", " ")
+    report = Report([f"These are data for {name}; only their format was checked."])
+    for split, some in given.items():
+        try:
+            rows = kind.rows(Ask(some, **columns))
+        except UserError as error:
+            what = "Mend this first; finetune would stop here."
+            report.findings.append(Finding("problem", f"{split}: the rows can not be read", [str(error)], what))
+        else:
+            report.about.append(f"{split}: {rows:,} rows")
+            report.numbers[split] = {"rows": rows}
+    return report
+
+
+def _read(name: str, data: Data, columns: dict[str, Any]) -> tuple[Labelled | None, list[Finding]]:
+    """The rows that can be used, with labels if there are any, and what is wrong with the others."""
+    findings: list[Finding] = []
+    bad: list[str] = []
+    try:
+        rows = read_labelled(data, pairs=True, bad_rows=bad, **columns)
+    except UserError as error:
+        bad.clear()
+        try:
+            rows = read_labelled(data, pairs=True, need_labels=False, bad_rows=bad, **columns)
+        except UserError:
+            return None, [Finding("problem", f"{name}: it can not be read", [str(error)], "Mend this first.")]
+        what = "To learn classes, name the column or give labels."
+        findings.append(Finding("look", f"{name}: there are no labels that can be used", [str(error)], what))
+    if bad:
+        total = len(rows) + len({place.split(": ", 1)[0] for place in bad})
+        title = f"{name}: rows that can not be used: {total - len(rows):,} of {total:,}"
+        what = "Mend or remove them: finetune would stop here. They were left out of what follows."
+        findings.append(Finding("problem", title, bad[:SHOWN], what))
+    return (rows if len(rows) else None), findings

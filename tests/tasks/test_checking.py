@@ -1,0 +1,111 @@
+"""`check` on files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import patchword as pw
+from patchword.cli.main import app
+from patchword.data.sources import read_labelled
+from patchword.errors import UserError
+
+
+@pytest.fixture
+def nasty(tmp_path: Path) -> Path:
+    """A byte order mark, semicolons, empty rows, a missing label, a contradiction, a typo, wrong decoding."""
+    lines = ["text;label", "Great phone;positive", "Great phone!;negative", ";positive", "   ;negative"]
+    lines += [f"good thing number {word};positive" for word in ("one", "two", "three", "four", "five")]
+    lines += [f"bad thing number {word};negative" for word in ("one", "two", "three", "four", "five")]
+    lines += ["CafÃ© was nice;postive", "nobody knows;", ";"]
+    path = tmp_path / "nasty.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
+    return path
+
+
+def test_everything_that_is_wrong_is_told_with_its_row(nasty: Path) -> None:
+    report = pw.check(nasty)
+    places = {finding.title: finding.places for finding in report.findings if finding.severity == "problem"}
+    (unusable,) = [title for title in places if "can not be used" in title]
+    assert "4 of 17" in unusable
+    assert [place.split("nasty.csv, ")[1] for place in places[unusable]] == [
+        "row 4: the text is empty",
+        "row 5: the text is empty",
+        "row 17: no label",
+        "row 18: the text is empty",
+        "row 18: no label",
+    ]
+    assert places["data: texts that are the same but have different labels: 1, in 2 rows"] == [
+        "nasty.csv, row 2: positive",
+        "nasty.csv, row 3: negative",
+    ]
+    assert places["data: texts that were decoded wrongly (such as Ã© for é): 1 of 13"] == ["nasty.csv, row 16"]
+    assert places["Pairs of labels with names that look like one label: 1"] == [
+        "'postive' (rows: 1) and 'positive' (6)"
+    ]
+    assert report.numbers["data"]["rows"] == 13
+    with pytest.raises(UserError, match="the text is empty"):  # what training reads is as strict as before
+        read_labelled(nasty)
+
+
+def test_the_command_tells_it_and_is_strict_if_asked(nasty: Path) -> None:
+    run = CliRunner().invoke
+    told = run(app, ["check", str(nasty)])
+    assert told.exit_code == 0
+    assert "row 17: no label" in told.output
+    assert told.output.strip().splitlines()[-1].startswith("4 problems to mend, ")
+    assert run(app, ["check", str(nasty), "--strict"]).exit_code == 1
+    found = json.loads(run(app, ["check", str(nasty), "--json"]).output)
+    assert found["problems"] == 4
+    assert found["numbers"]["data"]["labels"] == {"negative": 6, "positive": 6, "postive": 1}
+
+
+def test_clean_data_have_no_problems(tmp_path: Path) -> None:
+    path = tmp_path / "fine.csv"
+    path.write_text("text,label\n" + "".join(f"thing {i} of many,{'ab'[i % 2]}\n" for i in range(20)), "utf-8")
+    report = pw.check(path)
+    assert report.findings == []
+    assert report.summary == "0 problems to mend, 0 to look at"
+
+
+def test_texts_without_labels_are_checked_too(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one line\n<b>two</b>\n", "utf-8")
+    titles = [finding.title for finding in pw.check(tmp_path / "a.txt").findings]
+    assert titles == ["data: texts with HTML: 1 of 2", "data: there are no labels that can be used"]
+
+
+def test_of_another_task_the_format_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "a.conll"
+    path.write_text("Anna B-NAME\nruns O\n\nBob B-NAME\n", "utf-8")
+    report = pw.check(path)
+    assert report.about == ["These are data for token classification; only their format was checked.", "data: 2 rows"]
+    path.write_text("Anna B-NAME\nruns\n", "utf-8")
+    (found,) = pw.check(path).findings
+    assert found.severity == "problem"
+    assert "a.conll" in found.places[0]
+
+
+def test_a_broken_table_is_a_finding_and_a_missing_one_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\na,b,c\n", "utf-8")
+    (found,) = pw.check(tmp_path / "a.csv").findings
+    assert "row 2: 3 cells" in found.places[0]
+    with pytest.raises(UserError, match="does not exist"):
+        pw.check(tmp_path / "b.csv")
+
+
+def test_leaks_between_splits(tmp_path: Path) -> None:
+    long = " ".join(f"w{i}" for i in range(60))
+    rows = {"train": ["one thing", f"{long} a b"], "validation": ["two things", "ONE thing."], "test": ["two things"]}
+    rows["test"].append(" ".join(f"w{i}" for i in range(10, 50)) + " and so on it goes until here")
+    for name, texts in rows.items():
+        text = "".join(f"{text},{'xy'[i % 2]}\n" for i, text in enumerate(texts))
+        (tmp_path / f"{name}.csv").write_text(f"text,label\n{text}", "utf-8")
+    train, validation, test = (tmp_path / f"{name}.csv" for name in rows)
+    found = {finding.title: finding.places for finding in pw.check(train, validation=validation, test=test).findings}
+    assert found["validation rows that are, or nearly are, in the training data: 1 of 2"] == ["validation.csv, row 3"]
+    assert found["test rows that are in validation: 1 of 2"] == ["test.csv, row 2"]
+    (shared,) = [title for title in found if "runs of 8 words" in title]
+    assert found[shared] == ["test.csv, row 3"]
