@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from patchword.data.augment import PRESETS, Augmentation, augmentation
 from patchword.data.image_processor import ImageProcessor
 from patchword.data.images import Images
-from patchword.data.loader import Batch
+from patchword.data.loader import Batch, Examples
 from patchword.data.sources import Labelled
 from patchword.tasks.classification import Classification, LabelledExamples
 from patchword.tasks.labels import SINGLE
@@ -44,6 +45,7 @@ class ImageExamples(LabelledExamples):
     ) -> None:
         self.images = Images(items, origins, processor)
         self.images.check()
+        self.origins = origins
         self.tokens = tokens
         self.targets = np.zeros(len(items), np.int64) if targets is None else targets
         height, width = processor.size
@@ -74,6 +76,12 @@ class ImageExamples(LabelledExamples):
     def augment(self, how: Augmentation, classes: int | None) -> None:
         """From now on `batch` changes the pictures; `classes` where a target is the number of one."""
         self.augmentation, self.classes = how, classes
+
+    def parts(self) -> tuple[Examples, np.ndarray]:
+        """The pictures as they are: what is judged is never changed."""
+        plain = copy(self)
+        plain.augment(PRESETS["none"], None)
+        return plain, np.arange(len(self))
 
     def raw(self) -> Any:
         """Pixels as a floor reads them: at most 32 x 32, `[n, numbers]`."""

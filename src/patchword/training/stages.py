@@ -21,6 +21,7 @@ from patchword.models.family import Family, Model, preset, presets
 from patchword.models.folder import config_json, describe, find_folder, read_json, write_json, write_model
 from patchword.nn.config import ModelConfig
 from patchword.tasks.precision import choose_precision
+from patchword.tasks.suspects import suspects
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, choose_device, task_named, tasks
 from patchword.training.adapters import merge, write_adapter
 from patchword.training.checkpoint import TrainState, check_space, latest, seed_everything
@@ -353,6 +354,9 @@ def _finish(
         told["seeds"] = seeds
     told |= task.settle(model, prepared, compute)
     report = task.report(model, prepared, compute) | told | cost
+    if "mistakes" in report.get("review", {}) and not run.begins_anew:
+        start = model_for(run, model.family, model.config, task, reader, compute.device, lambda text: None)
+        report["suspects"] = suspects(start, prepared, compute)
     report["tokens_per_second"] = round(report["tokens"] / max(report["seconds"], 1e-9), 1)
     report["seconds"] = round(report["seconds"], 1)
     report = json.loads(json.dumps(report))
