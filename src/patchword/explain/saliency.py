@@ -25,8 +25,8 @@ def gradient_x_input(model: Model, text: Packed, classes: Tensor) -> Tensor:
         model: one that reads texts and scores classes, in evaluation mode. Of an encoder-decoder, whose decoder reads
             the text again, the way through its encoder counts.
         text: one text's token ids `[T]`.
-        classes: `[c]`, the score as a sum over classes: 1 for a class; and -1 for another if the question is why the one
-            and not the other.
+        classes: `[c]`, the score as a sum over classes: 1 for a class; and -1 for another if the question is why the
+            one and not the other.
 
     Raises:
         ValueError: the model reads no texts.

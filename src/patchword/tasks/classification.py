@@ -145,6 +145,7 @@ class Classification(Task):
             "columns": rows.columns,
             "rows": len(train),
             "validation_rows": len(validation),
+            **({} if label_set.problem == REGRESSION else {"label_rows": _rows_of(label_set, train_targets)}),
             **train_examples.facts,
         }
         return Prepared(task, train_examples, validation_examples, test, tuple(notes), facts)
@@ -308,6 +309,11 @@ class LabelledExamples(Examples):
     def shown(self) -> Sequence[Any]:
         """The inputs as a person reads them: texts or pairs; None for each where they are neither."""
         return [None] * len(self)
+
+
+def _rows_of(labels: LabelSet, targets: np.ndarray) -> dict[str, int]:
+    counts = targets.sum(0) if labels.problem == MULTI else np.bincount(targets, minlength=len(labels.names))
+    return dict(zip(labels.names, map(int, counts), strict=True))
 
 
 def _told(labels: LabelSet, targets: np.ndarray) -> str:

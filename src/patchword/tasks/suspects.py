@@ -33,8 +33,8 @@ def suspects(start: Model, prepared: Prepared, compute: Compute) -> dict[str, An
 
     Returns:
         `rows`: at most `SUSPECTS`, least likely label first, with `origin`, `text`, `is`, `probe` (what the probe says)
-        and `confidence` (its probability of the row's own label); `count`: how many there are in all; `looked_at`: rows;
-        `accuracy`: of the probe on rows that it has not seen. What a poor probe suspects is worth little.
+        and `confidence` (its probability of the row's own label); `count`: how many there are in all; `looked_at`:
+        rows; `accuracy`: of the probe on rows that it has not seen. What a poor probe suspects is worth little.
     """
     examples, labels = prepared.train, prepared.task.labels
     assert isinstance(examples, LabelledExamples)

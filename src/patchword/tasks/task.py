@@ -241,9 +241,9 @@ class Compute:
         was_training = model.training
         model.eval()
         try:
-            for ids, batch in in_order(examples, self.batch_tokens, ids):
+            for some, batch in in_order(examples, self.batch_tokens, ids):
                 with torch.inference_mode(), self.autocast():
-                    yield ids, batch.to(self.device)
+                    yield some, batch.to(self.device)
         finally:
             model.train(was_training)
 
