@@ -7,7 +7,20 @@ import warnings
 
 import typer
 
-from patchword.cli import demo, embed, evaluate, explain, finetune, generate, info, predict, presets, pretrain, resume
+from patchword.cli import (
+    demo,
+    embed,
+    evaluate,
+    explain,
+    finetune,
+    generate,
+    info,
+    predict,
+    presets,
+    pretrain,
+    report,
+    resume,
+)
 
 app = typer.Typer(
     name="patchword",
@@ -18,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (pretrain, finetune, resume, evaluate, predict, generate, embed, info, explain, presets, demo):
+for module in (pretrain, finetune, resume, report, evaluate, predict, generate, embed, info, explain, presets, demo):
     module.add(app)
 
 

@@ -144,8 +144,8 @@ def _scores(card: Mapping[str, Any]) -> str:
         name = main_metric(report[part])
         ends = seeds[part][name]
         text.append(
-            f"Over {seeds['count']} seeds, {name} in {part} is {ends['mean']:.3f} on average, from {ends['min']:.3f} to "
-            f"{ends['max']:.3f}."
+            f"Over {seeds['count']} seeds, {name} in {part} is {ends['mean']:.3f} on average, from {ends['min']:.3f} "
+            f"to {ends['max']:.3f}."
         )
     if sentence := trust(report):
         text.append(sentence)
