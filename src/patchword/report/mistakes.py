@@ -83,9 +83,9 @@ def _texts(model: Model, examples: TextExamples, mistakes: Sequence[Mapping[str,
         rows.append((Markup("<br>").join(marked), _told(mistake)))
     return [
         Paragraph(
-            "Words on orange speak for what the model said, those on blue for the label that the row has: gradient times "
-            "input of the difference of the two scores. It tells what a small change of a word's vector would do, and "
-            "not always why the model decides."
+            "Words on orange speak for what the model said, those on blue for the label that the row has: gradient "
+            "times input of the difference of the two scores. It tells what a small change of a word's vector would do, "
+            "and not always why the model decides."
         ),
         Table(("text", "the model"), rows),
     ]

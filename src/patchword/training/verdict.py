@@ -108,7 +108,8 @@ def trust(report: Report) -> str:
     point = next(point for point in report["coverage"] if point["share"] == 0.8)
     return (
         f"A confidence is off by {report['calibration_error']:.3f} on average. If the model answers only the 80 % of "
-        f"the rows that it is surest of (confidence {point['confidence']:.2f} and more), {point['accuracy']:.1%} are right."
+        f"the rows that it is surest of (confidence {point['confidence']:.2f} and more), {point['accuracy']:.1%} are "
+        "right."
     )
 
 
