@@ -72,6 +72,18 @@ def _held_out(run: RunConfig, model: Predictor) -> LabelledExamples:
     return held_out
 
 
+def with_origin(text: str, origin: str) -> Markup:
+    """A row as a cell: what stands in it, and below, where it stands."""
+    below = Markup('<div class="caption">{}</div>').format(origin)
+    return Markup("{}{}").format(text, below) if text else Markup("{}").format(origin)
+
+
+def judged(mistake: Mapping[str, Any]) -> Markup:
+    """What a model said of a row, how sure it was, and what the row is."""
+    said, sure, truth = mistake["said"], f"{100 * mistake['confidence']:.0f}\u00a0%", mistake["is"]
+    return Markup("said <b>{}</b>, {}<br>is <b>{}</b>").format(said, sure, truth)
+
+
 def _texts(model: Model, examples: TextExamples, mistakes: Sequence[Mapping[str, Any]]) -> list[Block]:
     rows = []
     for mistake in mistakes:
@@ -80,12 +92,12 @@ def _texts(model: Model, examples: TextExamples, mistakes: Sequence[Mapping[str,
         sides = [text] if isinstance(text, str) else list(text)
         most = max((float(np.abs(side).max()) for side in scores if len(side)), default=0.0)
         marked = [marked_text(*side, most) for side in zip(sides, places, scores, strict=True)]
-        rows.append((Markup("<br>").join(marked), _told(mistake)))
+        rows.append((with_origin(Markup("<br>").join(marked), mistake["origin"]), judged(mistake)))
     return [
         Paragraph(
             "Words on orange speak for what the model said, those on blue for the label that the row has: gradient "
-            "times input of the difference of the two scores. It tells what a small change of a word's vector would do, "
-            "and not always why the model decides."
+            "times input of the difference of the two scores. It tells what a small change of a word's vector would "
+            "do, and not always why the model decides."
         ),
         Table(("text", "the model"), rows),
     ]
@@ -96,12 +108,6 @@ def _contrast(model: Model, mistake: Mapping[str, Any]) -> Tensor:
     classes[model.labels.index(mistake["said"])] = 1.0
     classes[model.labels.index(mistake["is"])] = -1.0
     return classes
-
-
-def _told(mistake: Mapping[str, Any]) -> Markup:
-    return Markup("said <b>{}</b>, {:.0f}\u00a0%<br>is <b>{}</b><br>{}").format(
-        mistake["said"], 100 * mistake["confidence"], mistake["is"], mistake["origin"]
-    )
 
 
 def _saliency(
