@@ -45,7 +45,8 @@ def gradient_x_input(model: Model, text: Packed, classes: Tensor) -> Tensor:
     hook = table.register_forward_hook(keep)
     try:
         with torch.enable_grad():
-            (gradient,) = torch.autograd.grad((model(text)[0].float() * classes).sum(), vectors)
+            scores = model(text)[0]
+            (gradient,) = torch.autograd.grad(scores @ classes.to(scores), vectors)
     finally:
         hook.remove()
     return (gradient * vectors[0]).sum(-1).detach()

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from patchword.errors import UserError
 from patchword.models.folder import read_json
 from patchword.report.figures import plot_confusion, plot_coverage, plot_learning, plot_reliability
-from patchword.report.mistakes import SHOWN, explained
+from patchword.report.mistakes import SHOWN, explained, judged, with_origin
 from patchword.report.page import Block, Code, Figure, Heading, Page, Paragraph, Table
 from patchword.training.run import CARD, RunConfig, RunFolder
 from patchword.training.seeds import places
@@ -135,8 +135,10 @@ def _scores(run: Finished) -> list[Block]:
         if part not in run.report:
             continue
         metrics = run.report[part]
-        methods = {"this model": metrics, **floors_of(run.report, part)}
+        floors, best, main = floors_of(run.report, part), best_floor(run.report, part), main_metric(metrics)
+        methods = {"this model": metrics, **({best[0]: best[1]} if best else {}), **floors}
         names = [name for name in metrics if not name.endswith(("_low", "_high")) and name not in COUNTS]
+        names.sort(key=lambda name: name != main)  # on a phone the first cells are in sight
         rows = [(name, *(number(values, name) or "–" for values in methods.values())) for name in names]
         count = next((f", {metrics[name]:,} {name.replace('_', ' ')}" for name in COUNTS if name in metrics), "")
         beside = " Beside the model: simple methods on the same rows." if len(methods) > 1 else ""
@@ -238,10 +240,10 @@ def _mistakes(run: Finished) -> list[Block]:
         rest = mistakes[SHOWN:]
     except UserError as error:
         blocks.append(Paragraph(f"What drove them is not shown. {error}"))
-    rows = [(m["text"] or m["origin"], m["said"], f"{100 * m['confidence']:.0f} %", m["is"], m["origin"]) for m in rest]
+    rows = [(with_origin(mistake["text"], mistake["origin"]), judged(mistake)) for mistake in rest]
     if rows:
         more = "Further ones." if rest is not mistakes else "Those that it was surest of."
-        blocks.append(Table(("row", "said", "sure", "is", "from"), rows, more))
+        blocks.append(Table(("row", "the model"), rows, more))
     return blocks
 
 
@@ -250,7 +252,7 @@ def _suspects(run: Finished) -> list[Block]:
     if not found or not found["rows"]:
         return []
     rows = [
-        (s["text"] or s["origin"], s["is"], s["probe"], f"{100 * s['confidence']:.1f} %", s["origin"])
+        (with_origin(s["text"], s["origin"]), s["is"], s["probe"], f"{100 * s['confidence']:.1f} %")
         for s in found["rows"]
     ]
     return [
@@ -259,9 +261,10 @@ def _suspects(run: Finished) -> list[Block]:
             f"{found['count']:,} of {found['looked_at']:,} training rows may be labelled wrong: a linear probe that "
             "has not seen them is sure of another label (confident learning, Northcutt et al. 2021). It reads the "
             "vectors of the model that fine-tuning started from, since the finished one has learnt the wrong labels, "
-            f"too. The probe is right in {found['accuracy']:.0%} of the rows: what it suspects is a list to look at, and no verdict."
+            f"too. The probe is right in {found['accuracy']:.0%} of the rows: what it suspects is a list to look at, and "
+            "no verdict."
         ),
-        Table(("row", "labelled", "probe says", "chance of the label", "from"), rows),
+        Table(("row", "labelled", "probe says", "chance"), rows, "Chance: of the row's own label, by the probe."),
     ]
 
 
