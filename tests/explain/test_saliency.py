@@ -72,6 +72,6 @@ def test_the_model_is_left_as_it_was() -> None:
 
 
 def test_a_model_of_images_is_refused() -> None:
-    family, config = preset("vit-tiny")
+    family, config = preset("vit-tiny-32")
     with pytest.raises(ValueError, match="reads no words"):
         gradient_x_input(Model(family, config, "features"), Packed(TOKENS, Layout([5])), torch.ones(1))

@@ -111,7 +111,7 @@ def test_pictures_are_shown_with_their_maps(tmp_path: Path) -> None:
         Image.fromarray(random.integers(255, size=(32, 32, 3), dtype=np.uint8)).save(folder / f"{i}.png")
     pw.pretrain(
         tmp_path / "photos",
-        model="vit-tiny",
+        model="vit-tiny-32",
         task="image-classification",
         out=tmp_path / "run",
         steps=1,
@@ -132,7 +132,7 @@ def test_a_run_that_is_not_finished_is_refused(runs: Path, tmp_path: Path) -> No
     card = json.loads((tmp_path / "run" / "patchword.json").read_text())
     del card["report"]
     (tmp_path / "run" / "patchword.json").write_text(json.dumps(card))
-    with pytest.raises(UserError, match="not finished.*patchword resume"):
+    with pytest.raises(UserError, match=r"not finished.*patchword resume"):
         run_page([tmp_path / "run"])
     with pytest.raises(UserError, match="holds no run"):
         run_page([tmp_path])

@@ -261,8 +261,8 @@ def _suspects(run: Finished) -> list[Block]:
             f"{found['count']:,} of {found['looked_at']:,} training rows may be labelled wrong: a linear probe that "
             "has not seen them is sure of another label (confident learning, Northcutt et al. 2021). It reads the "
             "vectors of the model that fine-tuning started from, since the finished one has learnt the wrong labels, "
-            f"too. The probe is right in {found['accuracy']:.0%} of the rows: what it suspects is a list to look at, and "
-            "no verdict."
+            f"too. The probe is right in {found['accuracy']:.0%} of the rows: what it suspects is a list to look at, "
+            "and no verdict."
         ),
         Table(("row", "labelled", "probe says", "chance"), rows, "Chance: of the row's own label, by the probe."),
     ]
