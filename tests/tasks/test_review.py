@@ -117,7 +117,8 @@ def test_labels_that_were_changed_are_found() -> None:
     targets = truth.copy()
     targets[wrong] = (targets[wrong] + 1) % 3
     found = suspected(held_out_chances(vectors, targets, 3), targets)
-    assert len(set(found[:20].tolist()) & set(wrong.tolist())) >= 18
+    assert len(found) >= 12
+    assert len(set(found.tolist()) & set(wrong.tolist())) >= 0.9 * len(found)
 
 
 def test_suspects_are_told_with_their_rows(tokenizer: Tokenizer) -> None:
