@@ -19,6 +19,7 @@ from patchword.explain.attention import patch_map
 from patchword.explain.saliency import gradient_x_input
 from patchword.models.config import ImageConfig, PatchConfig
 from patchword.models.family import Model
+from patchword.nn.packing import Packed
 from patchword.report.figures import plot_pictures
 from patchword.report.page import Block, Figure, Paragraph, Table
 from patchword.tasks.classification import LabelledExamples
@@ -119,6 +120,7 @@ def _saliency(
     """
     parts, owners = examples.parts()
     (packed,) = parts.batch(np.array([np.searchsorted(owners, row)]), (0, 0)).inputs
+    assert isinstance(packed, Packed)
     scores = gradient_x_input(model, packed, classes).numpy()
     tokenizer = examples.tokenizer
     text = examples.texts[row]

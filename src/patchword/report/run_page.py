@@ -204,15 +204,15 @@ def _by_class(run: Finished) -> list[Block]:
         caption = "Rows of each label, by what the model said; darker is a larger share of the label's rows."
         blocks.append(Figure.of(plot_confusion(review["confusion_matrix"], labels), caption))
     if review.get("confusions") and len(classes) > 2:
-        rows = [(c["is"], c["said"], f"{c['rows']:,}", f"{c['share']:.0%}") for c in review["confusions"][:10]]
-        blocks.append(Table(("is", "said", "rows", "of the label"), rows, "The largest confusions."))
+        cells = [(c["is"], c["said"], f"{c['rows']:,}", f"{c['share']:.0%}") for c in review["confusions"][:10]]
+        blocks.append(Table(("is", "said", "rows", "of the label"), cells, "The largest confusions."))
     if review.get("slices"):
-        rows = [
+        slices = [
             (s["slice"], f"{s['accuracy']:.3f} ({s['accuracy_low']:.3f} to {s['accuracy_high']:.3f})", f"{s['rows']:,}")
             for s in review["slices"][:10]
         ]
         caption = "Slices of 20 rows and more, worst first, with 95 % intervals. By label, accuracy is recall."
-        blocks.append(Table(("slice", "accuracy", "rows"), rows, caption))
+        blocks.append(Table(("slice", "accuracy", "rows"), slices, caption))
     return blocks
 
 
@@ -280,10 +280,10 @@ def _samples(run: Finished) -> list[Block]:
         ]
         blocks.append(Table(("unseen text, with the hidden word", "guesses"), rows))
     if samples := run.report.get("samples"):
-        rows = [(s["before"], s["written"], s.get("expected", "–")) for s in samples]
+        written = [(s["before"], s["written"], s.get("expected", "–")) for s in samples]
         with_truth = any("expected" in s for s in samples)
         columns = ("read", "written", "expected")
-        blocks.append(Table(columns, rows) if with_truth else Table(columns[:2], [row[:2] for row in rows]))
+        blocks.append(Table(columns, written) if with_truth else Table(columns[:2], [row[:2] for row in written]))
     return [Heading("Samples"), *blocks] if blocks else []
 
 

@@ -113,17 +113,17 @@ def _mistakes(
     """The wrong rows, surest first; `row` is the number among the rows that were held back."""
     predicted, sure = chances.argmax(1), chances.max(1)
     wrong = np.flatnonzero(predicted != targets)
-    wrong = wrong[np.argsort(-sure[wrong], kind="stable")][:MISTAKES]
+    wrong = wrong[np.argsort(-sure[wrong], kind="stable")]
     return [
         {
-            "row": int(row),
+            "row": row,
             "origin": origins[row] if origins else "",
             "text": shortened(inputs[row]),
             "said": labels[predicted[row]],
             "is": labels[targets[row]],
             "confidence": float(sure[row]),
         }
-        for row in wrong
+        for row in wrong[:MISTAKES].tolist()
     ]
 
 
@@ -134,17 +134,17 @@ def _slices(
     slices = {f"label {label}": targets == number for number, label in enumerate(labels)}
     ends = np.unique(np.quantile(lengths, [0.25, 0.5, 0.75, 1.0], method="higher"))
     if len(ends) > 1:
-        low = 0
+        low = 0.0
         for end in ends.tolist():
             inside = (lengths > low) & (lengths <= end)
             slices[f"{int(lengths[inside].min())} to {int(end)} tokens"] = inside
             low = end
-    told = []
+    told: list[dict[str, Any]] = []
     for name, inside in slices.items():
         rows, right = int(inside.sum()), int(correct[inside].sum())
         if rows >= _FEWEST:
-            low, high = wilson(right, rows)
+            least, most = wilson(right, rows)
             told.append(
-                {"slice": name, "accuracy": right / rows, "accuracy_low": low, "accuracy_high": high, "rows": rows}
+                {"slice": name, "accuracy": right / rows, "accuracy_low": least, "accuracy_high": most, "rows": rows}
             )
     return sorted(told, key=lambda piece: piece["accuracy"])[:MISTAKES]
