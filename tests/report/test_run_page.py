@@ -15,8 +15,9 @@ from PIL import Image
 
 import patchword as pw
 from patchword.errors import UserError
-from patchword.report.mistakes import marked_text
+from patchword.report.mistakes import explained, marked_text
 from patchword.report.run_page import run_page
+from patchword.training.run import RunFolder
 from patchword.training.verdict import headline
 
 HOW: dict[str, Any] = {"batch_size": 8, "precision": "fp32", "device": "cpu", "quiet": True, "seeds": 1}
@@ -80,9 +81,9 @@ def test_without_its_data_the_page_says_so(runs: Path, tmp_path: Path) -> None:
     assert "What drove them is not shown." in run_page([tmp_path / "run"]).render()
     lines = (runs / "test.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "gone.jsonl").write_text("".join(reversed(lines)))
-    html = run_page([tmp_path / "run"]).render()
-    assert "The data have changed since the run" in html
-    assert "background:rgba" not in html
+    mistakes = json.loads((runs / "run" / "patchword.json").read_text())["report"]["review"]["mistakes"]
+    with pytest.raises(UserError, match="data have changed since the run"):
+        explained(RunFolder(tmp_path / "run"), mistakes)
 
 
 def test_several_runs_are_compared(runs: Path) -> None:

@@ -34,7 +34,7 @@ def plot_confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> Dr
         for (i, j), count in np.ndenumerate(cells):
             # Not the page's text colour: the cells keep theirs on a dark page.
             colour = "#ffffff" if shares[i, j] > 0.5 else "#1d2126"
-            axes.text(j, i, f"{count:,}", ha="center", va="center", color=colour, fontsize=9)
+            axes.text(j, i, f"{count:,}" if count else "", ha="center", va="center", color=colour, fontsize=9)
     return figure
 
 

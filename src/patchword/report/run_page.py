@@ -204,7 +204,7 @@ def _by_class(run: Finished) -> list[Block]:
         caption = "Rows of each label, by what the model said; darker is a larger share of the label's rows."
         blocks.append(Figure.of(plot_confusion(review["confusion_matrix"], labels), caption))
     if review.get("confusions") and len(classes) > 2:
-        cells = [(c["is"], c["said"], f"{c['rows']:,}", f"{c['share']:.0%}") for c in review["confusions"][:10]]
+        cells = [(c["is"], c["said"], f"{c['rows']:,}", f"{100 * c['share']:.0f} %") for c in review["confusions"][:10]]
         blocks.append(Table(("is", "said", "rows", "of the label"), cells, "The largest confusions."))
     if review.get("slices"):
         slices = [
