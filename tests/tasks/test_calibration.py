@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchword.tasks.calibration import SHARES, believed, calibration_error, coverage, fit_temperature
+from patchword.tasks.calibration import SHARES, believed, calibration_error, coverage, fit_temperature, reliability
 from patchword.tasks.labels import MULTI, SINGLE
 from patchword.tasks.metrics import scores
 
@@ -73,3 +73,15 @@ def test_coverage_counts_the_surest_rows(rows: list[tuple[float, bool]]) -> None
         rows_taken = max(1, round(point["share"] * len(right)))
         assert surer.sum() <= rows_taken
         assert right[surer].sum() <= round(point["accuracy"] * rows_taken)
+
+
+def test_the_bins_add_up_to_the_error() -> None:
+    random = np.random.default_rng(0)
+    confidence = random.uniform(0.4, 1.0, 500)
+    right = random.random(500) < confidence**2
+    bins = reliability(confidence, right)
+    assert sum(b["rows"] for b in bins) == 500
+    assert sum(b["rows"] * b["accuracy"] for b in bins) == pytest.approx(right.sum())
+    gaps = sum(b["rows"] * abs(b["confidence"] - b["accuracy"]) for b in bins) / 500
+    assert gaps == pytest.approx(calibration_error(confidence, right))
+    assert [b["confidence"] for b in bins] == sorted(b["confidence"] for b in bins)

@@ -29,8 +29,8 @@ def evaluate(
     """Metrics on labelled data, with bootstrap 95 % intervals."""
     from json import dumps
 
-    from patchword.cli.learn import format_metric
     from patchword.tasks.predictor import load
+    from patchword.training.verdict import number
 
     columns = {
         "text_column": text_column,
@@ -45,6 +45,4 @@ def evaluate(
         return
     for name, value in metrics.items():
         if not name.endswith(("_low", "_high")):
-            typer.echo(
-                f"{name:<14} {value:,}" if isinstance(value, int) else f"{name:<14} {format_metric(metrics, name)}"
-            )
+            typer.echo(f"{name:<14} {value:,}" if isinstance(value, int) else f"{name:<14} {number(metrics, name)}")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from patchword.training.verdict import COUNTS, floors_of, headline, main_metric, number, trust
+
 if TYPE_CHECKING:
     from patchword.training.stages import Result
 
@@ -31,8 +33,8 @@ def show(result: Result) -> None:
     report = result.report
     for part in ("validation", "test"):
         if part in report:
-            floors = report.get("floors" if part == "validation" else f"{part}_floors", {})
-            console.print(_scores(part, {"model": report[part], **floors}))
+            console.print(_scores(part, {"model": report[part], **floors_of(report, part)}))
+    console.print(headline(report), highlight=False, markup=False)
     _trust(console, report)
     for guess in report.get("guesses", [])[:3]:
         words = ", ".join(f"{word} {share:.0%}" for word, share in guess["guesses"])
@@ -52,17 +54,18 @@ def show(result: Result) -> None:
     folder = result.folder
     after = f"predict {folder} {new}" if "floors" in report else f"finetune {folder} {labelled} --out ..."
     console.print(f"Written: {folder}   Next: patchword {after}", highlight=False)
+    console.print(f"Errors, slices, labels to look at again: patchword report {folder}", highlight=False)
 
 
 def _scores(part: str, rows: dict[str, dict[str, Any]]) -> Table:
     """A row for the model and for each floor, a column for each metric."""
     table = Table(title=f"{part}, {_count(rows['model'])}", title_justify="left")
     table.add_column("")
-    names = [name for name in rows["model"] if not name.endswith(("_low", "_high")) and name not in _COUNTS]
+    names = [name for name in rows["model"] if not name.endswith(("_low", "_high")) and name not in COUNTS]
     for name in names:
         table.add_column(name, justify="right")
     for row, metrics in rows.items():
-        table.add_row(row, *(format_metric(metrics, name) for name in names))
+        table.add_row(row, *(number(metrics, name) for name in names))
     return table
 
 
@@ -70,7 +73,7 @@ def _trust(console: Console, report: dict[str, Any]) -> None:
     """How far the numbers can be believed, in sentences."""
     part = "test" if "test" in report else "validation"
     if seeds := report.get("seeds"):
-        name = next((known for known in _MAIN if known in seeds[part]), "loss")
+        name = main_metric(report[part])
         ends = seeds[part][name]
         which = "the mean of the weights of seeds " if len(seeds["chosen"]) > 1 else "seed "
         console.print(
@@ -89,29 +92,9 @@ def _trust(console: Console, report: dict[str, Any]) -> None:
         console.print("[bold]Collapsed[/bold]: every row gets the same class. Try a lower --lr, or more --epochs.")
     if "learning_curve" in report:
         console.print(report["learning_curve"]["told"], highlight=False)
-    if "coverage" in report:
-        of_most = next(point for point in report["coverage"] if point["share"] == 0.8)
-        console.print(
-            f"Its confidence is off by {report['calibration_error']:.3f} on average. If it answers only the 80 % that "
-            f"it is surest of, {of_most['accuracy']:.1%} are right ({part}; confidence {of_most['confidence']:.2f} "
-            "and more).",
-            highlight=False,
-        )
-
-
-_MAIN = ("accuracy", "micro_f1", "rmse", "f1", "exact_match", "rougeL")
-_COUNTS = ("rows", "sentences", "hidden_tokens", "hidden_patches", "words", "predicted_classes")
+    if sentence := trust(report):
+        console.print(sentence, highlight=False)
 
 
 def _count(metrics: dict[str, Any]) -> str:
-    return next(f"{metrics[name]:,} {name.replace('_', ' ')}" for name in _COUNTS if name in metrics)
-
-
-def format_metric(metrics: dict[str, Any], name: str) -> str:
-    """A number, with its interval where there is one."""
-    if name not in metrics:
-        return ""
-    text = f"{metrics[name]:.3f}"
-    if f"{name}_low" in metrics:
-        text += f" ({metrics[f'{name}_low']:.3f} to {metrics[f'{name}_high']:.3f})"
-    return text
+    return next(f"{metrics[name]:,} {name.replace('_', ' ')}" for name in COUNTS if name in metrics)

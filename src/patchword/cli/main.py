@@ -19,6 +19,7 @@ from patchword.cli import (
     predict,
     presets,
     pretrain,
+    report,
     resume,
     sweep,
 )
@@ -34,10 +35,11 @@ app = typer.Typer(
 )
 for module in (
     pretrain,
-    finetune,
     check,
+    finetune,
     sweep,
     resume,
+    report,
     evaluate,
     predict,
     generate,

@@ -61,6 +61,17 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = BIN
     return float(np.abs(gaps).sum() / len(confidence))
 
 
+def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> list[dict[str, float]]:
+    """The bins of `calibration_error` that have rows: mean `confidence`, `accuracy` and `rows` of each."""
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+    rows = np.bincount(bin_of, minlength=bins)
+    sums = np.bincount(bin_of, confidence, bins), np.bincount(bin_of, right, bins)
+    return [
+        {"confidence": float(sums[0][b] / rows[b]), "accuracy": float(sums[1][b] / rows[b]), "rows": int(rows[b])}
+        for b in np.flatnonzero(rows)
+    ]
+
+
 def coverage(confidence: np.ndarray, right: np.ndarray) -> list[dict[str, float]]:
     """`accuracy` on the `share` of rows that are surest, and the `confidence` of the least sure of them.
 

@@ -20,10 +20,11 @@ from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.heads import ClassHead
 from patchword.tasks import floors, frozen
-from patchword.tasks.calibration import believed, calibration_error, coverage, fit_temperature
+from patchword.tasks.calibration import believed, calibration_error, coverage, fit_temperature, reliability
 from patchword.tasks.contrast import contrast
 from patchword.tasks.labels import MULTI, REGRESSION, SEPARATORS, SINGLE, LabelSet, class_weights, split, split_groups
 from patchword.tasks.metrics import probabilities, scores
+from patchword.tasks.review import review
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task
 
 VALIDATION_SHARE = 0.1
@@ -166,6 +167,7 @@ class Classification(Task):
             "rows": len(train),
             "validation_rows": len(validation),
             "findings": [asdict(finding) for finding in findings],
+            **({} if label_set.problem == REGRESSION else {"label_rows": _rows_of(label_set, train_targets)}),
             **train_examples.facts,
         }
         return Prepared(task, train_examples, validation_examples, test, tuple(notes), facts)
@@ -255,15 +257,20 @@ class Classification(Task):
         return {"calibration": {"temperature": temperature, "error_before": before}}
 
     def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
-        """Scores and floors, and how far the confidences hold: on the test rows where there are some."""
+        """Scores and floors; how far the confidences hold, and what is wrong: on the test rows where there are some."""
         report = super().report(model, prepared, compute)
         held_out = prepared.validation if prepared.test is None else prepared.test
         assert isinstance(held_out, LabelledExamples)
         assert self.problem is not None
         if self.problem != REGRESSION:
-            sure, right = believed(self.logits(model, held_out, compute), held_out.targets, self.problem)
+            logits = self.logits(model, held_out, compute)
+            sure, right = believed(logits, held_out.targets, self.problem)
             report["calibration_error"] = calibration_error(sure, right)
+            report["reliability"] = reliability(sure, right)
             report["coverage"] = coverage(sure, right)
+            lengths = held_out.lengths(np.arange(len(held_out)))
+            shown, origins = held_out.shown(), held_out.origins
+            report["review"] = review(logits, held_out.targets, self.problem, self.labels, shown, origins, lengths)
         return report
 
     def finish(self, model: Model) -> None:
@@ -328,6 +335,8 @@ class LabelledExamples(Examples):
     """Rows with targets; `targets` is None where labels are what is asked for."""
 
     targets: np.ndarray
+    origins: Sequence[str] = ()
+    """Where each came from, such as "tickets.csv, row 7"; empty where nobody knows."""
     notes: Sequence[str] = ()
     facts: Mapping[str, Any] = {}
     settings: Mapping[str, Any] = {}
@@ -340,6 +349,15 @@ class LabelledExamples(Examples):
     def raw(self) -> Any:
         """The inputs as the floors read them: texts, or pixels `[n, numbers]`."""
         raise TypeError("labelled examples know their inputs")
+
+    def shown(self) -> Sequence[Any]:
+        """The inputs as a person reads them: texts or pairs; None for each where they are neither."""
+        return [None] * len(self)
+
+
+def _rows_of(labels: LabelSet, targets: np.ndarray) -> dict[str, int]:
+    counts = targets.sum(0) if labels.problem == MULTI else np.bincount(targets, minlength=len(labels.names))
+    return dict(zip(labels.names, map(int, counts), strict=True))
 
 
 def _held_back(

@@ -47,6 +47,7 @@ class ImageExamples(LabelledExamples):
     ) -> None:
         self.images = Images(items, origins, processor)
         self.images.check()
+        self.origins = origins
         self.tokens = tokens
         self.targets = np.zeros(len(items), np.int64) if targets is None else targets
         height, width = processor.size
@@ -83,7 +84,7 @@ class ImageExamples(LabelledExamples):
         self.augmentation, self.classes = how, classes
 
     def parts(self) -> tuple[Examples, np.ndarray]:
-        """The pictures as they are, not changed."""
+        """The pictures as they are: what is judged is never changed."""
         plain = copy(self)
         plain.augment(PRESETS["none"], None)
         return plain, np.arange(len(self))

@@ -250,14 +250,16 @@ class Compute:
     autocast: Autocast = nullcontext
     batch_tokens: int = 8192
 
-    def over(self, model: Model, examples: Examples) -> Iterator[tuple[np.ndarray, Batch]]:
-        """Every example once, without gradients: (ids, a batch on the device)."""
+    def over(
+        self, model: Model, examples: Examples, ids: np.ndarray | None = None
+    ) -> Iterator[tuple[np.ndarray, Batch]]:
+        """Every example (or those with `ids`) once, without gradients: (ids, a batch on the device)."""
         was_training = model.training
         model.eval()
         try:
-            for ids, batch in in_order(examples, self.batch_tokens):
+            for some, batch in in_order(examples, self.batch_tokens, ids):
                 with torch.inference_mode(), self.autocast():
-                    yield ids, batch.to(self.device)
+                    yield some, batch.to(self.device)
         finally:
             model.train(was_training)
 

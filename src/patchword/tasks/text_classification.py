@@ -139,6 +139,10 @@ class TextExamples(LabelledExamples):
         """The texts, or the pairs."""
         return self.texts
 
+    def shown(self) -> Sequence[Any]:
+        """The same."""
+        return self.texts
+
 
 class AllWindows(Examples):
     """Each window of each text as an example of its own.
@@ -205,7 +209,9 @@ class TextClassification(Classification):
     @classmethod
     def examples(cls, rows: Labelled, reader: Reader, ask: Ask, targets: np.ndarray | None = None) -> TextExamples:
         """Tokenise the rows' texts."""
-        return _examples(rows.inputs, reader, ask, targets)
+        examples = _examples(rows.inputs, reader, ask, targets)
+        examples.origins = rows.origins
+        return examples
 
 
 Read = TypeVar("Read", bound=LabelledExamples)

@@ -3,6 +3,7 @@
 config.json model.safetensors tokenizer.json | preprocessor_config.json     a Hugging Face model folder
 patchword.json     task, scores, floors, facts about the data, versions
 run.json           the complete settings; the same file runs it again
+README.md          the model card: the same in words
 metrics.jsonl curves.png tensorboard/ checkpoints/
 """
 

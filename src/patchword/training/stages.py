@@ -18,11 +18,13 @@ from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
 from patchword.models.config import EncoderDecoderConfig, ImageConfig
 from patchword.models.family import Family, Model, preset, presets
-from patchword.models.folder import config_json, describe, find_folder, read_json, write_json, write_model
+from patchword.models.folder import config_json, describe, find_folder, read_json, write_file, write_json, write_model
 from patchword.nn.config import ModelConfig
 from patchword.tasks.precision import choose_precision
+from patchword.tasks.suspects import suspects
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, choose_device, task_named, tasks
 from patchword.training.adapters import merge, write_adapter
+from patchword.training.card import model_card
 from patchword.training.checkpoint import TrainState, check_space, latest, seed_everything
 from patchword.training.curves import draw_curves
 from patchword.training.loop import Interrupted, Watch, train
@@ -381,8 +383,12 @@ def _finish(
     told |= task.settle(model, prepared, compute)
     report = task.report(model, prepared, compute) | told | cost
     report |= {name: report.get(name, {}) | part for name, part in probes.items()}
+    if "mistakes" in report.get("review", {}) and not run.begins_anew:
+        start = model_for(run, model.family, model.config, task, reader, compute.device, lambda text: None)
+        report["suspects"] = suspects(start, prepared, compute)
     report["tokens_per_second"] = round(report["tokens"] / max(report["seconds"], 1e-9), 1)
     report["seconds"] = round(report["seconds"], 1)
+    report |= {"device": compute.device.type, "threads": torch.get_num_threads()}
     report = json.loads(json.dumps(report))
     task.finish(model)
     if run.recipe.tune in ("lora", "dora"):
@@ -393,7 +399,10 @@ def _finish(
         write_json(folder.path / name, content)
     for place in where:
         draw_curves(place)
-    folder.write_card(_card(run, model, ask, prepared) | {"report": report})
+    card = _card(run, model, ask, prepared) | {"report": report}
+    text = model_card(folder.path.resolve().name, run, card, config_json(model))
+    write_file(folder.path / "README.md", text.encode())
+    folder.write_card(card)
     if run.seeds > 1:
         for place in where:
             shutil.rmtree(place / "checkpoints", ignore_errors=True)

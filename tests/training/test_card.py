@@ -1,0 +1,125 @@
+"""The card of a model folder is one that the hub reads, and says what was measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from huggingface_hub import ModelCard
+
+import patchword as pw
+from patchword.training.verdict import beats_floor, headline, limits, start_of
+
+HOW: dict[str, Any] = {"steps": 2, "batch_size": 8, "precision": "fp32", "device": "cpu", "quiet": True}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pretrained model, and one that has learnt two labels with two seeds."""
+    folder = tmp_path_factory.mktemp("card")
+    words = ["red", "green", "blue", "late", "early", "paid", "open"]
+    random = np.random.default_rng(0)
+    (folder / "notes.txt").write_text("\n".join(" ".join(random.choice(words, 30)) for _ in range(60)))
+    pw.pretrain(
+        folder / "notes.txt", model="bert-tiny", lines=True, steps=2, max_length=32, out=folder / "base", quiet=True
+    )
+    rows = [{"text": " ".join(random.choice(words, 6)), "label": "no" if i % 8 else "yes: & <b>"} for i in range(120)]
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:80]))
+    (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[80:]))
+    pw.finetune(folder / "base", folder / "train.jsonl", test=folder / "test.jsonl", out=folder / "run", seeds=2, **HOW)
+    return folder
+
+
+def card_of(folder: Path) -> tuple[ModelCard, dict[str, Any]]:
+    return ModelCard.load(folder / "README.md"), json.loads((folder / "patchword.json").read_text())
+
+
+def test_the_hub_reads_it(runs: Path) -> None:
+    card, told = card_of(runs / "run")
+    card.validate = lambda **_: None  # asks the network
+    assert card.data.library_name == "transformers"
+    assert card.data.pipeline_tag == "text-classification"
+    assert card.data.tags == ["patchword", "bert"]
+    assert card.data.license is None
+    assert card.data.base_model is None  # a folder of this machine is none of the hub's
+    results = {result.metric_type: result for result in card.data.eval_results}
+    assert set(results) == {"loss", "accuracy", "macro_f1"}
+    assert results["accuracy"].metric_value == pytest.approx(told["report"]["test"]["accuracy"], abs=1e-6)
+    assert results["accuracy"].dataset_name == "test.jsonl"
+    assert results["accuracy"].task_type == "text-classification"
+
+
+def test_it_says_what_was_measured(runs: Path) -> None:
+    card, told = card_of(runs / "run")
+    report = told["report"]
+    for expected in (
+        headline(report),
+        told["data"]["fingerprint"],
+        f"{told['data']['rows']} rows to learn from, {told['data']['validation_rows']} held back",
+        "| **this model** |",
+        f"| tf-idf | {report['test_floors']['tf-idf']['loss']:.3f}",
+        "2 seeds",
+        f"{report['tokens']:,} tokens",
+        f"on cpu with {report['threads']} CPU threads",
+        "BertForSequenceClassification.from_pretrained",
+        "patchword predict run INPUT",
+    ):
+        assert expected in card.text
+    assert str(runs) not in card.content  # no path of this machine
+
+
+def test_a_pretrained_model_has_one(runs: Path) -> None:
+    card, told = card_of(runs / "base")
+    assert card.data.pipeline_tag == "fill-mask"
+    assert "from random weights of the preset bert-tiny" in card.text
+    assert headline(told["report"]) in card.text
+    assert "word frequencies alone" in card.text
+
+
+def test_rare_classes_and_floors_are_told(runs: Path) -> None:
+    _, told = card_of(runs / "run")
+    assert told["data"]["label_rows"] == {"no": 63, "yes: & <b>": 9}
+    said = " ".join(limits(told))
+    assert "fewer than 20 rows to learn from: yes: & <b> 9." in said
+    assert "no test part" not in said
+    told["report"]["test"]["accuracy"] = 0.1
+    told["report"]["seeds"]["collapsed"] = [1]
+    said = " ".join(limits(told))
+    assert "A simple method is as good" in said
+    assert "1 of 2 seeds collapsed" in said
+
+
+def measured(value: float, name: str = "accuracy") -> dict[str, float]:
+    return {"loss": 1.0, name: value, f"{name}_low": value - 0.05, f"{name}_high": value + 0.05, "rows": 100}
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (0.9, "better by 15.0 points than tf-idf, 0.750 (0.700 to 0.800)."),
+        (0.8, "better by 5.0 points than tf-idf, 0.750 (0.700 to 0.800); but the intervals overlap, so it may be"),
+        (0.75, "NOT better than tf-idf, 0.750 (0.700 to 0.800)."),
+        (0.7, "NOT better than tf-idf, 0.750 (0.700 to 0.800); it is worse by 5.0 points."),
+    ],
+)
+def test_the_best_floor_is_what_counts(model: float, expected: str) -> None:
+    report = {"validation": measured(model), "floors": {"majority": measured(0.5), "tf-idf": measured(0.75)}}
+    assert expected in headline(report)
+    assert beats_floor(report) is (model > 0.75)
+
+
+def test_of_errors_the_lower_is_better() -> None:
+    floors = {"majority": measured(3.0, "rmse"), "tf-idf": measured(2.0, "rmse")}
+    report = {"validation": measured(1.5, "rmse"), "floors": floors}
+    assert "better by 0.500 than tf-idf" in headline(report)
+
+
+def test_names_of_starts() -> None:
+    assert start_of("/home/x/.cache/hub/models--google-bert--bert-base-uncased/snapshots/abc") == (
+        "google-bert/bert-base-uncased"
+    )
+    assert start_of("/home/x/runs/base") == "base"
+    assert start_of("bert-mini") == "bert-mini"
