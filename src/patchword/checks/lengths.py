@@ -19,7 +19,7 @@ def word_numbers(texts: Sequence[str]) -> dict[str, int]:
 
 
 def token_findings(
-    inputs: Sequence[str] | Sequence[tuple[str, str]], origins: Sequence[str], name: str, reader: Tokenizer, length: int
+    inputs: Sequence[Any], origins: Sequence[str], name: str, reader: Tokenizer, length: int
 ) -> tuple[dict[str, Any], list[Finding]]:
     """Tokens of the texts with a model's tokenizer, and what would be cut off.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -56,7 +56,7 @@ class Classification(Task):
 
     way_out = "class"
     reads = "labelled"
-    heeds = ("label_smoothing",)
+    heeds: ClassVar[tuple[str, ...]] = ("label_smoothing",)
     validation_share = VALIDATION_SHARE
 
     def __init__(

@@ -5,6 +5,7 @@ On few labels it is often the best there is.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -120,12 +121,17 @@ def of_start(
             ordinal = task.label_set.ordinal
             report[part] = {name: scores(s, rows.targets, problem, ordinal=ordinal) for name, s in by.items()}
             if part == "floors" and problem == SINGLE:
-                methods: dict[str, Fit] = {"linear probe": lambda some, to=asked: probe(known[some], targets[some], to)}
+                methods: dict[str, Fit] = {"linear probe": partial(_probed, known, targets, asked)}
                 if task.modality == "text":
                     methods["tf-idf"] = _words(train, targets, rows, classes)
                 if curve := learning_curve(methods, targets, rows.targets):
                     report["learning_curve"] = curve
     return report
+
+
+def _probed(known: np.ndarray, targets: np.ndarray, asked: np.ndarray, some: np.ndarray) -> np.ndarray:
+    """What the probe says when it has learnt from some of the rows."""
+    return probe(known[some], targets[some], asked)
 
 
 def _words(train: LabelledExamples, targets: np.ndarray, rows: LabelledExamples, classes: int) -> Fit:
