@@ -184,6 +184,7 @@ class TestPairs:
             text_column="left",
             pair_column="right",
             label_column="same",
+            seeds=1,
             quiet=True,
             steps=150,
             lr=3e-3,
@@ -252,7 +253,7 @@ class TestClassWeights:
         tiny(tmp_path / "start", tokenizer)
         data, found = write(tmp_path / "a.jsonl", rows), {}
         for weights in ("none", "auto"):
-            settings = {"quiet": True, "steps": 60, "lr": 3e-3, "batch_size": 32, "evaluations": 2}
+            settings = {"seeds": 1, "quiet": True, "steps": 60, "lr": 3e-3, "batch_size": 32, "evaluations": 2}
             finetune(tmp_path / "start", data, out=tmp_path / weights, class_weights=weights, **settings)
             found[weights] = load(tmp_path / weights).predict(["ba"])[0]["label"]
         assert found == {"none": "no", "auto": "yes"}
@@ -330,7 +331,7 @@ class TestWindows:
             rows.append({"text": " ".join([*words, *["zuzu" if i % 2 else "fifi"] * 20]), "label": "ab"[i % 2]})
         tiny(tmp_path / "start", tokenizer)
         data = write(tmp_path / "a.jsonl", rows)
-        settings = {"quiet": True, "lr": 3e-3, "batch_size": 16, "evaluations": 2, "max_length": 24}
+        settings = {"seeds": 1, "quiet": True, "lr": 3e-3, "batch_size": 16, "evaluations": 2, "max_length": 24}
         cut = finetune(tmp_path / "start", data, out=tmp_path / "cut", windows="never", steps=4, **settings)
         assert cut.report["validation"]["accuracy"] < 0.8
         whole = finetune(tmp_path / "start", data, out=tmp_path / "whole", steps=40, **settings)
@@ -372,7 +373,7 @@ class TestOrder:
         rows = [{"text": " ".join(random_words(5, i)), "stars": 1 + i % 5} for i in range(60)]
         tiny(tmp_path / "start", tokenizer)
         data = write(tmp_path / "a.jsonl", rows)
-        settings = {"quiet": True, "label_column": "stars", "steps": 2}
+        settings = {"seeds": 1, "quiet": True, "label_column": "stars", "steps": 2}
         report = finetune(tmp_path / "start", data, out=tmp_path / "classes", **settings).report
         for metrics in (report["validation"], *report["floors"].values()):
             assert {"accuracy", "mae", "quadratic_kappa"} <= metrics.keys()

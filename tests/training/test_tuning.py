@@ -87,7 +87,9 @@ def test_stages_of_a_convolutional_network_are_its_layers() -> None:
 def test_a_step_moves_a_layer_by_its_own_rate(corpus_rows: Path, start: Path, tmp_path: Path) -> None:
     """AdamW's first step moves each weight by about the rate, whatever its gradient is."""
     settings = {"steps": 1, "schedule": "wsd", "warmup": 0.0, "weight_decay": 0.0, "lr": 1e-3, "eps": 1e-12}
-    result = finetune(start, corpus_rows, out=tmp_path / "run", layer_decay=0.5, quiet=True, clip=1e9, **settings)
+    result = finetune(
+        start, corpus_rows, out=tmp_path / "run", layer_decay=0.5, seeds=1, quiet=True, clip=1e9, **settings
+    )
     before = read_model(start).model
     moved = dict(result.model.named_parameters())
     for layer, factor in ((0, 0.25), (1, 0.5)):
@@ -159,7 +161,7 @@ WAYS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(map(str, way.values())))
 def test_every_way_resumes_exactly(way: dict[str, Any], start: Path, corpus_rows: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"epochs": 1, "batch_size": 8, "dropout": 0.1, "evaluations": 3, "checkpoint_steps": 2}
-    settings |= {"quiet": True, **way}
+    settings |= {"seeds": 1, "quiet": True, **way}
     finetune(start, corpus_rows, out=tmp_path / "whole", **settings)
     with pytest.raises(Interrupted):
         finetune(start, corpus_rows, out=tmp_path / "cut", stop_after=3, **settings)
@@ -177,13 +179,14 @@ def trunk(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def learnt(start: Path, rows: Path, out: Path, **way: Any) -> Result:
-    return finetune(start, rows, out=out, steps=6, batch_size=8, quiet=True, **way)
+    return finetune(start, rows, out=out, steps=6, batch_size=8, seeds=1, quiet=True, **way)
 
 
 def test_the_head_alone_learns(start: Path, corpus_rows: Path, tmp_path: Path) -> None:
     learnt(start, corpus_rows, tmp_path / "run", tune="head")
+    before = trunk(start)
     for name, tensor in trunk(tmp_path / "run").items():
-        assert torch.equal(tensor, trunk(start)[name]), name
+        assert torch.equal(tensor, before[name]), name
     checkpoint = load_file(next((tmp_path / "run" / "checkpoints").glob("step-*")) / "state.safetensors")
     kept = {name.split(".")[1] for name in checkpoint if name.startswith("optimizer.")}
     assert kept == {"head"}
@@ -193,7 +196,8 @@ def test_a_run_leaves_a_merged_model_and_an_adapter_that_give_the_same(
     start: Path, corpus_rows: Path, tmp_path: Path
 ) -> None:
     result = learnt(start, corpus_rows, tmp_path / "run", tune="lora", lr=0.01)
-    moved = [name for name, tensor in trunk(tmp_path / "run").items() if not torch.equal(tensor, trunk(start)[name])]
+    before = trunk(start)
+    moved = [name for name, tensor in trunk(tmp_path / "run").items() if not torch.equal(tensor, before[name])]
     assert moved
     assert all("layers" in name and name.endswith("weight") for name in moved)
     assert not any("norm" in name for name in moved)
@@ -276,7 +280,7 @@ def averaged(values: list[float], target: float, folder: Path) -> tuple[TrainSta
         for value in values:
             state.step += 1
             torch.nn.init.constant_(model.head.scores.bias, value)
-            _evaluate(state, data, Recipe(steps=9, lr=0.1, average=True), Compute(), tracker, folder)
+            _evaluate(state, data, Recipe(steps=9, lr=0.1, average=True), Compute(), tracker, folder, None)
             assert model.head.scores.bias[0].item() == pytest.approx(value)  # the run goes on from its own weights
             kept.append(load_file(state.best_weights(folder))["head.scores.bias"][0].item())
     return state, kept
@@ -293,7 +297,14 @@ def test_a_mean_is_kept_where_validation_prefers_it(tmp_path: Path) -> None:
 
 
 def test_an_average_resumes_exactly(start: Path, corpus_rows: Path, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"epochs": 2, "batch_size": 8, "evaluations": 8, "checkpoint_steps": 3, "quiet": True}
+    settings: dict[str, Any] = {
+        "epochs": 2,
+        "batch_size": 8,
+        "evaluations": 8,
+        "checkpoint_steps": 3,
+        "seeds": 1,
+        "quiet": True,
+    }
     settings |= {"average": True, "lr": 3e-3}
     whole = finetune(start, corpus_rows, out=tmp_path / "whole", **settings)
     assert whole.report["averaged"] > 1  # else the test would show nothing

@@ -181,7 +181,7 @@ class Model(nn.Module):
 
     def tensors(self) -> dict[str, Tensor]:
         """All that is learnt, and what is counted meanwhile (the statistics of a batch norm); shared ones once."""
-        kept = {name for name in self.state_dict() if name not in dict(self.named_parameters(remove_duplicate=False))}
+        kept = self.state_dict().keys() - dict(self.named_parameters(remove_duplicate=False)).keys()
         return dict(self.named_parameters()) | {name: b for name, b in self.named_buffers() if name in kept}
 
     @property

@@ -18,8 +18,8 @@ SIZES = {
 }
 # Products of queries and keys are not scaled. The harness's weights, which are larger than T5's own queries, make those
 # of wide heads so large that a softmax spreads the roundings: with heads of 10 numbers and 3 layers both sides are up
-# to 1.9e-5 from what fp64 gives. These stay under 7e-6 of each other over 12 seeds.
-V1_1 = {**SIZES, "d_kv": 6, "num_decoder_layers": 2, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
+# to 1.9e-5 from what fp64 gives, with heads of 6 and 2 layers 1.2e-5 on one processor of two. These stay under 4e-6.
+V1_1 = {**SIZES, "d_kv": 4, "num_decoder_layers": 2, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
 
 CASES = [
     Case("T5Model", "t5", "features", SIZES, "pairs", "AutoModel"),
