@@ -81,7 +81,7 @@ def test_the_probe_is_scored_on_the_held_out_rows(model: Model, corpus: list[str
     train, held_out = (TextExamples(texts[s], tokenizer, 40, targets[s]) for s in (slice(40), slice(40, 60)))
     task = TextClassification(LabelSet(("a", "b"), SINGLE))
     report = task.probes(model, Prepared(task, train, held_out), Compute())
-    assert report.keys() == {"floors", "learning_curve"}
+    assert report.keys() == {"floors", "learning_curve", "suspects"}
     assert report["floors"].keys() == ADDED
     known, asked = (frozen.vectors(model, *e.parts(), np.arange(len(e)), Compute()) for e in (train, held_out))
     right = (probe(known, targets[:40], asked) == targets[40:]).mean()

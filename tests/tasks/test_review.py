@@ -11,12 +11,13 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from patchword.data.tokenizers import Tokenizer
 from patchword.models.family import Model, families
-from patchword.tasks.labels import MULTI, SINGLE, LabelSet
+from patchword.tasks.frozen import vectors
+from patchword.tasks.labels import MULTI, SINGLE
 from patchword.tasks.metrics import softmax
 from patchword.tasks.review import MISTAKES, review, wilson
 from patchword.tasks.suspects import held_out_chances, suspected, suspects
-from patchword.tasks.task import Compute, Prepared
-from patchword.tasks.text_classification import TextClassification, TextExamples
+from patchword.tasks.task import Compute
+from patchword.tasks.text_classification import TextExamples
 
 LABELS = ("a", "b", "c", "never")
 ROWS = 300
@@ -133,8 +134,8 @@ def test_suspects_are_told_with_their_rows(tokenizer: Tokenizer) -> None:
     family = families()["bert"]
     config = family.config(width=32, depth=1, heads=2, hidden=32, vocab_size=tokenizer.vocab_size, max_length=40)
     model = Model(family, config, "class", ("x", "y"), SINGLE)
-    prepared = Prepared(TextClassification(LabelSet(("x", "y"), SINGLE)), examples, examples)
-    found = suspects(model, prepared, Compute(batch_tokens=64))
+    rows = np.arange(60)
+    found = suspects(vectors(model, *examples.parts(), rows, Compute(batch_tokens=64)), rows, examples, ("x", "y"))
     first = found["rows"][0]
     assert (first["origin"], first["text"], first["is"], first["probe"]) == ("rows.csv, row 8", texts[7], "x", "y")
     assert first["confidence"] < 0.5

@@ -125,7 +125,7 @@ def test_transformers_writes_the_same(name: str, corpus: list[str], tmp_path: Pa
     task = Summarization(tokenizer, Form("sum up: ", "\nTL;DR: ", 48, 8))
     write_model(model, tmp_path)
     tokenizer.save(tmp_path, 48)
-    for file, content in task.files(model).items():
+    for file, content in task.finish(model).items():
         write_json(tmp_path / file, content)
     card = {"task": task.name, "max_length": 48, "settings": task.facts(), "report": {}}
     write_json(tmp_path / "patchword.json", card)

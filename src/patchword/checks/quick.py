@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from patchword.checks.contents import odd_texts
 from patchword.checks.findings import Finding
 from patchword.checks.labels import label_findings
@@ -12,20 +14,24 @@ from patchword.data.sources import Labelled
 MOST_ROWS = 20_000
 
 
-def quick_findings(data: Labelled, validation: Labelled | None = None) -> list[Finding]:
-    """Labels, odd texts, contradictions, and validation rows that are in the data: of the first 20,000 rows of each.
+def quick_findings(data: Labelled, held_out: Mapping[str, Labelled]) -> list[Finding]:
+    """Labels, odd texts, contradictions, and held-out rows that are in the data: of the first 20,000 rows of each.
 
     Pictures are the same where their files are. `check` finds more.
+
+    Args:
+        data: rows that are learnt from.
+        held_out: "validation", "test" -> rows that were given apart.
     """
     data = data.subset(range(min(len(data), MOST_ROWS)))
     groups = same_inputs(data.inputs)
     findings = [*label_findings(data), *contradictions(data, "data", groups)]
     if data.modality == "text":
         findings += odd_texts(as_texts(data), data.origins, "data")
-    if validation is not None:
-        validation = validation.subset(range(min(len(validation), MOST_ROWS)))
-        together = same_inputs([*data.inputs, *validation.inputs])
-        findings += leakage("validation", validation, together[: len(data)], together[len(data) :])
+    for name, part in held_out.items():
+        rows = part.subset(range(min(len(part), MOST_ROWS)))
+        together = same_inputs([*data.inputs, *rows.inputs])
+        findings += leakage(name, rows, together[: len(data)], together[len(data) :])
     return sorted(findings, key=lambda finding: finding.severity != "problem")
 
 

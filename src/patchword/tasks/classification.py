@@ -141,7 +141,9 @@ class Classification(Task):
             raise UserError("Labels are smoothed where a row has one of several classes. Leave --label-smoothing out.")
         if ask.contrast and label_set.problem != SINGLE:
             raise UserError("--contrast draws rows of one class together, so each row needs one class. Leave it out.")
-        findings = quick_findings(rows, None if ask.validation is None else validation)
+        test_rows = None if ask.test is None else cls.read(ask.test, ask)
+        apart = {"validation": None if ask.validation is None else validation, "test": test_rows}
+        findings = quick_findings(rows, {name: part for name, part in apart.items() if part is not None})
         notes += [finding.sentence() for finding in findings if finding.severity == "problem"]
         task = cls(label_set, smoothing=ask.label_smoothing, contrast=ask.contrast)
         if label_set.problem == REGRESSION:
@@ -158,7 +160,7 @@ class Classification(Task):
         ask = replace(ask, **train_examples.settings)
         task.settings = train_examples.settings
         validation_examples = cls.examples(validation, reader, ask, task.scaled(validation_targets))
-        test = None if ask.test is None else task.labelled(replace(ask, data=ask.test), reader)
+        test = None if test_rows is None else task.encoded(test_rows, ask, reader)
         notes += train_examples.notes
         facts = {
             "fingerprint": rows.fingerprint,
@@ -179,7 +181,10 @@ class Classification(Task):
 
     def labelled(self, ask: Ask, reader: Reader) -> LabelledExamples:
         """Rows whose labels are the model's."""
-        rows = self.read(ask.data, ask)
+        return self.encoded(self.read(ask.data, ask), ask, reader)
+
+    def encoded(self, rows: Labelled, ask: Ask, reader: Reader) -> LabelledExamples:
+        """Rows with the model's labels as examples."""
         assert rows.labels is not None
         return self.examples(rows, reader, ask, self.scaled(self.label_set.encode(rows.labels, rows.origins)))
 
@@ -230,11 +235,13 @@ class Classification(Task):
     def evaluate(self, model: Model, examples: Examples, compute: Compute) -> dict[str, float]:
         """`metrics.scores` of the model's predictions."""
         assert isinstance(examples, LabelledExamples)
+        return self._scores(self.logits(model, examples, compute), examples)
+
+    def _scores(self, logits: np.ndarray, examples: LabelledExamples) -> dict[str, float]:
         assert self.problem is not None
         targets = examples.targets
         if self.problem == REGRESSION:
             targets = targets * np.float32(self.scale) + np.float32(self.shift)
-        logits = self.logits(model, examples, compute)
         return scores(logits, targets, self.problem, ordinal=self.label_set.ordinal)
 
     def better(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
@@ -258,12 +265,15 @@ class Classification(Task):
 
     def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
         """Scores and floors; how far the confidences hold, and what is wrong: on the test rows where there are some."""
-        report = super().report(model, prepared, compute)
-        held_out = prepared.validation if prepared.test is None else prepared.test
-        assert isinstance(held_out, LabelledExamples)
+        report: dict[str, Any] = {}
+        parts = {"validation": prepared.validation, "test": prepared.test}
+        for (part, rows), name in zip(parts.items(), ("floors", "test_floors"), strict=True):
+            if rows is not None:
+                assert isinstance(rows, LabelledExamples)
+                held_out, logits = rows, self.logits(model, rows, compute)
+                report |= {part: self._scores(logits, rows), name: self.floors(prepared.train, rows)}
         assert self.problem is not None
         if self.problem != REGRESSION:
-            logits = self.logits(model, held_out, compute)
             sure, right = believed(logits, held_out.targets, self.problem)
             report["calibration_error"] = calibration_error(sure, right)
             report["reliability"] = reliability(sure, right)
@@ -273,11 +283,12 @@ class Classification(Task):
             report["review"] = review(logits, held_out.targets, self.problem, self.labels, shown, origins, lengths)
         return report
 
-    def finish(self, model: Model) -> None:
+    def finish(self, model: Model) -> dict[str, dict[str, Any]]:
         """A regression's unit goes into the head: what is saved gives the number itself."""
         if self.problem == REGRESSION:
             _scale(model, self.scale, self._shift(model))
             self.shift, self.scale = 0.0, 1.0
+        return {}
 
     def probes(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
         """A linear probe and the nearest neighbours on the vectors of the start, beside the floors."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from patchword.data.loader import Batch, Examples
+from patchword.data.loader import Examples
 from patchword.models.family import Model
 from patchword.models.heads import MeanToken
 from patchword.tasks import floors
@@ -18,6 +18,7 @@ from patchword.tasks.labels import SINGLE
 from patchword.tasks.learning_curve import Fit, learning_curve
 from patchword.tasks.metrics import scores
 from patchword.tasks.probe import logistic, nearest_vote, probe, standardise
+from patchword.tasks.suspects import suspects
 from patchword.tasks.task import Compute
 
 if TYPE_CHECKING:
@@ -25,29 +26,6 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 5000
 """Labelled rows that are learnt from at most."""
-
-
-class Chosen(Examples):
-    """Some of the examples.
-
-    Args:
-        examples: all of them.
-        ids: numbers of those that are chosen.
-    """
-
-    def __init__(self, examples: Examples, ids: np.ndarray) -> None:
-        self.examples, self.ids = examples, ids
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def lengths(self, ids: np.ndarray) -> np.ndarray:
-        """Those of the chosen."""
-        return self.examples.lengths(self.ids[ids])
-
-    def batch(self, ids: np.ndarray, key: tuple[int, int]) -> Batch:
-        """Of the chosen."""
-        return self.examples.batch(self.ids[ids], key)
 
 
 def some(count: int) -> np.ndarray:
@@ -68,15 +46,15 @@ def vectors(model: Model, parts: Examples, owners: np.ndarray, ids: np.ndarray, 
         compute: where.
     """
     wanted = np.flatnonzero(np.isin(owners, ids))
-    row = np.searchsorted(ids, owners[wanted])
+    row = np.searchsorted(ids, owners)
     pool = MeanToken()
     sums: Any = 0.0
-    for at, batch in compute.over(model, Chosen(parts, wanted)):
+    for at, batch in compute.over(model, parts, wanted):
         read = pool(model.read(*batch.inputs)).float().cpu().numpy()
         if isinstance(sums, float):
             sums = np.zeros((len(ids), read.shape[1]), np.float32)
         np.add.at(sums, row[at], read)
-    return np.asarray(sums / np.bincount(row, minlength=len(ids))[:, None], np.float32)
+    return np.asarray(sums / np.bincount(row[wanted], minlength=len(ids))[:, None], np.float32)
 
 
 def of_start(
@@ -96,8 +74,8 @@ def of_start(
         compute: where the vectors are.
 
     Returns:
-        "floors" and "test_floors": `metrics.scores` of "linear probe" and "nearest neighbours"; "learning_curve"
-        on the rows of "floors", where each row has one label and there are few.
+        "floors" and "test_floors": `metrics.scores` of "linear probe" and "nearest neighbours". Where each row has one
+        label, "suspects" among the labelled rows, and where there are few "learning_curve" on the rows of "floors".
     """
     from threadpoolctl import threadpool_limits
 
@@ -109,6 +87,8 @@ def of_start(
     report: dict[str, Any] = {}
     if not np.isfinite(known).all():
         return report  # the first step of learning says so
+    if problem == SINGLE and (found := suspects(known, ids, train, task.labels)):
+        report["suspects"] = found
     # These fits are so small that two threads wait for each other longer than one computes.
     with threadpool_limits(1):
         for part, rows in held_out.items():

@@ -134,7 +134,7 @@ class Summarization(Task):
         """How a document is put to the model."""
         return vars(self.form).copy()
 
-    def files(self, model: Model) -> dict[str, dict[str, Any]]:
+    def finish(self, model: Model) -> dict[str, dict[str, Any]]:
         """`generation_config.json`, so that `generate` of transformers stops where `predict` does."""
         config = model.config
         roles = ("bos_token_id", "pad_token_id", "decoder_start_token_id")

@@ -7,47 +7,43 @@ started from: the finished model has learnt these very labels, the wrong ones to
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from patchword.models.family import Model
-from patchword.models.heads import MeanToken
-from patchword.tasks.classification import LabelledExamples
 from patchword.tasks.review import shortened
-from patchword.tasks.task import Compute, Prepared
+
+if TYPE_CHECKING:
+    from patchword.tasks.classification import LabelledExamples
 
 SUSPECTS = 20
 FOLDS = 5
-MOST_ROWS = 5_000
-"""Of more rows so many are looked at, drawn by chance."""
 _STRENGTH = 0.1  # C of the probe, which is sure of nothing on a few hundred rows
 
 
-def suspects(start: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
+def suspects(vectors: np.ndarray, ids: np.ndarray, examples: LabelledExamples, labels: Sequence[str]) -> dict[str, Any]:
     """The rows that are most likely labelled wrong.
 
     Args:
-        start: the model before it learnt the labels.
-        prepared: a classification of rows with one label each; its training rows are looked at.
+        vectors: of the start, one for each row that is looked at, `[n, width]`.
+        ids: which rows of the examples these are, `[n]`.
+        examples: with one label each.
+        labels: names of the classes.
 
     Returns:
         `rows`: at most `SUSPECTS`, least likely label first, with `origin`, `text`, `is`, `probe` (what the probe says)
         and `confidence` (its probability of the row's own label); `count`: how many there are in all; `looked_at`:
         rows; `accuracy`: of the probe on rows that it has not seen. What a poor probe suspects is worth little.
     """
-    examples, labels = prepared.train, prepared.task.labels
-    assert isinstance(examples, LabelledExamples)
-    ids = np.arange(len(examples))
-    if len(ids) > MOST_ROWS:
-        ids = np.sort(np.random.default_rng(0).permutation(len(ids))[:MOST_ROWS])
     # A class with fewer rows than folds would be judged by a probe that has hardly seen it.
-    counts = np.bincount(examples.targets[ids], minlength=len(labels))
-    ids = ids[counts[examples.targets[ids]] >= FOLDS]
+    enough = np.bincount(examples.targets[ids], minlength=len(labels)) >= FOLDS
+    kept = enough[examples.targets[ids]]
+    vectors, ids = vectors[kept], ids[kept]
     targets = examples.targets[ids]
     if len(np.unique(targets)) < 2:
         return {}
-    chances = held_out_chances(_mean_vectors(start, examples, ids, compute), targets, len(labels))
+    chances = held_out_chances(vectors, targets, len(labels))
     found = suspected(chances, targets)
     inputs = examples.shown()
     return {
@@ -99,16 +95,3 @@ def suspected(chances: np.ndarray, targets: np.ndarray) -> np.ndarray:
     confident = np.where(chances >= thresholds, chances, -1.0)
     rows = np.flatnonzero((confident.max(1) >= 0) & (confident.argmax(1) != targets))
     return rows[np.argsort(own[rows], kind="stable")]
-
-
-def _mean_vectors(model: Model, examples: LabelledExamples, ids: np.ndarray, compute: Compute) -> np.ndarray:
-    """The mean of each row's vectors, `[n, width]`; a long text's is that of its windows."""
-    parts, owners = examples.parts()
-    wanted = np.flatnonzero(np.isin(owners, ids))
-    place = np.searchsorted(ids, owners)
-    pool = MeanToken()
-    out = np.zeros((len(ids), model.config.width), np.float32)
-    for some, batch in compute.over(model, parts, wanted):
-        np.add.at(out, place[some], pool(model.read(*batch.inputs)).float().cpu().numpy())
-    out /= np.bincount(place[wanted], minlength=len(ids))[:, None]
-    return out

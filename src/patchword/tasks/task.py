@@ -201,15 +201,16 @@ class Task(ABC):
     def better(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         """What makes a model the best so far: compared number by number, higher is better."""
 
-    def finish(self, model: Model) -> None:  # noqa: B027 (most tasks leave a learnt model as it is)
-        """Put into the head what was kept outside while learning."""
+    def finish(self, model: Model) -> dict[str, dict[str, Any]]:
+        """Put into the head what was kept outside while learning.
+
+        Returns:
+            JSON files, by name, that tell other programs how the model is used.
+        """
+        return {}
 
     def settle(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
         """Fit what is chosen on the validation part once the weights are (a temperature, a threshold), and tell it."""
-        return {}
-
-    def files(self, model: Model) -> dict[str, dict[str, Any]]:
-        """JSON files, by name, that tell other programs how the model is used."""
         return {}
 
     def probes(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:

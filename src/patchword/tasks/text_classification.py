@@ -202,9 +202,9 @@ class TextClassification(Classification):
         """Texts, or pairs of them, without labels. A warning says how many are not read to their end."""
         return _told(_examples(items, reader, ask))
 
-    def labelled(self, ask: Ask, reader: Reader) -> LabelledExamples:
+    def encoded(self, rows: Labelled, ask: Ask, reader: Reader) -> LabelledExamples:
         """Rows whose labels are the model's; the same warning."""
-        return _told(super().labelled(ask, reader))
+        return _told(super().encoded(rows, ask, reader))
 
     @classmethod
     def examples(cls, rows: Labelled, reader: Reader, ask: Ask, targets: np.ndarray | None = None) -> TextExamples:

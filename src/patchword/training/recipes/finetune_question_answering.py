@@ -9,20 +9,9 @@ questions and steps do not suffice, and a good rate is not known yet.
 from __future__ import annotations
 
 from patchword.training.recipe import Recipe
+from patchword.training.recipes import finetune
 
 
 def recipe(width: int, rows: int) -> Recipe:
-    """Batches of 16 windows; 3 passes, or as many (20 at most) as make 300 steps; 3e-5 at width 768, higher below."""
-    return Recipe(
-        epochs=min(20, max(3, round(300 * 16 / max(rows, 1)))),
-        lr=3e-5 * (768 / width),
-        schedule="linear",
-        warmup=0.1,
-        weight_decay=0.01,
-        betas=(0.9, 0.999),
-        batch_tokens=1 << 16,
-        micro_tokens=8192,
-        batch_size=16,
-        dropout=0.1,
-        evaluations=6,
-    )
+    """The usual recipe, in batches of 16 windows; 3e-5 at width 768, higher below."""
+    return finetune.recipe(width, rows).model_copy(update={"lr": 3e-5 * (768 / width)})

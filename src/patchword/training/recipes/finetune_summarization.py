@@ -3,23 +3,9 @@
 from __future__ import annotations
 
 from patchword.training.recipe import Recipe
+from patchword.training.recipes import finetune
 
 
 def recipe(width: int, rows: int) -> Recipe:
-    """Batches of 16; 3 passes, or as many (20 at most) as make 300 steps; 1e-4 at width 768, higher below.
-
-    Few evaluations, as each writes summaries.
-    """
-    return Recipe(
-        epochs=min(20, max(3, round(300 * 16 / max(rows, 1)))),
-        lr=1e-4 * (768 / width),
-        schedule="linear",
-        warmup=0.1,
-        weight_decay=0.01,
-        betas=(0.9, 0.999),
-        batch_tokens=1 << 16,
-        micro_tokens=8192,
-        batch_size=16,
-        dropout=0.1,
-        evaluations=3,
-    )
+    """The usual recipe; 1e-4 at width 768, higher below. Few evaluations, as each writes summaries."""
+    return finetune.recipe(width, rows).model_copy(update={"lr": 1e-4 * (768 / width), "evaluations": 3})
