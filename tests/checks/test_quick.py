@@ -26,7 +26,9 @@ def test_clean_rows_give_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", ["validation", "test"])
 def test_a_held_out_row_that_is_learnt_from_is_a_problem_with_its_row(tmp_path: Path, part: str) -> None:
-    held_out = table(tmp_path / "apart.jsonl", [("my parcel is lost", "parcel"), ("The BILL number 3 is late.", "bill")])
+    held_out = table(
+        tmp_path / "apart.jsonl", [("my parcel is lost", "parcel"), ("The BILL number 3 is late.", "bill")]
+    )
     (found,) = quick_findings(table(tmp_path / "a.jsonl", ROWS), {part: held_out})
     assert found.severity == "problem"
     assert part in found.title
