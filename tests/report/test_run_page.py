@@ -66,7 +66,9 @@ def test_a_run_is_told_whole(runs: Path) -> None:
     for mistake in report["review"]["mistakes"]:
         assert mistake["origin"] in page.text
         assert mistake["text"] in page.text
-    assert page.tags.count("svg") == 4  # curve, confusion, coverage, reliability
+    assert page.tags.count("svg") == 5  # more labels, curve, confusion, coverage, reliability
+    assert report["learning_curve"]["told"].replace(" %", "\u00a0%") in page.text
+    assert all(f">{method}</td>" in html for method in ("this model", *report["test_floors"]))
     assert "script" not in page.tags
     assert HOSTILE.split(">")[1].split("<")[0] in page.text
     assert len(re.findall(r"background:rgba\(\d+, \d+, \d+, 0\.\d\d\)", html)) > 6

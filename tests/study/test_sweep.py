@@ -169,10 +169,10 @@ def test_a_trial_below_the_median_is_ended_and_a_broken_one_is_told(
 def test_a_setting_that_is_given_is_not_searched(base: Path) -> None:
     run = finetune_settings(base / "run", base / "train.jsonl", seeds=1, lr=1e-3)
     searched = Space.around(run, {"lr"}).distributions
-    assert set(searched) == {"epochs", "tune", "batch_size", "dropout", "layer_decay"}
+    assert set(searched) == {"epochs", "tune", "batch_size", "dropout", "head_lr", "layer_decay"}
     given = {"steps": 3, "dropout": 0.2}
     run = finetune_settings(base / "run", base / "train.jsonl", seeds=1, **given)
-    assert set(Space.around(run, given).distributions) == {"lr", "tune", "batch_size", "layer_decay"}
+    assert set(Space.around(run, given).distributions) == {"lr", "tune", "batch_size", "head_lr", "layer_decay"}
 
 
 def test_the_learning_rate_is_that_of_what_learns(base: Path) -> None:
@@ -180,7 +180,8 @@ def test_the_learning_rate_is_that_of_what_learns(base: Path) -> None:
     lora = finetune_settings(base / "run", base / "train.jsonl", seeds=1, tune="lora")
     space = Space.around(run, ())
     assert space.settings(space.default) == {}
-    assert space.settings({**space.default, "tune": "lora"}) == {"tune": "lora", "lr": pytest.approx(lora.recipe.lr)}
+    expected = {"tune": "lora", "lr": pytest.approx(lora.recipe.lr), "head_lr": lora.recipe.head_lr}
+    assert space.settings({**space.default, "tune": "lora"}) == expected
     head = space.settings({**space.default, "tune": "head", "layer_decay": 0.8})
     assert set(head) == {"tune", "lr"}
 

@@ -22,7 +22,7 @@ from patchword.training.loop import Interrupted, _evaluate
 from patchword.training.optimizer import make_optimizer
 from patchword.training.recipe import Recipe
 from patchword.training.run import RunConfig
-from patchword.training.stages import Result, finetune, pretrain, resume
+from patchword.training.stages import Result, finetune, finetune_settings, pretrain, resume
 from patchword.training.tracking import Tracker
 from patchword.training.tuning import freeze_trunk, learning, levels, thaw
 from tests.training.test_resume import assert_same_run
@@ -88,7 +88,7 @@ def test_a_step_moves_a_layer_by_its_own_rate(corpus_rows: Path, start: Path, tm
     """AdamW's first step moves each weight by about the rate, whatever its gradient is."""
     settings = {"steps": 1, "schedule": "wsd", "warmup": 0.0, "weight_decay": 0.0, "lr": 1e-3, "eps": 1e-12}
     result = finetune(
-        start, corpus_rows, out=tmp_path / "run", layer_decay=0.5, seeds=1, quiet=True, clip=1e9, **settings
+        start, corpus_rows, out=tmp_path / "run", layer_decay=0.5, head_lr=4, seeds=1, quiet=True, clip=1e9, **settings
     )
     before = read_model(start).model
     moved = dict(result.model.named_parameters())
@@ -96,6 +96,27 @@ def test_a_step_moves_a_layer_by_its_own_rate(corpus_rows: Path, start: Path, tm
         name = f"trunk.encoder.layers.{layer}.feedforward.up.weight"
         step = (moved[name] - dict(before.named_parameters())[name]).abs().median()
         assert step.item() == pytest.approx(1e-3 * factor, rel=0.02)
+    # The bias of a new head begins at 0, and what is saved is divided by a temperature.
+    bias = moved["head.scores.bias"] * result.report["calibration"]["temperature"]
+    assert bias.abs().median().item() == pytest.approx(1e-3 * 4, rel=0.02)
+
+
+def test_a_new_head_learns_as_fast_whatever_else_learns(corpus_rows: Path, start: Path) -> None:
+    recipes = {tune: finetune_settings(start, corpus_rows, tune=tune).recipe for tune in ("all", "lora", "head")}
+    assert recipes["all"].head_lr > 10
+    assert recipes["lora"].lr * recipes["lora"].head_lr == pytest.approx(recipes["all"].lr * recipes["all"].head_lr)
+    assert recipes["head"].head_lr == 1.0
+    assert finetune_settings(start, corpus_rows, tune="lora", head_lr=7).recipe.head_lr == 7
+
+
+def test_a_head_that_is_known_already_is_not_hurried(corpus_rows: Path, start: Path, tmp_path: Path) -> None:
+    settings = {"steps": 1, "warmup": 0.0, "schedule": "wsd", "lr": 1e-3, "eps": 1e-12, "clip": 1e9, "seeds": 1}
+    first = finetune(start, corpus_rows, out=tmp_path / "first", quiet=True, **settings)
+    before = {name: p.detach().clone() for name, p in read_model(first.folder).model.named_parameters()}
+    again = finetune(first.folder, corpus_rows, out=tmp_path / "again", quiet=True, **settings)
+    calibration = again.report["calibration"]["temperature"]
+    bias = dict(again.model.named_parameters())["head.scores.bias"] * calibration
+    assert (bias - before["head.scores.bias"]).abs().max().item() == pytest.approx(1e-3, rel=0.05)
 
 
 # ------------------------------------------------------------------------------------------------ what is frozen
@@ -305,7 +326,7 @@ def test_an_average_resumes_exactly(start: Path, corpus_rows: Path, tmp_path: Pa
         "seeds": 1,
         "quiet": True,
     }
-    settings |= {"average": True, "lr": 3e-3}
+    settings |= {"average": True, "lr": 3e-3, "head_lr": 1}
     whole = finetune(start, corpus_rows, out=tmp_path / "whole", **settings)
     assert whole.report["averaged"] > 1  # else the test would show nothing
     with pytest.raises(Interrupted):

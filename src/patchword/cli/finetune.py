@@ -51,6 +51,7 @@ def finetune(
     micro_tokens: o.MicroTokens = None,
     dropout: o.Dropout = None,
     tune: o.Tune = None,
+    head_lr: o.HeadLr = None,
     layer_decay: o.LayerDecay = None,
     unfreeze: o.Unfreeze = None,
     lora_rank: o.LoraRank = None,

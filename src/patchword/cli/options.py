@@ -138,6 +138,10 @@ Tune = Annotated[
         help="What learns: all, head, or lora or dora (a low-rank adapter in PEFT's format).", rich_help_panel=_LEARN
     ),
 ]
+HeadLr = Annotated[
+    float | None,
+    typer.Option(help="A new head learns so many times faster than the rest.", rich_help_panel=_LEARN),
+]
 LayerDecay = Annotated[
     float | None,
     typer.Option(help="Each layer learns so many times slower than the one above, e.g. 0.8.", rich_help_panel=_LEARN),

@@ -53,6 +53,7 @@ def sweep(
     micro_tokens: o.MicroTokens = None,
     dropout: o.Dropout = None,
     tune: o.Tune = None,
+    head_lr: o.HeadLr = None,
     layer_decay: o.LayerDecay = None,
     evaluations: o.Evaluations = None,
     patience: o.Patience = None,
@@ -64,7 +65,8 @@ def sweep(
 ) -> None:
     """Fine-tune with many settings, and tell which are best in validation.
 
-    Searched are --lr, --epochs, --tune, --batch-size, --dropout and --layer-decay; one that is given stays as it is.
+    Searched are --lr, --epochs, --tune, --batch-size, --dropout, --head-lr and
+    --layer-decay; one that is given stays as it is.
 
     [dim]patchword sweep runs/base tickets.csv --trials 20[/dim]
     """

@@ -78,6 +78,36 @@ def plot_reliability(bins: Sequence[Mapping[str, float]]) -> Drawing:
     return figure
 
 
+def plot_more_labels(curve: Mapping[str, Any], model: float | None = None) -> Drawing:
+    """Accuracy of simple methods over the number of labels, each draw a point and the mean a line.
+
+    Args:
+        curve: as `tasks.learning_curve` gives it.
+        model: accuracy of the fine-tuned model on the same rows, with all labels.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.add_subplot()
+    counts = curve["counts"]
+    methods = [name for name in curve if name not in ("counts", "told")]
+    for name, colour in zip(methods, (_BLUE, _GREY), strict=False):
+        of_counts = [100 * np.asarray(of_count) for of_count in curve[name]]
+        axes.plot(counts, [of_count.mean() for of_count in of_counts], "-", color=colour, label=name)
+        for count, of_count in zip(counts, of_counts, strict=True):
+            axes.scatter(np.full(len(of_count), count), of_count, 14, color=colour)
+    if model is not None:
+        axes.scatter([counts[-1]], [100 * model], 60, color=_RED, marker="D", label="this model")
+    axes.set_xscale("log")
+    axes.set_xticks(counts, [f"{count:,}" for count in counts])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("labelled rows")
+    axes.set_ylabel("right (%)")
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
 def plot_pictures(pictures: Sequence[np.ndarray], maps: Sequence[np.ndarray | None], titles: Sequence[str]) -> Drawing:
     """Pictures in rows of three, each with what its class token looks at beside it.
 

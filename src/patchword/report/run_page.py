@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from patchword.errors import UserError
 from patchword.models.folder import read_json
-from patchword.report.figures import plot_confusion, plot_coverage, plot_learning, plot_reliability
+from patchword.report.figures import plot_confusion, plot_coverage, plot_learning, plot_more_labels, plot_reliability
 from patchword.report.mistakes import SHOWN, explained, judged, with_origin
 from patchword.report.page import Block, Code, Figure, Heading, Page, Paragraph, Table
 from patchword.training.run import CARD, RunConfig, RunFolder
@@ -89,7 +89,8 @@ def run_page(paths: Sequence[Path]) -> Page:
     if len(runs) == 1:
         (run,) = runs
         page = Page(f"{run.name}: {run.task}", headline(run.report), f"Made with {made}.")
-        for part in (_scores, _limits, _seeds, _curve, _by_class, _trust, _mistakes, _suspects, _samples, _data, _how):
+        judged_by = (_scores, _limits, _more_labels, _seeds, _curve, _by_class, _trust, _mistakes, _suspects, _samples)
+        for part in (*judged_by, _data, _how):
             page.add(*part(run))
         return page
     page = Page(f"{len(runs)} runs", ", ".join(run.name for run in runs), f"The first one was made with {made}.")
@@ -139,16 +140,29 @@ def _scores(run: Finished) -> list[Block]:
         methods = {"this model": metrics, **({best[0]: best[1]} if best else {}), **floors}
         names = [name for name in metrics if not name.endswith(("_low", "_high")) and name not in COUNTS]
         names.sort(key=lambda name: name != main)  # on a phone the first cells are in sight
-        rows = [(name, *(number(values, name) or "–" for values in methods.values())) for name in names]
+        rows = [(method, *(number(values, name) or "–" for name in names)) for method, values in methods.items()]
         count = next((f", {metrics[name]:,} {name.replace('_', ' ')}" for name in COUNTS if name in metrics), "")
         beside = " Beside the model: simple methods on the same rows." if len(methods) > 1 else ""
-        blocks.append(Table((part, *methods), rows, f"The {part} part{count}.{beside}"))
+        columns = (part, *(name.replace("_", " ") for name in names))
+        blocks.append(Table(columns, rows, f"The {part} part{count}.{beside}"))
     return blocks
 
 
 def _limits(run: Finished) -> list[Block]:
     told = limits(run.card)
     return [Heading("What to keep in mind"), *(Paragraph(sentence, strong=True) for sentence in told)] if told else []
+
+
+def _more_labels(run: Finished) -> list[Block]:
+    curve = run.report.get("learning_curve")
+    if not curve:
+        return []
+    caption = (
+        "Simple methods on parts of the labelled rows, several draws of each, and this model with all of them; on the "
+        "validation part."
+    )
+    figure = plot_more_labels(curve, run.report["validation"].get("accuracy"))
+    return [Heading("Would more labels help?"), Paragraph(curve["told"]), Figure.of(figure, caption)]
 
 
 def _seeds(run: Finished) -> list[Block]:

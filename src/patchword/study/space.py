@@ -57,6 +57,7 @@ class Space:
         found: dict[str, BaseDistribution] = {
             "lr": FloatDistribution(0.1, 10.0, log=True),
             "tune": CategoricalDistribution(_ways(run)),
+            "head_lr": FloatDistribution(1.0, 100.0, log=True),
             "layer_decay": FloatDistribution(0.7, 1.0, step=0.05),
         }
         if recipe.epochs is not None:
@@ -83,8 +84,12 @@ class Space:
                 values["lr"] = float(f"{values['lr']:.3g}")
         for name in values.keys() & {"dropout", "layer_decay"}:
             values[name] = round(values[name], 2)
+        if "head_lr" in values:  # as fast as before, if the rest learns faster
+            factor = RATES[self.recipe.tune] / RATES[tune] * values["head_lr"]
+            values["head_lr"] = float(f"{max(1.0, factor):.3g}")
         if tune == "head":  # there is no layer to learn slower
             values.pop("layer_decay", None)
+            values.pop("head_lr", None)
         return {name: value for name, value in values.items() if value != getattr(self.recipe, name)}
 
 

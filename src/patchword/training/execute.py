@@ -85,7 +85,7 @@ def execute(
         if number:
             say(f"Seed {number + 1} of {run.seeds}.")
         seed_everything(run.seed + number)
-        model = model_for(run, family, config, task, reader, device, say if number == 0 else lambda text: None)
+        model, new = model_for(run, family, config, task, reader, device, say if number == 0 else lambda text: None)
         if not folder.begun:
             check_space(folder.path, model, run.seeds)
             _write_start(folder, run, model, reader, ask, prepared)
@@ -94,7 +94,7 @@ def execute(
                 f"{model.num_parameters:,} parameters, {len(prepared.train):,} examples; {precision} on {device.type}"
                 + (f" with {torch.get_num_threads()} threads." if device.type == "cpu" else ".")
             )
-        state = TrainState(model, make_optimizer(model, run.recipe))
+        state = TrainState(model, make_optimizer(model, run.recipe, new))
         try:
             _learn(place, state, prepared, run.recipe, compute, run.seed + number, quiet, say, stop_after, watch)
         except Interrupted:
@@ -105,7 +105,7 @@ def execute(
         cost = {"steps": state.step, "best_step": state.best_step, "averaged": state.averaged}
         cost |= {"tokens": state.tokens, "seconds": state.seconds}
     if model is None:  # a kill came after the last seed's end
-        model = model_for(run, family, config, task, reader, device, say)
+        model, _ = model_for(run, family, config, task, reader, device, say)
     return _finish(folder, run, where, model, cost, prepared, reader, ask, compute)
 
 
@@ -201,7 +201,7 @@ def _finish(
     told |= task.settle(model, prepared, compute)
     report = task.report(model, prepared, compute) | told | cost
     if run.stage == "finetune" and not run.begins_anew:
-        start = model_for(run, model.family, model.config, task, reader, compute.device, lambda text: None)
+        start, _ = model_for(run, model.family, model.config, task, reader, compute.device, lambda text: None)
         report |= {name: report.get(name, {}) | part for name, part in task.probes(start, prepared, compute).items()}
     report["tokens_per_second"] = round(report["tokens"] / max(report["seconds"], 1e-9), 1)
     report["seconds"] = round(report["seconds"], 1)

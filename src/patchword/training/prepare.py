@@ -232,11 +232,15 @@ def model_for(
     reader: Reader,
     device: torch.device,
     say: Say,
-) -> Model:
-    """The model with the weights that it begins with, told where they are from; what does not learn is frozen."""
+) -> tuple[Model, tuple[str, ...]]:
+    """The model with the weights that it begins with, told where they are from; what does not learn is frozen.
+
+    Returns:
+        It, and the names of the parameters that give the scores of new classes, in a model that is not all new.
+    """
     if run.begins_anew:
         with torch.device(device):
-            return Model(family, config, task.way_out, task.labels, task.problem)
+            return Model(family, config, task.way_out, task.labels, task.problem), ()
     loaded = read_model(
         Path(run.start),
         way_out=task.way_out,
@@ -263,4 +267,4 @@ def model_for(
         freeze_trunk(model)
     elif run.recipe.tune != "all":
         say(adapt(model, run.recipe, loaded.new))
-    return model
+    return model, tuple(name for name in loaded.new if name.removeprefix("head.") in model.head.per_label)

@@ -34,6 +34,8 @@ class Recipe(BaseModel):
 
     tune: Literal["all", "head", "lora", "dora"] = "all"
     """What learns: everything, the head alone, or the head and matrices of a low rank (`training/adapters.py`)."""
+    head_lr: float = Field(1.0, gt=0.0)
+    """What the learning rate of the scores of new classes is multiplied by: they begin at random, the rest does not."""
     layer_decay: float = Field(1.0, gt=0.0, le=1.0)
     """What the learning rate of each layer is multiplied by, for each layer above it and the head."""
     unfreeze: bool = False

@@ -59,7 +59,7 @@ def pretrain(
     if model is not None:
         kind, begin = preset(model)[0], model
         refused, why = (
-            ("tune", "layer_decay", "unfreeze", "extend_vocab"),
+            ("tune", "head_lr", "layer_decay", "unfreeze", "extend_vocab"),
             f"go on from weights, and {model} has none (--from)",
         )
     else:
@@ -182,7 +182,8 @@ def _described(start: str, task: str) -> tuple[Family, ModelConfig]:
 def _recipe(default: Recipe, given: dict[str, Any], seeds: int) -> Recipe:
     """The defaults with what was given; a time is for all seeds together."""
     values = default.model_dump()
-    values["lr"] *= RATES.get(given.get("tune", "all"), 1.0)
+    faster = RATES.get(given.get("tune", "all"), 1.0)
+    values |= {"lr": values["lr"] * faster, "head_lr": max(1.0, values["head_lr"] / faster)}
     if "minutes" in given:
         given = given | {"minutes": given["minutes"] / max(seeds, 1)}
     if {"steps", "epochs", "minutes"} & given.keys():

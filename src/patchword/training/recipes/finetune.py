@@ -14,6 +14,7 @@ def recipe(width: int, rows: int) -> Recipe:
     return Recipe(
         epochs=min(20, max(3, round(300 * 16 / max(rows, 1)))),
         lr=4e-5 * (768 / width),
+        head_lr=30.0,
         schedule="linear",
         warmup=0.1,
         weight_decay=0.01,
