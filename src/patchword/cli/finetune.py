@@ -60,6 +60,7 @@ def finetune(
     lora_targets: o.LoraTargets = None,
     average: o.Average = None,
     evaluations: o.Evaluations = None,
+    keep: o.Keep = None,
     patience: o.Patience = None,
     precision: o.Precision = None,
     device: o.Device = "auto",

@@ -158,6 +158,10 @@ LoraDropout = Annotated[float | None, typer.Option(help="Dropout before an adapt
 LoraTargets = Annotated[
     str | None, typer.Option(help="all linear layers, or those of attention.", rich_help_panel=_LEARN)
 ]
+Keep = Annotated[
+    str | None,
+    typer.Option(help="Which weights: those of the best evaluation, or the last. [best|last]", rich_help_panel=_LEARN),
+]
 Patience = Annotated[
     int | None,
     typer.Option(help="Stop after so many evaluations without a better one.", rich_help_panel=_LEARN),

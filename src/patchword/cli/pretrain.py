@@ -52,6 +52,7 @@ def pretrain(
     layer_decay: o.LayerDecay = None,
     average: o.Average = None,
     evaluations: o.Evaluations = None,
+    keep: o.Keep = None,
     patience: o.Patience = None,
     precision: o.Precision = None,
     device: o.Device = "auto",

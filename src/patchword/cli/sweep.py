@@ -56,6 +56,7 @@ def sweep(
     head_lr: o.HeadLr = None,
     layer_decay: o.LayerDecay = None,
     evaluations: o.Evaluations = None,
+    keep: o.Keep = None,
     patience: o.Patience = None,
     precision: o.Precision = None,
     device: o.Device = "auto",

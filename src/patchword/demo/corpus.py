@@ -34,12 +34,12 @@ LABELS = {
 OTHERS = ("huggingface_hub", "joblib", "mpmath", "PIL", "pyarrow", "pydantic", "sentence_transformers", "tensorboard")
 """Packages that are read in stage 1 only, where they are installed."""
 
-PACKAGE_CHARACTERS, PACKAGE_TEXTS = 600_000, 500
+PACKAGE_CHARACTERS, PACKAGE_TEXTS = 300_000, 500
 """No more docstrings of a package when both are reached; 45 seconds on two cores read less than all of it anyway."""
-ROW_CHARACTERS = 240
+ROW_CHARACTERS = 160
 """A row of stage 2 is the beginning of a docstring, cut at a word."""
 LEAST_CHARACTERS = 100
-TEST_ROWS, VALIDATION_ROWS, POOL_ROWS = 630, 180, 810
+TEST_ROWS, VALIDATION_ROWS, POOL_ROWS = 450, 90, 720
 """In all; as many of each class, rounded up."""
 _ROWS = {"test": TEST_ROWS, "validation": VALIDATION_ROWS, "pool": POOL_ROWS}
 TEST_SHARE, VALIDATION_SHARE = 0.25, 0.1  # of hashes; what is over is the pool

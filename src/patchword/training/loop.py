@@ -153,7 +153,7 @@ def _evaluate(
             if task.better(mean) > max(task.better(metrics), before):
                 metrics = mean | {"averaged": state.averaged + 1}
                 _keep(state, task.better(mean), state.averaged + 1, checkpoints)
-    if state.best is None or task.better(metrics) > state.best:
+    if state.best is None or recipe.keep == "last" or task.better(metrics) > state.best:
         _keep(state, task.better(metrics), 1, checkpoints)
     best = state.best != before
     state.since_best = 0 if best else state.since_best + 1

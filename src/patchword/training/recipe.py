@@ -57,6 +57,8 @@ class Recipe(BaseModel):
 
     evaluations: Count = 10
     """How often the validation part is looked at, evenly over the run."""
+    keep: Literal["best", "last"] = "best"
+    """The weights of the best evaluation, or those at the end: on few rows the best evaluation is the luckiest one."""
     patience: Count | None = None
     """Stop after so many evaluations without a better one."""
     average: bool = False
@@ -73,6 +75,8 @@ class Recipe(BaseModel):
             raise ValueError(
                 "give exactly one of steps, epochs and minutes" + (f", not {' and '.join(given)}" if given else "")
             )
+        if self.keep == "last" and (self.average or self.patience):
+            raise ValueError("average and patience ask which weights are best, so they do not go with keep last")
         if self.unfreeze and self.tune != "all":
             raise ValueError(f"unfreeze lets all layers learn in the end, so it does not go with tune {self.tune}")
         return self

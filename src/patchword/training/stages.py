@@ -186,6 +186,8 @@ def _recipe(default: Recipe, given: dict[str, Any], seeds: int) -> Recipe:
     values |= {"lr": values["lr"] * faster, "head_lr": max(1.0, values["head_lr"] / faster)}
     if "minutes" in given:
         given = given | {"minutes": given["minutes"] / max(seeds, 1)}
+    if given.get("average") or given.get("patience"):
+        values["keep"] = "best"
     if {"steps", "epochs", "minutes"} & given.keys():
         values |= dict.fromkeys(("steps", "epochs", "minutes"))
     return Recipe(**(values | given))

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from patchword.training.recipe import Recipe
 
-
 def recipe(width: int, rows: int) -> Recipe:
     """Batches of 16; 3 passes, or as many (20 at most) as make 300 steps; 4e-5 at width 768, higher below."""
     return Recipe(
         epochs=min(20, max(3, round(300 * 16 / max(rows, 1)))),
         lr=4e-5 * (768 / width),
-        head_lr=30.0,
         schedule="linear",
         warmup=0.1,
         weight_decay=0.01,
