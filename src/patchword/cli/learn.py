@@ -46,7 +46,7 @@ def show(result: Result) -> None:
             console.print(f"    expected: {sample['expected']}", highlight=False)
     console.print(
         f"{report['steps']:,} steps, {report['tokens']:,} tokens in {report['seconds']:,.0f} s "
-        f"({report['tokens_per_second']:,.0f} tokens/s); the best was step {report['best_step']:,}"
+        f"({report['tokens_per_second']:,.0f} tokens/s); kept are the weights of step {report['best_step']:,}"
         + (f", the mean of the weights of {report['averaged']} evaluations." if report.get("averaged", 0) > 1 else "."),
         highlight=False,
     )

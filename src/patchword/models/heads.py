@@ -14,7 +14,7 @@ class Head(nn.Module):
     """A way out."""
 
     per_label: tuple[str, ...] = ()
-    """Names of the parameters that belong to one class each; new classes need new ones."""
+    """Names of the parameters that belong to one class (or one kind of score) each; new classes need new ones."""
 
 
 class SequenceHead(Head):
@@ -171,6 +171,8 @@ class SpanHead(Head):
         width: numbers per token.
         dropout, before: as in `TokenClassHead`.
     """
+
+    per_label = ("scores.weight", "scores.bias")
 
     def __init__(self, width: int, *, dropout: float = 0.0, before: nn.Module | None = None) -> None:
         super().__init__()

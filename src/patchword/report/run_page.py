@@ -211,7 +211,11 @@ def _by_class(run: Finished) -> list[Block]:
     more = f"; the {_MOST_CLASSES} worst of {len(classes)} classes" if len(classes) > _MOST_CLASSES else ""
     blocks: list[Block] = [
         Heading("By class"),
-        Table(("label", "F1", "precision", "recall", "rows"), rows, f"On the {part} part, lowest F1 first{more}."),
+        Table(
+            ("label", "F1", "precision", "recall", review.get("unit", "rows")),
+            rows,
+            f"On the {part} part, lowest F1 first{more}.",
+        ),
     ]
     if "confusion_matrix" in review:
         labels = [of_class["label"] for of_class in review["classes"]]

@@ -59,6 +59,20 @@ def tag_scores(counts: np.ndarray, seed: int = 0) -> dict[str, float]:
     }
 
 
+def by_kind(counts: np.ndarray, kinds: Sequence[str]) -> list[dict[str, str | float | int]]:
+    """Precision, recall, F1 and the number of each kind, from its (right, found, true), `[kinds, 3]`."""
+    return [
+        {
+            "label": kind,
+            "precision": float(right / max(found, 1)),
+            "recall": float(right / max(true, 1)),
+            "f1": float(f1),
+            "rows": int(true),
+        }
+        for kind, (right, found, true), f1 in zip(kinds, counts, _f1(counts), strict=True)
+    ]
+
+
 def _f1(counts: np.ndarray) -> np.ndarray:
     """Of (right, found, true) in the last axis; 0 where there is neither."""
     return np.asarray(2 * counts[..., 0] / np.maximum(counts[..., 1] + counts[..., 2], 1))

@@ -25,6 +25,8 @@ from patchword.tasks.squad_metrics import row_scores, summary
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_tokenizer
 
 VALIDATION_SHARE = 0.1
+_SHOWN = 5  # mistakes
+_NO_ANSWER = "(no answer)"
 
 
 class QuestionAnswering(Task):
@@ -161,11 +163,13 @@ class QuestionAnswering(Task):
         """Exact match and F1 as SQuAD counts them, 0 to 1, and the mean loss of a window."""
         assert isinstance(examples, QuestionWindows)
         found, loss = self.found(model, examples, compute)
+        return {"loss": loss, **_scored(self._answers(found, examples), examples.questions)}
+
+    def _answers(self, found: Sequence[Found], examples: QuestionWindows) -> list[str]:
         contexts = examples.questions.contexts
-        answers = [
+        return [
             "" if self.is_null(one) else text[one.start : one.end] for one, text in zip(found, contexts, strict=True)
         ]
-        return {"loss": loss, **_scored(answers, examples.questions)}
 
     def better(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         """A higher F1; among equals more exact matches, then a lower loss."""
@@ -180,6 +184,22 @@ class QuestionAnswering(Task):
         if self.unanswerable:
             floors["no answer"] = _scored([""] * len(asked), asked)
         return floors
+
+    def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
+        """Scores and floors, and the mistakes that it was surest of: on the test rows where there are some."""
+        report: dict[str, Any] = {}
+        parts = {"validation": prepared.validation, "test": prepared.test}
+        for (part, rows), name in zip(parts.items(), ("floors", "test_floors"), strict=True):
+            if rows is not None:
+                assert isinstance(rows, QuestionWindows)
+                found, loss = self.found(model, rows, compute)
+                answers = self._answers(found, rows)
+                report |= {
+                    part: {"loss": loss, **_scored(answers, rows.questions)},
+                    name: self.floors(prepared.train, rows),
+                    "samples": _mistakes(found, answers, rows.questions),
+                }
+        return report
 
     def settle(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
         """Fit the threshold to the best F1 on the validation part."""
@@ -200,6 +220,20 @@ def _rectangle(logits: Tensor, layout: Layout) -> Tensor:
 def _scored(answers: Sequence[str], questions: Questions) -> dict[str, float]:
     golds = [[text for text, _ in gold] for gold in questions.answers]
     return summary(row_scores(answers, golds), np.array([bool(gold) for gold in golds]))
+
+
+def _mistakes(found: Sequence[Found], answers: Sequence[str], questions: Questions) -> list[dict[str, str]]:
+    """The surest answers that are not the expected ones."""
+    exact = row_scores(answers, [[text for text, _ in gold] for gold in questions.answers])[:, 0]
+    wrong = sorted(map(int, np.flatnonzero(exact == 0)), key=lambda n: -found[n].confidence)
+    return [
+        {
+            "before": questions.questions[n],
+            "written": answers[n] or _NO_ANSWER,
+            "expected": questions.answers[n][0][0] if questions.answers[n] else _NO_ANSWER,
+        }
+        for n in wrong[:_SHOWN]
+    ]
 
 
 def _examples(questions: Questions, reader: Reader, ask: Ask) -> QuestionWindows:

@@ -19,12 +19,21 @@ from patchword.data.tagged import Tagged, TaggedText, holds_tags, read_tagged
 from patchword.data.word_rows import word_columns
 from patchword.errors import UserError, did_you_mean
 from patchword.models.family import Model
-from patchword.tasks.entity_metrics import commonest, entity_counts, entity_scores, tag_counts, tag_scores
+from patchword.tasks.entity_metrics import (
+    Entity,
+    by_kind,
+    commonest,
+    entity_counts,
+    entity_scores,
+    tag_counts,
+    tag_scores,
+)
 from patchword.tasks.tagged_examples import TaggedExamples
 from patchword.tasks.tags import OUTSIDE, entities, label_names, marks_spans, to_bio, transitions, viterbi
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_tokenizer
 
 VALIDATION_SHARE = 0.1
+_SHOWN = 5  # texts with mistakes
 _WORD_COLUMNS = ("tokens", "words")
 
 
@@ -149,9 +158,58 @@ class TokenClassification(Task):
         `name_low` and `name_high` are the ends of a bootstrap 95 % interval over sentences.
         """
         assert isinstance(examples, TaggedExamples)
+        return self._said(model, examples, compute)[1]
+
+    def _said(
+        self, model: Model, examples: TaggedExamples, compute: Compute
+    ) -> tuple[list[np.ndarray], dict[str, float]]:
+        """The tags of each text, and how good they are."""
         scores = self._scores(model, examples, compute)
         loss = -float(scores[np.arange(len(scores)), examples.targets].mean()) if len(scores) else 0.0
-        return {**self._measured(examples, self._decoded(examples.by_document(scores))), "loss": loss}
+        said = self._decoded(examples.by_document(scores))
+        return said, {**self._measured(examples, said), "loss": loss}
+
+    def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
+        """Scores and floors; each kind of entity (or tag), and texts read wrongly: of the test where there is one."""
+        report: dict[str, Any] = {}
+        parts = {"validation": prepared.validation, "test": prepared.test}
+        for (part, rows), name in zip(parts.items(), ("floors", "test_floors"), strict=True):
+            if rows is not None:
+                assert isinstance(rows, TaggedExamples)
+                said, metrics = self._said(model, rows, compute)
+                report |= {part: metrics, name: self.floors(prepared.train, rows), **self._looked_at(rows, said)}
+        return report
+
+    def _looked_at(self, examples: TaggedExamples, said: Sequence[np.ndarray]) -> dict[str, Any]:
+        """ "review", of each kind, and "samples", of mistakes, as the page shows them."""
+        targets = examples.by_document(examples.targets)
+        if self.marks:
+            found = self._found(examples, said)
+            truth = [document.entities for document in examples.documents]
+            counts = entity_counts(truth, found, self.kinds).sum(0)
+            names, unit = self.kinds, "entities"
+        else:
+            counts = tag_counts(targets, said, len(self.labels)).sum(0)
+            names, unit = self.labels, "words"
+        samples = []
+        for number in [n for n, tags in enumerate(said) if (tags != targets[n]).any()]:
+            document = examples.documents[number]
+            if self.marks:
+                pair = [
+                    ", ".join(f"{document.text[a:b]} ({kind})" for a, b, kind in some if (a, b, kind) not in other)
+                    for some, other in ((found[number], truth[number]), (truth[number], found[number]))
+                ]
+            else:
+                wrong = np.flatnonzero(said[number] != targets[number])
+                words = [document.text[slice(*document.words[at])] for at in wrong]
+                pair = [
+                    ", ".join(f"{w} ({self.labels[t]})" for w, t in zip(words, tags[number][wrong], strict=True))
+                    for tags in (said, targets)
+                ]
+            if any(pair):
+                samples.append({"before": document.text, "written": pair[0] or "–", "expected": pair[1] or "–"})
+        spread = [samples[n * len(samples) // _SHOWN] for n in range(_SHOWN)] if len(samples) > _SHOWN else samples
+        return {"review": {"unit": unit, "classes": by_kind(counts, names)}, "samples": spread}
 
     def better(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         """A higher F1 of entities, or accuracy of plain tags; among equals, a lower loss."""
@@ -239,16 +297,20 @@ class TokenClassification(Task):
     def _bio(self, tags: np.ndarray) -> list[str]:
         return to_bio([self.labels[tag] for tag in tags])[0]
 
+    def _found(self, examples: TaggedExamples, said: Sequence[np.ndarray]) -> list[list[Entity]]:
+        """The entities of each text, in characters."""
+        return [
+            [(document.words[a][0], document.words[b - 1][1], kind) for a, b, kind in self._entities(tags)]
+            for document, tags in zip(examples.documents, said, strict=True)
+        ]
+
     def _measured(self, examples: TaggedExamples, said: Sequence[np.ndarray]) -> dict[str, float]:
         """Every metric but the loss."""
         targets = examples.by_document(examples.targets)
         rows: dict[str, float] = {"sentences": len(said), "words": examples.words}
         if not self.marks:
             return {**tag_scores(tag_counts(targets, said, len(self.labels))), **rows}
-        found = [
-            [(document.words[a][0], document.words[b - 1][1], kind) for a, b, kind in self._entities(tags)]
-            for document, tags in zip(examples.documents, said, strict=True)
-        ]
+        found = self._found(examples, said)
         truth = [document.entities for document in examples.documents]
         right = sum(int((one == two).sum()) for one, two in zip(targets, said, strict=True))
         return {

@@ -133,9 +133,9 @@ def limits(card: Mapping[str, Any]) -> list[str]:
     rare = [f"{label} {rows}" for label, rows in data.get("label_rows", {}).items() if rows < _FEW]
     if rare:
         told.append(f"Classes with fewer than {_FEW} rows to learn from: {_listed(rare)}.")
-    unsure = [f"{c['label']} {c['rows']}" for c in report.get("review", {}).get("classes", []) if c["rows"] < _FEW]
-    if unsure:
-        told.append(f"Classes with fewer than {_FEW} rows to be judged by: {_listed(unsure)}.")
+    review = report.get("review", {})
+    if unsure := [f"{c['label']} {c['rows']}" for c in review.get("classes", []) if c["rows"] < _FEW]:
+        told.append(f"Classes with fewer than {_FEW} {review.get('unit', 'rows')} to be judged by: {_listed(unsure)}.")
     if data.get("dropped_tokens") and data.get("tokens"):
         told.append(f"{data['dropped_tokens'] / data['tokens']:.1%} of all tokens were cut off and not read.")
     return told

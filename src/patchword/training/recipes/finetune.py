@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from patchword.training.recipe import Recipe
 
+
 def recipe(width: int, rows: int) -> Recipe:
     """Batches of 16; 3 passes, or as many (20 at most) as make 300 steps; 4e-5 at width 768, higher below."""
     return Recipe(
