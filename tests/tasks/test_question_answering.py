@@ -25,7 +25,7 @@ from patchword.tasks.answers import Found, best_spans, nearest_sentence, null_th
 from patchword.tasks.question_answering import QuestionAnswering
 from patchword.tasks.question_windows import QuestionWindows, token_span
 from patchword.tasks.squad_metrics import f1, normalise, row_scores, summary
-from patchword.tasks.task import Ask, Compute
+from patchword.tasks.task import Ask, Compute, Prepared
 
 WORDS = st.lists(st.sampled_from(["the", "a", "An", "cat", "Cat.", "sat", "(sat)", "theatre", "-", "it's"]), max_size=8)
 
@@ -267,3 +267,21 @@ def test_no_context_stands_on_both_sides(questions: Questions, tokenizer: Tokeni
     assert prepared.facts["rows"] + prepared.facts["validation_rows"] == 36 == QuestionAnswering.rows(ask)
     facts = prepared.task.facts()
     assert facts == {"unanswerable": True, "null_threshold": 0.0, "doc_stride": 16}
+
+
+def test_the_surest_mistakes_are_shown(
+    pair: tuple[Model, nn.Module], questions: Questions, tokenizer: Tokenizer
+) -> None:
+    ours, _ = pair
+    rows = QuestionWindows(questions, tokenizer, 48, 16)
+    task = QuestionAnswering(unanswerable=True)
+    report = task.report(ours, Prepared(task, rows, rows, test=rows), Compute())
+    assert report["test"] == report["validation"] == task.evaluate(ours, rows, Compute())
+    said = dict(zip(questions.questions, task.predict(ours, rows, Compute()), strict=True))
+    golds = dict(zip(questions.questions, questions.answers, strict=True))
+    assert len(report["samples"]) == 5
+    for sample in report["samples"]:
+        assert sample["written"] == (said[sample["before"]]["answer"] or "(no answer)")
+        gold = [text for text, _ in golds[sample["before"]]] or ["(no answer)"]
+        assert sample["expected"] == gold[0]
+        assert not row_scores([sample["written"]], [gold])[0, 0]

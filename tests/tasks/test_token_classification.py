@@ -208,6 +208,8 @@ def test_entities_are_learnt(runs: Path) -> None:
     assert report["validation"]["f1"] > 0.9
     assert report["floors"]["all O"]["f1"] == 0
     assert report["floors"]["commonest tag"]["f1"] > 0.9
+    for kind in report["review"]["classes"]:
+        assert kind["f1"] == pytest.approx(report["validation"][f"f1 {kind['label']}"])
     text = "the  Ada Ray saw\t7 cats."
     found = pw.load(runs / "names", device="cpu").predict([text])[0]["entities"]
     assert [(row["text"], row["label"]) for row in found] == [("Ada Ray", "NAME"), ("7", "NUM")]
@@ -268,6 +270,14 @@ def test_plain_tags(runs: Path, tokenizer: Tokenizer) -> None:
         for target, tag in zip(prepared.validation.targets, (tag for row in said for tag in row["tags"]), strict=True)
     ]
     assert metrics["accuracy"] == pytest.approx(np.mean(right))
+    report = prepared.task.report(model, prepared, Compute())
+    assert sum(kind["rows"] for kind in report["review"]["classes"]) == report["test"]["words"]
+    assert 0 < len(report["samples"]) <= 5
+    for sample in report["samples"]:  # the same words, each with another tag
+        told = [sample[name].split(", ") for name in ("written", "expected")]
+        assert [word.split(" (")[0] for word in told[0]] == [word.split(" (")[0] for word in told[1]]
+        assert not set(told[0]) & set(told[1])
+        assert all(word.split(" (")[0] in sample["before"] for word in told[0])
 
 
 def test_files_of_words_are_predicted_sentence_by_sentence(runs: Path, tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ def show(result: Result) -> None:
         words = ", ".join(f"{word} {share:.0%}" for word, share in guess["guesses"])
         console.print(f"  {guess['before']} [bold]____[/] {guess['after']}", highlight=False)
         console.print(f"    it was '{guess['hidden']}'; guessed {words}", highlight=False)
+    if "samples_are" in report:
+        console.print(report["samples_are"], highlight=False)
     for sample in report.get("samples", []):
         console.print(f"  {sample['before']} [bold]|[/] {sample['written']}", highlight=False)
         if "expected" in sample:

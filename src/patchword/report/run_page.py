@@ -300,8 +300,9 @@ def _samples(run: Finished) -> list[Block]:
     if samples := run.report.get("samples"):
         written = [(s["before"], s["written"], s.get("expected", "–")) for s in samples]
         with_truth = any("expected" in s for s in samples)
-        columns = ("read", "written", "expected")
-        blocks.append(Table(columns, written) if with_truth else Table(columns[:2], [row[:2] for row in written]))
+        columns, count = ("read", "written", "expected"), 3 if with_truth else 2
+        told = run.report.get("samples_are", "")
+        blocks.append(Table(columns[:count], [row[:count] for row in written], told))
     return [Heading("Samples"), *blocks] if blocks else []
 
 

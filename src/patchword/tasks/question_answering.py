@@ -197,7 +197,7 @@ class QuestionAnswering(Task):
                 report |= {
                     part: {"loss": loss, **_scored(answers, rows.questions)},
                     name: self.floors(prepared.train, rows),
-                    "samples": _mistakes(found, answers, rows.questions),
+                    **_mistakes(found, answers, rows.questions),
                 }
         return report
 
@@ -222,11 +222,11 @@ def _scored(answers: Sequence[str], questions: Questions) -> dict[str, float]:
     return summary(row_scores(answers, golds), np.array([bool(gold) for gold in golds]))
 
 
-def _mistakes(found: Sequence[Found], answers: Sequence[str], questions: Questions) -> list[dict[str, str]]:
-    """The surest answers that are not the expected ones."""
+def _mistakes(found: Sequence[Found], answers: Sequence[str], questions: Questions) -> dict[str, Any]:
+    """ "samples", the surest answers that are not the expected ones, and "samples_are", what they are."""
     exact = row_scores(answers, [[text for text, _ in gold] for gold in questions.answers])[:, 0]
     wrong = sorted(map(int, np.flatnonzero(exact == 0)), key=lambda n: -found[n].confidence)
-    return [
+    samples = [
         {
             "before": questions.questions[n],
             "written": answers[n] or _NO_ANSWER,
@@ -234,6 +234,8 @@ def _mistakes(found: Sequence[Found], answers: Sequence[str], questions: Questio
         }
         for n in wrong[:_SHOWN]
     ]
+    told = f"{len(samples)} of {len(wrong):,} answers that are not exactly the expected ones: those it was surest of."
+    return {"samples": samples, "samples_are": told}
 
 
 def _examples(questions: Questions, reader: Reader, ask: Ask) -> QuestionWindows:

@@ -209,7 +209,8 @@ class TokenClassification(Task):
             if any(pair):
                 samples.append({"before": document.text, "written": pair[0] or "–", "expected": pair[1] or "–"})
         spread = [samples[n * len(samples) // _SHOWN] for n in range(_SHOWN)] if len(samples) > _SHOWN else samples
-        return {"review": {"unit": unit, "classes": by_kind(counts, names)}, "samples": spread}
+        told = f"{len(spread)} of {len(samples):,} texts that it did not read rightly, with what differs."
+        return {"review": {"unit": unit, "classes": by_kind(counts, names)}, "samples": spread, "samples_are": told}
 
     def better(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         """A higher F1 of entities, or accuracy of plain tags; among equals, a lower loss."""

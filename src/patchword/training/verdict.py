@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-MAIN = ("accuracy", "micro_f1", "rmse", "f1", "exact_match", "rougeL")
+MAIN = ("f1", "accuracy", "micro_f1", "rmse", "rougeL")
 """The number that stands for a result: the first of these that there is, else the loss."""
-COUNTS = ("rows", "sentences", "hidden_tokens", "hidden_patches", "predicted_classes")
+COUNTS = ("rows", "sentences", "words", "hidden_tokens", "hidden_patches", "predicted_classes")
 _LOWER = ("loss", "rmse", "mae")
 _FEW = 20  # rows of a class, below which what is said of it is hardly more than chance
 
