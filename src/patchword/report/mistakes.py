@@ -22,8 +22,8 @@ from patchword.models.family import Model
 from patchword.nn.packing import Packed
 from patchword.report.figures import plot_pictures
 from patchword.report.page import Block, Figure, Paragraph, Table
-from patchword.tasks.classification import LabelledExamples
 from patchword.tasks.image_classification import ImageExamples
+from patchword.tasks.labelled import LabelledExamples
 from patchword.tasks.predictor import Predictor, load
 from patchword.tasks.review import shortened
 from patchword.tasks.text_classification import TextExamples

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from patchword.checks.quick import quick_findings
-from patchword.data.duplicates import same_inputs
 from patchword.data.loader import Batch, Examples
 from patchword.data.sources import Labelled, read_labelled
 from patchword.errors import UserError
@@ -22,7 +21,8 @@ from patchword.models.heads import ClassHead
 from patchword.tasks import floors, frozen
 from patchword.tasks.calibration import believed, calibration_error, coverage, fit_temperature, reliability
 from patchword.tasks.contrast import contrast
-from patchword.tasks.labels import MULTI, REGRESSION, SEPARATORS, SINGLE, LabelSet, class_weights, split, split_groups
+from patchword.tasks.labelled import LabelledExamples, held_back, rows_of, told
+from patchword.tasks.labels import MULTI, REGRESSION, SEPARATORS, SINGLE, LabelSet, class_weights
 from patchword.tasks.metrics import probabilities, scores
 from patchword.tasks.review import review
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task
@@ -112,7 +112,7 @@ class Classification(Task):
         column = rows.columns.get("label", "label")
         label_set = LabelSet.find(rows.labels, column, ask.problem)
         targets = label_set.encode(rows.labels, rows.origins)
-        notes = [*rows.notes, _told(label_set, targets)]
+        notes = [*rows.notes, told(label_set, targets)]
         if any(isinstance(value, str) and SEPARATORS.search(value) for value in rows.labels):
             notes.append(
                 "Cells with several labels are cut at | and ;."
@@ -120,7 +120,7 @@ class Classification(Task):
                 else "Some labels have a | or a ; in them; --problem multi_label_classification would cut them there."
             )
         if ask.validation is None:
-            learn, hold, together = _held_back(rows, label_set, targets, cls.validation_share, ask.seed)
+            learn, hold, together = held_back(rows, label_set, targets, cls.validation_share, ask.seed)
             if not len(hold):
                 raise UserError(
                     f"{ask.data}: {len(targets)} rows are too few to hold some back for validation; "
@@ -169,7 +169,7 @@ class Classification(Task):
             "rows": len(train),
             "validation_rows": len(validation),
             "findings": [asdict(finding) for finding in findings],
-            **({} if label_set.problem == REGRESSION else {"label_rows": _rows_of(label_set, train_targets)}),
+            **({} if label_set.problem == REGRESSION else {"label_rows": rows_of(label_set, train_targets)}),
             **train_examples.facts,
         }
         return Prepared(task, train_examples, validation_examples, test, tuple(notes), facts)
@@ -340,62 +340,3 @@ def _scale(model: Model, factor: float, shift: float = 0.0) -> None:
 
 MAIN = {SINGLE: "accuracy", MULTI: "micro_f1", REGRESSION: "rmse"}
 """The number that stands for a result."""
-
-
-class LabelledExamples(Examples):
-    """Rows with targets; `targets` is None where labels are what is asked for."""
-
-    targets: np.ndarray
-    origins: Sequence[str] = ()
-    """Where each came from, such as "tickets.csv, row 7"; empty where nobody knows."""
-    notes: Sequence[str] = ()
-    facts: Mapping[str, Any] = {}
-    settings: Mapping[str, Any] = {}
-    """What was decided about how inputs are read, by the names of `Ask`: all others are read like that."""
-
-    def parts(self) -> tuple[Examples, np.ndarray]:
-        """What is read to predict, and the number of the example that each belongs to: each its own where not said."""
-        return self, np.arange(len(self))
-
-    def raw(self) -> Any:
-        """The inputs as the floors read them: texts, or pixels `[n, numbers]`."""
-        raise TypeError("labelled examples know their inputs")
-
-    def shown(self) -> Sequence[Any]:
-        """The inputs as a person reads them: texts or pairs; None for each where they are neither."""
-        return [None] * len(self)
-
-
-def _rows_of(labels: LabelSet, targets: np.ndarray) -> dict[str, int]:
-    counts = targets.sum(0) if labels.problem == MULTI else np.bincount(targets, minlength=len(labels.names))
-    return dict(zip(labels.names, map(int, counts), strict=True))
-
-
-def _held_back(
-    rows: Labelled, label_set: LabelSet, targets: np.ndarray, share: float, seed: int
-) -> tuple[np.ndarray, np.ndarray, str]:
-    """Row numbers to learn from and to validate on, and what is told of rows that are the same."""
-    groups = same_inputs(rows.inputs)
-    alike = int((np.bincount(groups)[groups] > 1).sum())
-    by_row = split(label_set, targets, share, seed)
-    if not alike:
-        return *by_row, ""
-    learn, hold = split_groups(label_set, targets, groups, share, seed)
-    of_rows, of_groups = (len(np.unique(targets[some])) for some in (by_row[1], hold))
-    if 2 * len(hold) > len(by_row[1]) and (label_set.problem != SINGLE or 2 * of_groups > of_rows):
-        return learn, hold, f"; {alike:,} rows that are the same as others are on the same side as those"
-    return *by_row, f"; so few rows differ ({groups.max() + 1:,}) that the same ones are on both sides"
-
-
-def _told(labels: LabelSet, targets: np.ndarray) -> str:
-    if labels.problem == REGRESSION:
-        return (
-            f"The labels are decimals: a regression of '{labels.names[0]}' from {targets.min():.4g} to "
-            f"{targets.max():.4g}, mean {targets.mean():.4g}."
-        )
-    counts = targets.sum(0) if labels.problem == MULTI else np.bincount(targets, minlength=len(labels.names))
-    order = np.argsort(-counts, kind="stable")
-    shown = ", ".join(f"{labels.names[i]} {int(counts[i]):,}" for i in order[:6])
-    more = f", ... {labels.names[order[-1]]} {int(counts[order[-1]]):,}" if len(order) > 6 else ""
-    kind = "labels, several a row" if labels.problem == MULTI else "labels"
-    return f"{len(labels.names)} {kind}: {shown}{more}."

@@ -22,7 +22,8 @@ from patchword.tasks.suspects import suspects
 from patchword.tasks.task import Compute
 
 if TYPE_CHECKING:
-    from patchword.tasks.classification import Classification, LabelledExamples
+    from patchword.tasks.classification import Classification
+    from patchword.tasks.labelled import LabelledExamples
 
 MOST_ROWS = 5000
 """Labelled rows that are learnt from at most."""

@@ -18,7 +18,8 @@ from patchword.data.images import Images
 from patchword.data.loader import Batch, Examples
 from patchword.data.sources import Labelled
 from patchword.errors import UserError
-from patchword.tasks.classification import Classification, LabelledExamples
+from patchword.tasks.classification import Classification
+from patchword.tasks.labelled import LabelledExamples
 from patchword.tasks.labels import REGRESSION, SINGLE
 from patchword.tasks.task import Ask, Prepared, Reader, kept_images
 

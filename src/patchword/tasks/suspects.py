@@ -15,7 +15,7 @@ import numpy as np
 from patchword.tasks.review import shortened
 
 if TYPE_CHECKING:
-    from patchword.tasks.classification import LabelledExamples
+    from patchword.tasks.labelled import LabelledExamples
 
 SUSPECTS = 20
 FOLDS = 5

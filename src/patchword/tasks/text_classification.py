@@ -16,7 +16,8 @@ from patchword.data.store import Sequences
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import Notice, UserError
 from patchword.nn.packing import Layout, Packed
-from patchword.tasks.classification import Classification, LabelledExamples
+from patchword.tasks.classification import Classification
+from patchword.tasks.labelled import LabelledExamples
 from patchword.tasks.task import Ask, Reader, Windows, kept_tokenizer
 from patchword.tasks.windows import even_starts, window_counts
 

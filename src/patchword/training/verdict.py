@@ -70,7 +70,8 @@ def headline(report: Report) -> str:
     metrics = report[part]
     name = main_metric(metrics)
     rows = next((f"{metrics[count]:,} {count.replace('_', ' ')}" for count in COUNTS if count in metrics), "the rows")
-    score = f"{name[0].upper()}{name[1:]} {number(metrics, name)} on {rows} of the {part} part"
+    title = f"{name[0].upper()}{name[1:]}".replace("Rouge", "ROUGE-")
+    score = f"{title} {number(metrics, name)} on {rows} of the {part} part"
     if "unigram_loss" in metrics and name == "loss":
         known = metrics["unigram_loss"]
         verdict = (
