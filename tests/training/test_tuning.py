@@ -266,6 +266,8 @@ def test_learning_rates_differ_by_what_learns(start: Path, corpus_rows: Path, tm
         ({"tune": "lora", "unfreeze": True}, "does not go with tune lora"),
         ({"layer_decay": 1.5}, "layer_decay"),
         ({"tune": "lora", "lora_rank": 0}, "lora_rank"),
+        ({"keep": "first"}, "keep: Input should be 'best' or 'last'"),
+        ({"keep": "last", "patience": 2}, "do not go with keep last"),
     ],
 )
 def test_what_does_not_go_together_is_told(
@@ -305,6 +307,26 @@ def averaged(values: list[float], target: float, folder: Path) -> tuple[TrainSta
             assert model.head.scores.bias[0].item() == pytest.approx(value)  # the run goes on from its own weights
             kept.append(load_file(state.best_weights(folder))["head.scores.bias"][0].item())
     return state, kept
+
+
+def test_the_end_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
+    model = build("bert", "class", **TEXT)
+    state = TrainState(model, make_optimizer(model, Recipe(steps=9, lr=0.1)))
+    data: Any = SimpleNamespace(task=Told(0.0), validation=None)
+    with Tracker(None, quiet=True) as tracker:
+        for value, best_step in ((1.0, 1), (3.0, 2), (2.0, 3)):
+            state.step += 1
+            torch.nn.init.constant_(model.head.scores.bias, value)
+            _evaluate(state, data, Recipe(steps=9, lr=0.1, keep="last"), Compute(), tracker, tmp_path, None)
+            assert state.best_step == best_step
+            assert load_file(state.best_weights(tmp_path))["head.scores.bias"][0] == value
+
+
+def test_few_rows_of_text_keep_the_end_unless_validation_is_asked(start: Path, corpus_rows: Path) -> None:
+    assert finetune_settings(start, corpus_rows).recipe.keep == "last"
+    assert finetune_settings(start, corpus_rows, patience=2).recipe.keep == "best"
+    assert finetune_settings(start, corpus_rows, average=True).recipe.keep == "best"
+    assert finetune_settings(start, corpus_rows, keep="best").recipe.keep == "best"
 
 
 def test_a_mean_is_kept_where_validation_prefers_it(tmp_path: Path) -> None:
