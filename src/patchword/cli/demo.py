@@ -17,7 +17,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("runs/demo"),
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell nothing while it runs.")] = False,
 ) -> None:
-    """Pretrain, fine-tune, compare and draw, on text and images that the installation brings. 3 to 4 minutes."""
+    """Pretrain, fine-tune, compare and draw, on text and images that the installation brings. About 3 minutes."""
     import warnings
 
     from patchword.demo.run import run_demo

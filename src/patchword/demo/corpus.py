@@ -34,7 +34,7 @@ LABELS = {
 OTHERS = ("huggingface_hub", "joblib", "mpmath", "PIL", "pyarrow", "pydantic", "sentence_transformers", "tensorboard")
 """Packages that are read in stage 1 only, where they are installed."""
 
-PACKAGE_CHARACTERS, PACKAGE_TEXTS = 300_000, 500
+PACKAGE_CHARACTERS, PACKAGE_TEXTS = 200_000, 350
 """No more docstrings of a package when both are reached; 45 seconds on two cores read less than all of it anyway."""
 ROW_CHARACTERS = 160
 """A row of stage 2 is the beginning of a docstring, cut at a word."""

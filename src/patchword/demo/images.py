@@ -61,9 +61,10 @@ def write_untrained(out: Path) -> Path:
 
 
 def stage_one(data: DigitData, start: Path, out: Path) -> Result:
-    """Digits 0 to 4 from random weights, with the settings that pretraining has."""
+    """Digits 0 to 4 from random weights, with the settings that pretraining has, in half of its passes."""
     width = describe(start).config.width
     recipe = default_recipe("pretrain", "image_classification", width, len(read_labelled(data.pretrain)))
+    recipe = recipe.model_copy(update={"epochs": 15})
     with _one_thread():
         return finetune(start, data.pretrain, out=out, seeds=1, quiet=True, **recipe.model_dump(exclude_none=True))
 
