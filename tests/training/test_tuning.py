@@ -287,7 +287,7 @@ class Told:
         self.target = target
 
     def evaluate(self, model: Model, examples: Any, compute: Any) -> dict[str, float]:
-        return {"loss": abs(float(model.head.scores.bias[0]) - self.target)}
+        return {"loss": abs(model.head.scores.bias[0].item() - self.target)}
 
     def better(self, metrics: dict[str, float]) -> tuple[float, ...]:
         return (-metrics["loss"],)
