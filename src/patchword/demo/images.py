@@ -33,8 +33,8 @@ from patchword.training.stages import Result, finetune
 from patchword.training.tracking import Tracker
 
 SIZES: dict[str, Any] = {"depth": 4, "width": 64, "heads": 4, "hidden": 256, "image_size": (8, 8), "patch_size": 2}
-"""A ViT for 8 x 8 pixels, with 4 x 4 patches and 0.2 million weights. vit-tiny has 5.4 million: two dozen runs of
-it would take a quarter of an hour on two cores."""
+"""A ViT for 8 x 8 pixels, with 4 x 4 patches and 0.2 million weights. vit-tiny has 5.4 million, too many for as many
+runs as this takes."""
 COUNTS = (5, 10, 25)
 SEEDS = tuple(range(3))
 PRETRAINED, UNTRAINED, PIXELS = "pretrained ViT", "untrained ViT", "pixel floor"

@@ -15,7 +15,7 @@ from patchword.training.adapters import adapt
 from patchword.training.prepare import family_of
 from patchword.training.recipe import Recipe
 from patchword.training.run import RunConfig
-from patchword.training.tuning import RATES, freeze_trunk
+from patchword.training.tuning import RATES, freeze_trunk, head_rate
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -84,9 +84,8 @@ class Space:
                 values["lr"] = float(f"{values['lr']:.3g}")
         for name in values.keys() & {"dropout", "layer_decay"}:
             values[name] = round(values[name], 2)
-        if "head_lr" in values:  # as fast as before, if the rest learns faster
-            factor = RATES[self.recipe.tune] / RATES[tune] * values["head_lr"]
-            values["head_lr"] = float(f"{max(1.0, factor):.3g}")
+        if "head_lr" in values:
+            values["head_lr"] = float(f"{head_rate(values['head_lr'], tune, self.recipe.tune):.3g}")
         if tune == "head":  # there is no layer to learn slower
             values.pop("layer_decay", None)
             values.pop("head_lr", None)

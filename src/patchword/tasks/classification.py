@@ -263,25 +263,22 @@ class Classification(Task):
         _scale(model, 1.0 / temperature)
         return {"calibration": {"temperature": temperature, "error_before": before}}
 
-    def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
-        """Scores and floors; how far the confidences hold, and what is wrong: on the test rows where there are some."""
-        report: dict[str, Any] = {}
-        parts = {"validation": prepared.validation, "test": prepared.test}
-        for (part, rows), name in zip(parts.items(), ("floors", "test_floors"), strict=True):
-            if rows is not None:
-                assert isinstance(rows, LabelledExamples)
-                held_out, logits = rows, self.logits(model, rows, compute)
-                report |= {part: self._scores(logits, rows), name: self.floors(prepared.train, rows)}
+    def judge(self, model: Model, examples: Examples, compute: Compute) -> tuple[dict[str, float], dict[str, Any]]:
+        """Scores; how far the confidences hold, and what is wrong."""
+        assert isinstance(examples, LabelledExamples)
         assert self.problem is not None
-        if self.problem != REGRESSION:
-            sure, right = believed(logits, held_out.targets, self.problem)
-            report["calibration_error"] = calibration_error(sure, right)
-            report["reliability"] = reliability(sure, right)
-            report["coverage"] = coverage(sure, right)
-            lengths = held_out.lengths(np.arange(len(held_out)))
-            shown, origins = held_out.shown(), held_out.origins
-            report["review"] = review(logits, held_out.targets, self.problem, self.labels, shown, origins, lengths)
-        return report
+        logits, targets = self.logits(model, examples, compute), examples.targets
+        metrics = self._scores(logits, examples)
+        if self.problem == REGRESSION:
+            return metrics, {}
+        sure, right = believed(logits, targets, self.problem)
+        lengths = examples.lengths(np.arange(len(examples)))
+        return metrics, {
+            "calibration_error": calibration_error(sure, right),
+            "reliability": reliability(sure, right),
+            "coverage": coverage(sure, right),
+            "review": review(logits, targets, self.problem, self.labels, examples.shown(), examples.origins, lengths),
+        }
 
     def finish(self, model: Model) -> dict[str, dict[str, Any]]:
         """A regression's unit goes into the head: what is saved gives the number itself."""

@@ -185,21 +185,12 @@ class QuestionAnswering(Task):
             floors["no answer"] = _scored([""] * len(asked), asked)
         return floors
 
-    def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
-        """Scores and floors, and the mistakes that it was surest of: on the test rows where there are some."""
-        report: dict[str, Any] = {}
-        parts = {"validation": prepared.validation, "test": prepared.test}
-        for (part, rows), name in zip(parts.items(), ("floors", "test_floors"), strict=True):
-            if rows is not None:
-                assert isinstance(rows, QuestionWindows)
-                found, loss = self.found(model, rows, compute)
-                answers = self._answers(found, rows)
-                report |= {
-                    part: {"loss": loss, **_scored(answers, rows.questions)},
-                    name: self.floors(prepared.train, rows),
-                    **_mistakes(found, answers, rows.questions),
-                }
-        return report
+    def judge(self, model: Model, examples: Examples, compute: Compute) -> tuple[dict[str, float], dict[str, Any]]:
+        """Scores, and the mistakes that it was surest of."""
+        assert isinstance(examples, QuestionWindows)
+        found, loss = self.found(model, examples, compute)
+        answers = self._answers(found, examples)
+        return {"loss": loss, **_scored(answers, examples.questions)}, _mistakes(found, answers, examples.questions)
 
     def settle(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
         """Fit the threshold to the best F1 on the validation part."""

@@ -64,6 +64,11 @@ def review(
     return told
 
 
+def evenly(rows: int, most: int) -> list[int]:
+    """Numbers of so many rows at most, evenly spread."""
+    return [n * rows // min(rows, most) for n in range(min(rows, most))]
+
+
 def shortened(item: Any) -> str:
     """A text, or both of a pair, at the length that is shown; "" for what is no text."""
     text = " | ".join(item) if isinstance(item, tuple) else item

@@ -26,6 +26,7 @@ from patchword.models.family import Model
 from patchword.models.heads import VocabularyHead
 from patchword.models.trunks import Generative
 from patchword.tasks.language_model import balanced
+from patchword.tasks.review import evenly
 from patchword.tasks.rouge import rouges, summed_up
 from patchword.tasks.summaries import Form, SummaryExamples
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_tokenizer
@@ -207,7 +208,7 @@ class Summarization(Task):
         for _, batch in compute.over(model, examples):
             loss += self.loss(model, batch).item()
             count += len(batch.targets)
-        some = _some(len(examples), most)
+        some = evenly(len(examples), most)
         written = self._written(model, [examples.sources[i] for i in some], compute)
         scores = summed_up(rouges([examples.summaries[i] for i in some], written))
         return {"loss": loss / max(count, 1), **scores, "rows": len(some)}
@@ -221,36 +222,27 @@ class Summarization(Task):
         assert isinstance(train, SummaryExamples)
         assert isinstance(held_out, SummaryExamples)
         words = int(np.median([len(text.split()) for text in train.summaries]))
-        some = _some(len(held_out), _AT_THE_END)
+        some = evenly(len(held_out), _AT_THE_END)
         lead = [lead_of(held_out.documents[i], words) for i in some]
         return {"lead": summed_up(rouges([held_out.summaries[i] for i in some], lead))}
 
     def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
-        """Scores of up to 500 rows, those of the floor, and three summaries beside the expected ones."""
-        report: dict[str, Any] = {}
-        for part, floor, examples in (
-            ("validation", "floors", prepared.validation),
-            ("test", "test_floors", prepared.test),
-        ):
-            if examples is not None:
-                report[part] = self._measured(model, examples, compute, _AT_THE_END)
-                report[floor] = self.floors(prepared.train, examples)
+        """Scores and floors, and three summaries beside the expected ones."""
         held_out = prepared.validation
         assert isinstance(held_out, SummaryExamples)
         documents, expected = held_out.documents[:3], held_out.summaries[:3]
         triples = zip(documents, expected, self._written(model, held_out.sources[:3], compute), strict=True)
-        report["samples"] = [{"before": d[:200], "expected": e, "written": w} for d, e, w in triples]
-        return report
+        samples = [{"before": d[:200], "expected": e, "written": w} for d, e, w in triples]
+        return super().report(model, prepared, compute) | {"samples": samples}
+
+    def judge(self, model: Model, examples: Examples, compute: Compute) -> tuple[dict[str, float], dict[str, Any]]:
+        """Scores of up to 500 rows."""
+        return self._measured(model, examples, compute, _AT_THE_END), {}
 
 
 def lead_of(document: str, words: int) -> str:
     """The first sentence, so many words of it at most."""
     return " ".join(re.split(r"(?<=[.!?])\s", document.strip(), maxsplit=1)[0].split()[:words])
-
-
-def _some(rows: int, most: int) -> list[int]:
-    """Numbers of rows, evenly spread."""
-    return [n * rows // min(rows, most) for n in range(min(rows, most))]
 
 
 def _named(names: Sequence[str], columns: Sequence[str]) -> str | None:

@@ -226,15 +226,25 @@ class Task(ABC):
         return {}
 
     def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
-        """What is told and kept when learning has ended: scores, floors, samples."""
-        report: dict[str, Any] = {"validation": self.evaluate(model, prepared.validation, compute)}
-        if floors := self.floors(prepared.train, prepared.validation):
-            report["floors"] = floors
-        if prepared.test is not None:
-            report["test"] = self.evaluate(model, prepared.test, compute)
-            if floors := self.floors(prepared.train, prepared.test):
-                report["test_floors"] = floors
+        """What is told and kept when learning has ended: scores and floors of the parts that are held back.
+
+        And what else `judge` says: of the test rows where there are some.
+        """
+        report: dict[str, Any] = {}
+        for part, name, rows in (
+            ("validation", "floors", prepared.validation),
+            ("test", "test_floors", prepared.test),
+        ):
+            if rows is not None:
+                metrics, more = self.judge(model, rows, compute)
+                report |= {part: metrics, **more}
+                if floors := self.floors(prepared.train, rows):
+                    report[name] = floors
         return report
+
+    def judge(self, model: Model, examples: Examples, compute: Compute) -> tuple[dict[str, float], dict[str, Any]]:
+        """Metrics of `evaluate`, and what a reader wants to know beside them: parts of `report`."""
+        return self.evaluate(model, examples, compute), {}
 
 
 @dataclass(frozen=True)

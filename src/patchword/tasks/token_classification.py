@@ -28,6 +28,7 @@ from patchword.tasks.entity_metrics import (
     tag_counts,
     tag_scores,
 )
+from patchword.tasks.review import evenly
 from patchword.tasks.tagged_examples import TaggedExamples
 from patchword.tasks.tags import OUTSIDE, entities, label_names, marks_spans, to_bio, transitions, viterbi
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_tokenizer
@@ -169,48 +170,28 @@ class TokenClassification(Task):
         said = self._decoded(examples.by_document(scores))
         return said, {**self._measured(examples, said), "loss": loss}
 
-    def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
-        """Scores and floors; each kind of entity (or tag), and texts read wrongly: of the test where there is one."""
-        report: dict[str, Any] = {}
-        parts = {"validation": prepared.validation, "test": prepared.test}
-        for (part, rows), name in zip(parts.items(), ("floors", "test_floors"), strict=True):
-            if rows is not None:
-                assert isinstance(rows, TaggedExamples)
-                said, metrics = self._said(model, rows, compute)
-                report |= {part: metrics, name: self.floors(prepared.train, rows), **self._looked_at(rows, said)}
-        return report
+    def judge(self, model: Model, examples: Examples, compute: Compute) -> tuple[dict[str, float], dict[str, Any]]:
+        """Scores; each kind of entity (or tag), and texts that were read wrongly."""
+        assert isinstance(examples, TaggedExamples)
+        said, metrics = self._said(model, examples, compute)
+        return metrics, self._looked_at(examples, said)
 
     def _looked_at(self, examples: TaggedExamples, said: Sequence[np.ndarray]) -> dict[str, Any]:
         """ "review", of each kind, and "samples", of mistakes, as the page shows them."""
-        targets = examples.by_document(examples.targets)
-        if self.marks:
-            found = self._found(examples, said)
-            truth = [document.entities for document in examples.documents]
-            counts = entity_counts(truth, found, self.kinds).sum(0)
-            names, unit = self.kinds, "entities"
-        else:
-            counts = tag_counts(targets, said, len(self.labels)).sum(0)
-            names, unit = self.labels, "words"
-        samples = []
-        for number in [n for n, tags in enumerate(said) if (tags != targets[n]).any()]:
-            document = examples.documents[number]
-            if self.marks:
-                pair = [
-                    ", ".join(f"{document.text[a:b]} ({kind})" for a, b, kind in some if (a, b, kind) not in other)
-                    for some, other in ((found[number], truth[number]), (truth[number], found[number]))
-                ]
-            else:
-                wrong = np.flatnonzero(said[number] != targets[number])
-                words = [document.text[slice(*document.words[at])] for at in wrong]
-                pair = [
-                    ", ".join(f"{w} ({self.labels[t]})" for w, t in zip(words, tags[number][wrong], strict=True))
-                    for tags in (said, targets)
-                ]
-            if any(pair):
-                samples.append({"before": document.text, "written": pair[0] or "–", "expected": pair[1] or "–"})
-        spread = [samples[n * len(samples) // _SHOWN] for n in range(_SHOWN)] if len(samples) > _SHOWN else samples
-        told = f"{len(spread)} of {len(samples):,} texts that it did not read rightly, with what differs."
-        return {"review": {"unit": unit, "classes": by_kind(counts, names)}, "samples": spread, "samples_are": told}
+        found, truth = self._found(examples, said), self._truth(examples)
+        names, unit = (self.kinds, "entities") if self.marks else (self.labels, "words")
+        classes = by_kind(entity_counts(truth, found, names).sum(0), names)
+        wrong = [n for n, (one, other) in enumerate(zip(found, truth, strict=True)) if one != other]
+        samples = [
+            {
+                "before": examples.documents[n].text,
+                "written": _only(examples.documents[n].text, found[n], truth[n]),
+                "expected": _only(examples.documents[n].text, truth[n], found[n]),
+            }
+            for n in (wrong[at] for at in evenly(len(wrong), _SHOWN))
+        ]
+        told = f"{len(samples)} of {len(wrong):,} texts that it did not read rightly, with what differs."
+        return {"review": {"unit": unit, "classes": classes}, "samples": samples, "samples_are": told}
 
     def better(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         """A higher F1 of entities, or accuracy of plain tags; among equals, a lower loss."""
@@ -293,17 +274,24 @@ class TokenClassification(Task):
         return viterbi(scores, *transitions(self.labels)) if self.marks else [row.argmax(-1) for row in scores]
 
     def _entities(self, tags: np.ndarray) -> list[tuple[int, int, str]]:
+        if not self.marks:
+            return [(at, at + 1, self.labels[tag]) for at, tag in enumerate(tags)]
         return entities(self._bio(tags))
 
     def _bio(self, tags: np.ndarray) -> list[str]:
         return to_bio([self.labels[tag] for tag in tags])[0]
 
     def _found(self, examples: TaggedExamples, said: Sequence[np.ndarray]) -> list[list[Entity]]:
-        """The entities of each text, in characters."""
+        """The entities of each text in characters; where tags are plain, each word is one of its tag."""
         return [
             [(document.words[a][0], document.words[b - 1][1], kind) for a, b, kind in self._entities(tags)]
             for document, tags in zip(examples.documents, said, strict=True)
         ]
+
+    def _truth(self, examples: TaggedExamples) -> list[list[Entity]]:
+        if self.marks:
+            return [list(document.entities) for document in examples.documents]
+        return self._found(examples, examples.by_document(examples.targets))
 
     def _measured(self, examples: TaggedExamples, said: Sequence[np.ndarray]) -> dict[str, float]:
         """Every metric but the loss."""
@@ -311,8 +299,7 @@ class TokenClassification(Task):
         rows: dict[str, float] = {"sentences": len(said), "words": examples.words}
         if not self.marks:
             return {**tag_scores(tag_counts(targets, said, len(self.labels))), **rows}
-        found = self._found(examples, said)
-        truth = [document.entities for document in examples.documents]
+        found, truth = self._found(examples, said), self._truth(examples)
         right = sum(int((one == two).sum()) for one, two in zip(targets, said, strict=True))
         return {
             **entity_scores(entity_counts(truth, found, self.kinds), self.kinds),
@@ -338,6 +325,11 @@ class TokenClassification(Task):
         if train.widened:
             notes.append(f"{train.widened:,} spans begin or end inside a token; widened to the tokens that they touch.")
         return notes
+
+
+def _only(text: str, some: Sequence[Entity], other: Sequence[Entity]) -> str:
+    """Those that are not among the others."""
+    return ", ".join(f"{text[a:b]} ({kind})" for a, b, kind in some if (a, b, kind) not in other) or "–"
 
 
 def _read(ask: Ask) -> Tagged:

@@ -155,7 +155,7 @@ def _evaluate(
                 _keep(state, task.better(mean), state.averaged + 1, checkpoints)
     if state.best is None or recipe.keep == "last" or task.better(metrics) > state.best:
         _keep(state, task.better(metrics), 1, checkpoints)
-    best = state.best != before
+    best = recipe.keep == "best" and state.best != before
     state.since_best = 0 if best else state.since_best + 1
     tracker.evaluation(state.step, metrics, best)
     if watch:

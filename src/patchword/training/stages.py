@@ -23,7 +23,7 @@ from patchword.training.recipe import Recipe
 from patchword.training.recipes import default_recipe
 from patchword.training.run import RunConfig, RunFolder
 from patchword.training.seeds import DEFAULT, FEW
-from patchword.training.tuning import RATES
+from patchword.training.tuning import RATES, head_rate
 
 
 def pretrain(
@@ -182,8 +182,8 @@ def _described(start: str, task: str) -> tuple[Family, ModelConfig]:
 def _recipe(default: Recipe, given: dict[str, Any], seeds: int) -> Recipe:
     """The defaults with what was given; a time is for all seeds together."""
     values = default.model_dump()
-    faster = RATES.get(given.get("tune", "all"), 1.0)
-    values |= {"lr": values["lr"] * faster, "head_lr": max(1.0, values["head_lr"] / faster)}
+    if (tune := given.get("tune")) in RATES:
+        values |= {"lr": values["lr"] * RATES[tune], "head_lr": head_rate(values["head_lr"], tune)}
     if "minutes" in given:
         given = given | {"minutes": given["minutes"] / max(seeds, 1)}
     if given.get("average") or given.get("patience"):

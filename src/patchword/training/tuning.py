@@ -21,6 +21,17 @@ THAWED_BY = 0.5
 """The share of a run after which everything learns, where layers are unfrozen one after the other."""
 
 
+def head_rate(factor: float, tune: str, of: str = "all") -> float:
+    """`Recipe.head_lr` where something else learns: the scores learn as fast as before, and never slower than the rest.
+
+    Args:
+        factor: `head_lr` of a recipe.
+        tune: what learns now.
+        of: what learns in that recipe.
+    """
+    return max(1.0, factor * RATES[of] / RATES[tune])
+
+
 def stacks(trunk: nn.Module) -> list[tuple[str, str, int]]:
     """The stacks of layers in a trunk, from the way in on.
 
