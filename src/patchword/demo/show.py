@@ -190,7 +190,8 @@ def _fine_tuned(result: DemoResult) -> list[Any]:
         Code(
             [
                 f"patchword finetune {_path(result.folder / 'base')} {_path(result.labelled)} "
-                f"--validation {_path(result.data.validation)} --minutes {text.FINETUNE_MINUTES:g} --out runs/packages",
+                f"--validation {_path(result.data.validation)} --minutes {text.FINETUNE_MINUTES:g} "
+                f"--max-length {text.MAX_LENGTH} --evaluations 3 --seeds 1 --out runs/packages",
                 f"patchword evaluate {_path(result.folder / 'text')} {_path(result.data.test)}",
                 f"patchword predict {_path(result.folder / 'text')} '{EXAMPLE}'",
             ]
