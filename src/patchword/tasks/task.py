@@ -62,7 +62,7 @@ class Ask:
         doc_stride: tokens from one window of a context to the next, where questions are asked about it.
         class_weights: "auto": rare classes count more in the loss, so that all count alike.
         label_smoothing: share of a target that all classes get alike, where a row has one class.
-        contrast: share of supervised contrast in the loss of a classification, from 0 to under 1.
+        contrast: share of supervised contrast in the loss of a classification, from 0 to under 1; None: what is usual.
         seed: for the split.
     """
 
@@ -91,7 +91,7 @@ class Ask:
     doc_stride: int = 128
     class_weights: Literal["none", "auto"] = "none"
     label_smoothing: float = 0.0
-    contrast: float = 0.0
+    contrast: float | None = None
     seed: int = 0
 
 

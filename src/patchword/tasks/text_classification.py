@@ -191,6 +191,7 @@ class TextClassification(Classification):
 
     name = "text_classification"
     modality = "text"
+    contrasts = True
 
     @classmethod
     def input_columns(cls, sample: Sample, ask: Ask) -> tuple[str, ...]:

@@ -69,7 +69,7 @@ class RunConfig(BaseModel):
     doc_stride: int = pydantic.Field(128, ge=1)
     class_weights: Literal["none", "auto"] = "none"
     label_smoothing: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
-    contrast: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
+    contrast: float | None = pydantic.Field(None, ge=0.0, lt=1.0)
     tokenizer: str | None = None
     vocab_size: int | None = None
     extend_vocab: int | None = pydantic.Field(None, gt=0)
