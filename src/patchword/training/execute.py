@@ -87,7 +87,7 @@ def execute(
         seed_everything(run.seed + number)
         model, new = model_for(run, family, config, task, reader, device, say if number == 0 else lambda text: None)
         if not folder.begun:
-            check_space(folder.path, model, run.seeds)
+            check_space(folder.path, model, run.seeds, run.recipe.ema is not None)
             _write_start(folder, run, model, reader, ask, prepared)
         if number == 0:
             say(
