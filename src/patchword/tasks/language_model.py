@@ -36,6 +36,7 @@ class LanguageModel(Task):
 
     modality = "text"
     reads = "corpus"
+    heeds = ("length_ramp",)
 
     def __init__(self, tokenizer: Tokenizer, counts: np.ndarray, z_loss: float = 0.0) -> None:
         self.tokenizer = tokenizer

@@ -43,15 +43,13 @@ class Recipe(BaseModel):
     """What the learning rate of each layer is multiplied by, for each layer above it and the head."""
     unfreeze: bool = False
     """The head learns first, then one layer more from the top, until at half of the run everything does."""
-    lora_rank: UpTo1 = Annotated[float, Field(gt=0.0, le=1.0)]
-Count = 8
+    lora_rank: Count = 8
     lora_alpha: Above0 = 16.0
     lora_dropout: Share = 0.0
     lora_targets: Literal["all", "attention"] = "all"
     """Which linear layers get a matrix of a low rank: all of the trunk's layers, or those of attention."""
 
-    batch_tokens: UpTo1 = Annotated[float, Field(gt=0.0, le=1.0)]
-Count = 8192
+    batch_tokens: Count = 8192
     batch_size: Count | None = None
     """Examples at most, where a batch is not to be as many as fit `batch_tokens`."""
     micro_tokens: Count | None = None
@@ -68,8 +66,7 @@ Count = 8192
     attention_dropout: Share = 0.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
-    evaluations: UpTo1 = Annotated[float, Field(gt=0.0, le=1.0)]
-Count = 10
+    evaluations: Count = 10
     """How often the validation part is looked at, evenly over the run."""
     keep: Literal["best", "last"] = "best"
     """The weights of the best evaluation, or those at the end: on few rows the best evaluation is the luckiest one."""
@@ -82,8 +79,7 @@ Count = 10
     weights at each moment."""
     checkpoint_seconds: Above0 = 60.0
     checkpoint_steps: Count | None = None
-    log_steps: UpTo1 = Annotated[float, Field(gt=0.0, le=1.0)]
-Count = 1
+    log_steps: Count = 1
     workers: int = Field(0, ge=0)
 
     @model_validator(mode="after")
