@@ -161,7 +161,11 @@ def _settle(stage: str, start: str, task: str, data: Data, settings: dict[str, A
             data=_absolute(data),
             **{name: _absolute(settings.pop(name)) for name in ("validation", "test") if name in settings},
             seeds=seeds,
-            recipe=_recipe(default_recipe(stage, kind.name, config.width, rows, start not in presets()), recipe, seeds),
+            recipe=_recipe(
+                default_recipe(stage, kind.name, config.width, rows, start not in presets(), family.recipe),
+                recipe,
+                seeds,
+            ),
             **settings,
         )
     except pydantic.ValidationError as error:
