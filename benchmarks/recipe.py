@@ -28,6 +28,8 @@ from typing import Any
 
 WIDTH = 256
 _TRIAL_STEPS = 8
+_NOT_SAID = {"steps", "epochs", "minutes", "tune", "head_lr", "layer_decay", "unfreeze"}
+"""Of a recipe: its time, and what is for models that have learnt already."""
 _UNCHANGED: dict[str, Any] = {"ema": 1e-9}  # looks back on less than a step: the weights as they are
 
 
@@ -75,8 +77,8 @@ def contenders() -> dict[str, tuple[str, dict[str, Any]]]:
 
     modern = default_recipe("pretrain", "masked_lm", WIDTH, 0, named="modern")
     plain = default_recipe("pretrain", "masked_lm", WIDTH, 0)
-    settings = modern.model_dump(exclude={"steps", "epochs", "minutes"}, exclude_none=True)
-    theirs = plain.model_dump(exclude={"steps", "epochs", "minutes"}, exclude_none=True)
+    settings = modern.model_dump(exclude=_NOT_SAID, exclude_none=True)
+    theirs = plain.model_dump(exclude=_NOT_SAID, exclude_none=True)
     without = {
         "adamw": {"optimizer": "adamw"},
         "15 % hidden": {"mask_share": 0.15},
@@ -103,7 +105,7 @@ def contenders() -> dict[str, tuple[str, dict[str, Any]]]:
         "modern, bert-mini": ("bert-mini", settings),
         "plain": ("bert-mini", theirs),
         **{f"plain, {name}": ("bert-mini", theirs | change) for name, change in more.items()},
-        "plain, patchword-mini": ("patchword-mini", _UNCHANGED | {"length_ramp": 0.0, "batch_ramp": 0.0} | theirs),
+        "plain, patchword-mini": ("patchword-mini", theirs | _UNCHANGED),
     }
 
 
