@@ -194,7 +194,10 @@ def trainer(setup: Setup, method: str, seed: int, folder: Path) -> Result:
         **(dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), 0.0) if tuned else {}),
     )
     better = {"per_device_train_batch_size": 32, "learning_rate": 5e-4, "warmup_steps": 0.1} if tuned else {}
-    collator = DataCollatorForLanguageModeling(AutoTokenizer.from_pretrained(setup.tokenizer), mlm_probability=0.15)
+    (folder / "tokenizer").mkdir()
+    tokenizer.save(folder / "tokenizer", setup.max_length)
+    theirs = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    collator = DataCollatorForLanguageModeling(theirs, mlm_probability=0.15)
 
     class Watch(TrainerCallback):
         """Notes the time of each step; within a budget, judges ten times and stops at its end."""

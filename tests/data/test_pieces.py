@@ -58,7 +58,7 @@ def examples(request: pytest.FixtureRequest, sequences: Sequences, tokenizer: To
 def test_a_batch_in_pieces_has_shorter_sequences(share: float, examples: Examples, sequences: Sequences) -> None:
     """At most the share of the longest, in steps of 8 tokens, and as many tokens as was said."""
     longest = max(len(s) for s in sequences.gather(np.arange(len(sequences))))
-    cut = examples.cut(share)
+    cut = examples.in_pieces(share)
     assert len(cut) == len(examples)
     ids = np.arange(7, 60)
     batch, whole = cut.batch(ids, (0, 0)), examples.batch(ids, (0, 0))
@@ -72,13 +72,13 @@ def test_a_batch_in_pieces_has_shorter_sequences(share: float, examples: Example
 
 
 def test_as_they_are_where_nothing_is_longer(examples: Examples) -> None:
-    assert examples.cut(1.0) is examples
-    assert examples.cut(0.999) is examples  # the next 8 tokens
+    assert examples.in_pieces(1.0) is examples
+    assert examples.in_pieces(0.999) is examples  # the next 8 tokens
 
 
 def test_words_and_masks_of_pieces(sequences: Sequences, tokenizer: Tokenizer) -> None:
     """The same words as in the whole, about the share of them hidden; another epoch hides others."""
-    examples = MaskedExamples(sequences, tokenizer, share=0.3).cut(0.25)
+    examples = MaskedExamples(sequences, tokenizer, share=0.3).in_pieces(0.25)
     ids = np.arange(100)
     batch = examples.batch(ids, (3, 0))
     words = batch.inputs[0].values.clone()

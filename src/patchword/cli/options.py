@@ -156,11 +156,7 @@ Tune = Annotated[
         help="What learns: all, head, or lora or dora (a low-rank adapter in PEFT's format).", rich_help_panel=_LEARN
     ),
 ]
-HeadOptimizer = Annotated[
-    str | None,
-    typer.Option(help="adamw, or muon: for the matrices of layers, and adamw for the rest.", rich_help_panel=_LEARN),
-]
-Lr = Annotated[
+HeadLr = Annotated[
     float | None,
     typer.Option(help="A new head learns so many times faster than the rest.", rich_help_panel=_LEARN),
 ]

@@ -91,7 +91,7 @@ class Examples(Protocol):
     def batch(self, ids: np.ndarray, key: tuple[int, int]) -> Batch:
         """Make a batch; what is random in it depends on `key` = (seed, epoch) and the ids alone."""
 
-    def cut(self, share: float) -> Examples:
+    def in_pieces(self, share: float) -> Examples:
         """The same examples under the same ids, none of them longer than that share of the longest.
 
         Texts without labels can be cut (`data/pieces.py`); all else stays as it is.
@@ -166,7 +166,7 @@ class Loader:
             order = Permutation(size, self.seed, epoch)
             while index < size:
                 pace = self.pace(number, Position(epoch, index))
-                examples = self.examples if pace.length == 1.0 else self.examples.cut(pace.length)
+                examples = self.examples if pace.length == 1.0 else self.examples.in_pieces(pace.length)
                 most = max(1, round(pace.batch * self.batch_size))
                 ids = order[np.arange(index, min(index + min(_LOOK_AHEAD, most), size))]
                 running = np.cumsum(examples.lengths(ids))

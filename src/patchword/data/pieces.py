@@ -34,7 +34,7 @@ class SequenceExamples(Examples):
         some = (np.arange(i, min(i + _LOOK, len(self))) for i in range(0, len(self), _LOOK))
         return max((int(self.sequences.lengths(ids).max()) for ids in some), default=0)
 
-    def cut(self, share: float) -> Examples:
+    def in_pieces(self, share: float) -> Examples:
         """The same text under the same ids, in sequences of at most that share of the longest."""
         piece = _ROUND * math.ceil(share * self.longest / _ROUND)
         if piece >= self.longest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from patchword.nn.attention import CrossAttention, SelfAttention
 from patchword.nn.experts import MixtureOfExperts
@@ -12,14 +12,14 @@ from patchword.nn.transformer import Transformer
 Rows = tuple[int, ...]
 
 
-def matrices(model: nn.Module) -> dict[nn.Parameter, Rows]:
+def matrices(model: nn.Module) -> dict[Tensor, Rows]:
     """The matrices of a model's layers, wherever its stacks are; no tables, scores, convolutions or positions.
 
     Returns:
         For each parameter `[rows, columns]` (of experts `[E, rows, columns]`), how many of its rows each of the
         matrices has that it is made of: queries, keys and values are three that are multiplied at once.
     """
-    found: dict[nn.Parameter, Rows] = {}
+    found: dict[Tensor, Rows] = {}
     for stack in model.modules():
         if isinstance(stack, Transformer):
             for part in stack.layers.modules():
@@ -29,7 +29,7 @@ def matrices(model: nn.Module) -> dict[nn.Parameter, Rows]:
     return found
 
 
-def _joined(part: nn.Module) -> dict[nn.Parameter, Rows]:
+def _joined(part: nn.Module) -> dict[Tensor, Rows]:
     """Parameters of a part itself in which there are several matrices."""
     match part:
         case SelfAttention():

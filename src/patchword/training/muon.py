@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, overload
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.adamw import adamw
 
 MOMENTUM = 0.95
@@ -62,7 +62,7 @@ class Muon(torch.optim.Optimizer):
                 loss = closure()
         todo = _Matrices(self.dtype)
         for group in self.param_groups:
-            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            parameters: list[Tensor] = [parameter for parameter in group["params"] if parameter.grad is not None]
             if parameters and group["rows"]:
                 self._add(group, parameters, todo)
             elif parameters:
@@ -70,13 +70,13 @@ class Muon(torch.optim.Optimizer):
         todo.move()
         return loss
 
-    def _add(self, group: dict[str, Any], parameters: list[nn.Parameter], todo: _Matrices) -> None:
+    def _add(self, group: dict[str, Any], parameters: list[Tensor], todo: _Matrices) -> None:
         """Take the gradients into the momentum and note where each matrix is to move."""
         for parameter in parameters:
             if not self.state[parameter]:
                 self.state[parameter]["momentum"] = torch.zeros_like(parameter)
         momenta = [self.state[parameter]["momentum"] for parameter in parameters]
-        gradients = [parameter.grad for parameter in parameters]
+        gradients = _gradients(parameters)
         torch._foreach_lerp_(momenta, gradients, 1.0 - MOMENTUM)
         ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)  # Nesterov's
         torch._foreach_mul_(parameters, 1.0 - group["lr"] * group["weight_decay"])
@@ -85,16 +85,17 @@ class Muon(torch.optim.Optimizer):
             for weight, towards in zip(*parts, strict=True):
                 todo.add(weight, towards, group["lr"])
 
-    def _adamw(self, group: dict[str, Any], parameters: list[nn.Parameter]) -> None:
+    def _adamw(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
         for parameter in parameters:
             if not (state := self.state[parameter]):
                 state["step"] = torch.zeros((), device=parameter.device)
                 state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
         states = [self.state[parameter] for parameter in parameters]
         adamw(
-            list(parameters),
-            [parameter.grad for parameter in parameters if parameter.grad is not None],
-            *([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq")),
+            parameters,
+            _gradients(parameters),
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
             [],
             [state["step"] for state in states],
             fused=True,
@@ -106,6 +107,10 @@ class Muon(torch.optim.Optimizer):
             eps=group["eps"],
             maximize=False,
         )
+
+
+def _gradients(parameters: list[Tensor]) -> list[Tensor]:
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
 class _Matrices:
