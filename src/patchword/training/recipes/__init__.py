@@ -29,5 +29,7 @@ def default_recipe(stage: str, task: str, width: int, rows: int, continued: bool
     found = next(name for name in (f"{own}_{named}", own, f"{__name__}.{stage}") if importlib.util.find_spec(name))
     module = importlib.import_module(found)
     recipe: Recipe = module.recipe(width, rows)
-    slower = continued and stage == "pretrain"
-    return recipe.model_copy(update={"lr": recipe.lr * CONTINUED}) if slower else recipe
+    if continued and stage == "pretrain":
+        # Nor do they need an easier beginning.
+        return recipe.model_copy(update={"lr": recipe.lr * CONTINUED, "batch_ramp": 0.0, "length_ramp": 0.0})
+    return recipe
