@@ -265,6 +265,7 @@ def _set_workers(out: Path, number: int) -> None:
     ("model", "given", "said"),
     [
         ("gpt2-tiny", {"mask_share": 0.3}, "mask_share: causal_lm has no use for it"),
+        ("vit-mae-tiny", {"length_ramp": 0.3}, "length_ramp: masked_image has no use for it"),
         ("bert-tiny", {"mask_share": 1.5}, "mask_share.*less than 1"),
         ("bert-tiny", {"optimizer": "sgd"}, "optimizer"),
         ("bert-tiny", {"ema": 0.0}, "ema"),
