@@ -10,6 +10,7 @@ from torch import nn
 
 from patchword.errors import UserError
 from patchword.models.family import Model
+from patchword.nn.experts import MixtureOfExperts
 from patchword.tasks.precision import choose_precision
 from patchword.training.matrices import Rows, matrices
 from patchword.training.muon import Muon
@@ -33,9 +34,9 @@ def make_optimizer(model: nn.Module, recipe: Recipe, new: Collection[str] = ()) 
         UserError: Muon is asked for, and the model has no matrices in layers.
     """
     decays = {id(part.weight) for part in model.modules() if isinstance(part, nn.Linear | nn.Conv2d | nn.Embedding)}
-    of_layers = matrices(model)
-    decays |= {id(parameter) for parameter in of_layers}
-    orthogonal = of_layers if recipe.optimizer == "muon" else {}
+    experts = [part for part in model.modules() if isinstance(part, MixtureOfExperts)]
+    decays |= {id(parameter) for part in experts for parameter in (part.up, part.down)}
+    orthogonal = matrices(model) if recipe.optimizer == "muon" else {}
     factors = rate_factors(model, recipe.layer_decay) if isinstance(model, Model) else {}
     factors |= {name: recipe.head_lr * factors.get(name, 1.0) for name in new}
     groups: dict[tuple[float, float, Rows | None], list[nn.Parameter]] = {}
