@@ -133,7 +133,7 @@ def test_packing_wastes_two_percent_at_most(shortest: int, longest: int) -> None
     """Of a budget of 8,192 tokens, with documents as short as reviews and tweets."""
     lengths = np.random.default_rng(1).integers(shortest, longest + 1, 60_000)
     tokens = batches = 0
-    for ids, _, after in Loader(Numbered(lengths), seed=0, batch_tokens=8192).plan(Position()):
+    for _, ids, _, after in Loader(Numbered(lengths), seed=0, batch_tokens=8192).plan(Position()):
         tokens, batches = tokens + lengths[ids].sum(), batches + 1
         if after.index == 0:
             break

@@ -101,6 +101,21 @@ def test_a_modernbert_with_a_vocabulary_of_its_own_names_no_ids_beyond_it(tmp_pa
     assert (theirs.bos_token_id, theirs.eos_token_id) == (None, None)
 
 
+@pytest.mark.parametrize(("way_out", "logits"), [("masked_token", "MaskedLM"), ("class", "SequenceClassification")])
+def test_our_own_encoders_are_opened_by_transformers(way_out: str, logits: str, tmp_path: Path) -> None:
+    """With the preset's positions and windows; over two windows long, so that layers of both kinds differ."""
+    family, config = preset("patchword-mini")
+    model = scrambled(Model(family, config.model_copy(update={"vocab_size": 50}), way_out, ("a", "b", "c")))
+    write_model(model, tmp_path)
+    theirs = getattr(transformers, f"AutoModelFor{logits}").from_pretrained(tmp_path).eval()
+    assert type(theirs).__name__ == f"ModernBertFor{logits}"
+    ids = torch.randint(5, 50, (2, 150), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = theirs(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+        ours = model.eval()(Packed.from_sequences(list(ids)))
+    assert (ours - expected.reshape(ours.shape)).abs().max() <= TOLERANCE
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

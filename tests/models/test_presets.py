@@ -101,6 +101,23 @@ def test_modernbert_has_the_sizes_of_warner_et_al_2024_section_2_1(
     assert round(count(name, "features") / 1e6) == millions
 
 
+@pytest.mark.parametrize(("size", "within"), [("tiny", 0.2), ("mini", 0.03), ("small", 0.05), ("base", 0.1)])
+def test_our_own_encoders_have_layers_as_large_as_berts(size: str, within: float) -> None:
+    """4 w^2 + 3 w h numbers and 2 norms a layer, near BERT's 12 w^2; words aside, of which there are others.
+
+    The first layer and the last look at the whole sequence.
+    """
+    (_, ours), (_, bert) = preset(f"patchword-{size}"), preset(f"bert-{size}")
+    words = ours.vocab_size * (ours.width + 1)
+    layers = ours.depth * (4 * ours.width**2 + 3 * ours.width * ours.hidden + 2 * ours.width) - ours.width
+    around = ours.width**2 + 3 * ours.width  # the head's dense layer and norm, the norms of the words and at the end
+    assert count(f"patchword-{size}", "masked_token") == words + layers + around
+    theirs = 12 * bert.depth * bert.width**2
+    assert layers == pytest.approx(theirs, rel=within)
+    assert size == "tiny" or (ours.depth - 1) % ours.global_every == 0
+    assert ours.vocab_size % 64 == ours.hidden % 64 == 0
+
+
 @pytest.mark.parametrize(
     ("name", "millions", "within", "depth", "width", "hidden", "heads"),
     [

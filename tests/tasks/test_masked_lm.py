@@ -370,6 +370,24 @@ def test_a_corpus_is_prepared_with_a_part_held_back(corpus_file: Path, tokenizer
     assert prepared.facts["bytes_per_token"] <= 4
 
 
+def test_another_share_is_for_learning_alone(corpus_file: Path, tokenizer: Tokenizer) -> None:
+    """So that losses of models that learnt from other shares are of the same words."""
+    prepared = {
+        share: MaskedLM.prepare(
+            Ask(data=corpus_file, lines=True, max_length=32, mask_share=share), tokenizer, lambda documents: None
+        )
+        for share in (0.15, 0.5)
+    }
+    hidden = {}
+    for share, parts in prepared.items():
+        batch = everything(parts.train)
+        hidden[share] = batch.labels / (batch.tokens - 2 * len(batch.lengths))
+        assert hidden[share] == pytest.approx(share, abs=0.02)
+    usual, more = (everything(prepared[share].validation) for share in (0.15, 0.5))
+    assert torch.equal(shown(usual), shown(more))
+    assert torch.equal(usual.targets, more.targets)
+
+
 def test_a_corpus_too_small_to_hold_a_part_back_is_told_with_its_size(tokenizer: Tokenizer, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("ba be bi")
     tokens = len(tokenizer.encode(["ba be bi"])[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from patchword.models.family import Model, families
+from patchword.models.family import Model, families, preset
 from patchword.training.optimizer import make_optimizer
 from patchword.training.recipe import Recipe
 
@@ -32,6 +32,15 @@ def test_matrices_decay_and_biases_norms_and_positions_do_not(family: str, way_o
         stays = parameter.ndim == 1 or "positions" in name
         expected = before[name] * (1.0 if stays else 0.9)
         assert (parameter - expected).abs().max() <= 1e-6, name
+
+
+def test_experts_decay_as_other_matrices_do() -> None:
+    family, config = preset("mixtral-tiny")
+    with torch.device("meta"):
+        model = Model(family, config, "next_token")
+    groups = make_optimizer(model, Recipe(steps=1, lr=0.5, weight_decay=0.2)).param_groups
+    decay = {p: group["weight_decay"] for group in groups for p in group["params"]}
+    assert all(decay[p] == (0.2 if p.ndim > 1 else 0.0) for p in model.parameters())
 
 
 @pytest.mark.parametrize(("family", "way_out"), MODELS)

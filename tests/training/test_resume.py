@@ -161,6 +161,34 @@ def test_fine_tuning_resumes_exactly_too(whole: Path, corpus: list[str], tmp_pat
     assert len([line for line in learnt(tmp_path / "cut") if line["kind"] == "train"]) == 28
 
 
+def test_the_modern_recipe_resumes_exactly_too(data: Path, tmp_path: Path) -> None:
+    """Muon, batches and texts that grow over an epoch's end, a mean of the weights; the workers change on the way."""
+    settings: dict[str, Any] = {
+        **PRETRAIN,
+        "model": "patchword-tiny",
+        "batch_ramp": 0.6,
+        "length_ramp": 0.8,
+        "ema": 0.3,
+        "batch_tokens": 700,
+        "batch_size": None,
+    }
+    pretrain(data, out=tmp_path / "whole", **settings)
+    sizes = [line["tokens"] for line in learnt(tmp_path / "whole") if line["kind"] == "train"]
+    assert sizes[0] < 0.4 * (sizes[-1] - sizes[-2])
+    cut = tmp_path / "cut"
+    with pytest.raises(Interrupted):
+        pretrain(data, out=cut, stop_after=2, **settings)
+    for number, stop in enumerate((7, 17)):
+        _set_workers(cut, number + 1)
+        with pytest.raises(Interrupted):
+            resume(cut, quiet=True, stop_after=stop)
+    _set_workers(cut, 0)
+    resume(cut, quiet=True)
+    assert_same_run(tmp_path / "whole", cut)
+    recipe = json.loads((cut / "run.json").read_text())["recipe"]
+    assert (recipe["optimizer"], recipe["mask_share"], recipe["schedule"]) == ("muon", 0.3, "wsd")
+
+
 @pytest.mark.parametrize(
     ("model", "vocab_size"), [("gpt2-tiny", 400), ("mixtral-tiny", 700), ("t5-tiny", 700), ("bart-tiny", 400)]
 )
@@ -231,6 +259,23 @@ def _set_workers(out: Path, number: int) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ what is refused
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "said"),
+    [
+        ("gpt2-tiny", {"mask_share": 0.3}, "mask_share: causal_lm has no use for it"),
+        ("vit-mae-tiny", {"length_ramp": 0.3}, "length_ramp: masked_image has no use for it"),
+        ("bert-tiny", {"mask_share": 1.5}, "mask_share.*less than 1"),
+        ("bert-tiny", {"optimizer": "sgd"}, "optimizer"),
+        ("bert-tiny", {"ema": 0.0}, "ema"),
+    ],
+)
+def test_settings_that_say_nothing_are_refused(
+    model: str, given: dict[str, Any], said: str, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=said):
+        pretrain(data, out=tmp_path / "run", **{**PRETRAIN, "model": model, **given})
 
 
 def test_a_finished_run_has_nothing_to_resume(whole: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchword.training.recipe import Recipe
-from patchword.training.schedule import progress, rate
+from patchword.training.schedule import pace, progress, rate
 
 LR = 2e-3
 SHAPES = ["linear", "cosine", "wsd"]
@@ -90,3 +90,12 @@ def test_a_run_is_measured_by_what_its_recipe_counts() -> None:
 def test_a_recipe_says_exactly_once_how_long(lengths: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="exactly one of steps, epochs and minutes"):
         Recipe(lr=LR, **lengths)
+
+
+def test_batches_and_texts_grow_in_a_line() -> None:
+    settings = recipe("wsd").model_copy(
+        update={"batch_ramp": 0.5, "batch_start": 0.2, "length_ramp": 0.1, "length_start": 0.5}
+    )
+    for at, batch, length in ((0.0, 0.2, 0.5), (0.05, 0.28, 0.75), (0.1, 0.36, 1.0), (0.25, 0.6, 1.0), (0.5, 1.0, 1.0)):
+        assert pace(settings, at) == pytest.approx((batch, length))
+    assert pace(recipe("wsd"), 0.0) == (1.0, 1.0)

@@ -112,6 +112,12 @@ LabelSmoothing = Annotated[
 WholeWord = Annotated[
     bool, typer.Option("--whole-word", help="Mask whole words, not word pieces.", rich_help_panel=_MODEL)
 ]
+MaskShare = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of a text to hide. Chosen by the model if not given: 0.15 or 0.3.", rich_help_panel=_LEARN
+    ),
+]
 ZLoss = Annotated[
     float | None,
     typer.Option(
@@ -122,11 +128,23 @@ ZLoss = Annotated[
 Minutes = Annotated[float | None, typer.Option(help="Learn for so long.", rich_help_panel=_LEARN)]
 Epochs = Annotated[float | None, typer.Option(help="Go through the data so often.", rich_help_panel=_LEARN)]
 Steps = Annotated[int | None, typer.Option(help="Take so many steps.", rich_help_panel=_LEARN)]
+Optimizer = Annotated[
+    str | None,
+    typer.Option(help="adamw, or muon: for the matrices of layers, and adamw for the rest.", rich_help_panel=_LEARN),
+]
 Lr = Annotated[float | None, typer.Option("--lr", help="Highest learning rate.", rich_help_panel=_LEARN)]
 Schedule = Annotated[str | None, typer.Option(help="linear, cosine or wsd.", rich_help_panel=_LEARN)]
 Warmup = Annotated[float | None, typer.Option(help="Share of the run in which the rate rises.", rich_help_panel=_LEARN)]
-WeightDecay = Annotated[float | None, typer.Option(help="Weight decay of AdamW.", rich_help_panel=_LEARN)]
+WeightDecay = Annotated[float | None, typer.Option(help="Weight decay.", rich_help_panel=_LEARN)]
 BatchTokens = Annotated[int | None, typer.Option(help="Tokens in a batch at most.", rich_help_panel=_LEARN)]
+BatchRamp = Annotated[
+    float | None,
+    typer.Option(help="Share of the run in which batches grow, from a quarter.", rich_help_panel=_LEARN),
+]
+LengthRamp = Annotated[
+    float | None,
+    typer.Option(help="Share of the run in which texts grow longer, from a quarter.", rich_help_panel=_LEARN),
+]
 BatchSize = Annotated[int | None, typer.Option(help="Examples in a batch at most.", rich_help_panel=_LEARN)]
 MicroTokens = Annotated[
     int | None,
@@ -171,6 +189,13 @@ Average = Annotated[
     bool | None,
     typer.Option(
         "--average", help="Average the weights of evaluations while validation prefers it.", rich_help_panel=_LEARN
+    ),
+]
+Ema = Annotated[
+    float | None,
+    typer.Option(
+        help="Evaluate and keep the mean of the weights over about this share of the steps so far, e.g. 0.1.",
+        rich_help_panel=_LEARN,
     ),
 ]
 Evaluations = Annotated[int | None, typer.Option(help="How often to validate in the run.", rich_help_panel=_LEARN)]

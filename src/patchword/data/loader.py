@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -91,6 +91,13 @@ class Examples(Protocol):
     def batch(self, ids: np.ndarray, key: tuple[int, int]) -> Batch:
         """Make a batch; what is random in it depends on `key` = (seed, epoch) and the ids alone."""
 
+    def in_pieces(self, share: float) -> Examples:
+        """The same examples under the same ids, none of them longer than that share of the longest.
+
+        Texts without labels can be cut (`data/pieces.py`); all else stays as it is.
+        """
+        return self
+
 
 @dataclass(frozen=True)
 class Position:
@@ -104,6 +111,18 @@ class Position:
         return {"epoch": self.epoch, "index": self.index}
 
 
+class Pace(NamedTuple):
+    """How large a batch is, beside those that a run ends with.
+
+    Args:
+        batch: share of the tokens and examples of a batch.
+        length: share of the length of the longest example.
+    """
+
+    batch: float = 1.0
+    length: float = 1.0
+
+
 class Loader:
     """Batches of a token budget, for ever.
 
@@ -113,6 +132,8 @@ class Loader:
         batch_tokens: a batch holds as many examples as fit in so many tokens, at least one. None of them is padded.
         batch_size: and at most so many examples.
         workers: threads that prepare batches ahead; the order does not depend on them. 0: prepared when asked for.
+        pace: (number of a batch, where it starts) -> how large it is. A function of these two, so that a run that
+            goes on makes the batches that it would have made.
     """
 
     def __init__(
@@ -123,48 +144,55 @@ class Loader:
         batch_tokens: int,
         batch_size: int | None = None,
         workers: int = 0,
+        pace: Callable[[int, Position], Pace] = lambda number, position: Pace(),
     ) -> None:
         self.examples = examples
         self.seed = seed
         self.batch_tokens = batch_tokens
         self.batch_size = batch_size or len(examples)
         self.workers = workers
+        self.pace = pace
 
-    def plan(self, position: Position) -> Iterator[tuple[np.ndarray, int, Position]]:
-        """Which examples make up each batch: (their ids, their epoch, where the next batch starts)."""
+    def plan(self, position: Position, number: int = 0) -> Iterator[tuple[Examples, np.ndarray, int, Position]]:
+        """What each batch is made of: (examples, ids of some of them, their epoch, where the next batch starts).
+
+        Args:
+            position: where the first of these batches starts.
+            number: of that batch.
+        """
         size = len(self.examples)
         epoch, index = position.epoch, position.index
         while True:
             order = Permutation(size, self.seed, epoch)
             while index < size:
-                ids = order[np.arange(index, min(index + min(_LOOK_AHEAD, self.batch_size), size))]
-                fits = int(np.searchsorted(np.cumsum(self.examples.lengths(ids)), self.batch_tokens, "right"))
-                ids = ids[: max(1, fits)]
-                index += len(ids)
+                pace = self.pace(number, Position(epoch, index))
+                examples = self.examples if pace.length == 1.0 else self.examples.in_pieces(pace.length)
+                most = max(1, round(pace.batch * self.batch_size))
+                ids = order[np.arange(index, min(index + min(_LOOK_AHEAD, most), size))]
+                running = np.cumsum(examples.lengths(ids))
+                ids = ids[: max(1, int(np.searchsorted(running, pace.batch * self.batch_tokens, "right")))]
+                index, number = index + len(ids), number + 1
                 after = Position(epoch, index) if index < size else Position(epoch + 1, 0)
-                yield ids, epoch, after
+                yield examples, ids, epoch, after
             epoch, index = epoch + 1, 0
 
-    def batches(self, position: Position) -> Iterator[tuple[Batch, Position]]:
-        """Batches from a position on, each with the position after it."""
-        plan = self.plan(position)
+    def batches(self, position: Position, number: int = 0) -> Iterator[tuple[Batch, Position]]:
+        """Batches from a position on, each with the position after it; `number` is that of the first."""
+        plan = self.plan(position, number)
         if self.workers == 0:
-            for ids, epoch, after in plan:
-                yield self._make(ids, epoch), after
+            for examples, ids, epoch, after in plan:
+                yield examples.batch(ids, (self.seed, epoch)), after
         with ThreadPoolExecutor(self.workers) as pool:
             ahead: deque[tuple[Any, Position]] = deque()
             try:
-                for ids, epoch, after in plan:
-                    ahead.append((pool.submit(self._make, ids, epoch), after))
+                for examples, ids, epoch, after in plan:
+                    ahead.append((pool.submit(examples.batch, ids, (self.seed, epoch)), after))
                     if len(ahead) > 2 * self.workers:
                         future, position = ahead.popleft()
                         yield future.result(), position
             finally:
                 for future, _ in ahead:
                     future.cancel()
-
-    def _make(self, ids: np.ndarray, epoch: int) -> Batch:
-        return self.examples.batch(ids, (self.seed, epoch))
 
 
 def in_order(

@@ -85,6 +85,7 @@ class Family:
         begin: (model, config): puts random weights in.
         ignored: endings of names of tensors in files in which nothing is learnt.
         objective: the task that such models are pretrained with where no other is asked for.
+        recipe: which of the ways to pretrain such models are pretrained in, where it is not the usual one.
         image_processor: class of transformers that prepares pictures, where a folder does not name one.
         start: role of the token that every written text begins with, where a model reads one and writes another.
         tokenizer: how a new vocabulary is learnt; a family without one takes its tokenizer from a folder.
@@ -108,6 +109,7 @@ class Family:
     begin: Callable[[Any, Any], None] = lambda model, config: initialise(model, config.init_std)
     ignored: tuple[str, ...] = ()
     objective: str = "masked-lm"
+    recipe: str = ""
     image_processor: str = "ViTImageProcessor"
     start: str = "pad"
     tokenizer: TokenizerStyle | None = None

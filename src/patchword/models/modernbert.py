@@ -2,12 +2,11 @@
 
 Pre-norm layers without biases, the first without a norm of its own, as the embeddings have just had one; rotary
 positions; GeGLU. Every third layer looks at the whole sequence, the others at 64 tokens to each side, and these turn
-faster with the position. All ways out but the bare one begin with a dense layer, GELU and a norm.
+faster with the position.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from functools import partial
 from typing import Any, Literal
 
@@ -15,11 +14,10 @@ from pydantic import Field
 from torch import nn
 
 from patchword.data.tokenizers import TokenizerStyle
-from patchword.models import ways_out
 from patchword.models.config import TextConfig
-from patchword.models.family import Family, WayOut
-from patchword.models.heads import ClassHead, FirstToken, MaskedTokenHead, MeanToken, SpanHead, TokenClassHead
-from patchword.models.modernbert_names import BEFORE, CONFIG_NAMES, POOLED, REQUIRED, TRANSFORM, WEIGHT_NAMES
+from patchword.models.family import Family
+from patchword.models.modernbert_heads import WAYS_OUT
+from patchword.models.modernbert_names import CONFIG_NAMES, REQUIRED, WEIGHT_NAMES
 from patchword.models.stems import WordEmbedding
 from patchword.nn.attention import BIDIRECTIONAL, Mask, SelfAttention
 from patchword.nn.block import Block, pre_norm
@@ -28,8 +26,6 @@ from patchword.nn.feedforward import GatedFeedForward
 from patchword.nn.packing import Packed
 from patchword.nn.positions import Rotary
 from patchword.nn.transformer import Transformer, initialise_residual
-
-POOLING = {"cls": FirstToken, "mean": MeanToken}
 
 
 class ModernBertConfig(TextConfig):
@@ -91,34 +87,15 @@ class ModernBert(nn.Module):
         return hidden
 
 
-def _transform(config: ModernBertConfig, *pool: tuple[str, nn.Module]) -> nn.Module:
-    """norm(GELU(W x)), what all heads begin with; after a pooling where there is one."""
-    norm = nn.LayerNorm(config.width, eps=config.norm_eps, bias=False)
-    dense = nn.Linear(config.width, config.width, bias=False)
-    return nn.Sequential(OrderedDict([*pool, ("dense", dense), ("activation", nn.GELU()), ("norm", norm)]))
-
-
-def _masked_token(config: ModernBertConfig, trunk: ModernBert, classes: int) -> MaskedTokenHead:
-    norm = nn.LayerNorm(config.width, eps=config.norm_eps, bias=False)
-    return MaskedTokenHead(trunk.embed.words, activation="gelu", norm=norm, bias=False)
-
-
-def _class(config: ModernBertConfig, trunk: ModernBert, classes: int) -> ClassHead:
-    pool = _transform(config, ("token", POOLING[config.pooling]()))
-    return ClassHead(config.width, classes, pool=pool, dropout=config.class_dropout)
-
-
-def _token_class(config: ModernBertConfig, trunk: ModernBert, classes: int) -> TokenClassHead:
-    return TokenClassHead(config.width, classes, dropout=config.class_dropout, before=_transform(config))
-
-
-def _span(config: ModernBertConfig, trunk: ModernBert, classes: int) -> SpanHead:
-    return SpanHead(config.width, dropout=config.class_dropout, before=_transform(config))
-
-
-def _sizes(depth: int, width: int, hidden: int) -> ModernBertConfig:
+def _sizes(depth: int, width: int, hidden: int, **more: Any) -> ModernBertConfig:
     sizes = {"depth": depth, "width": width, "heads": width // 64, "hidden": hidden}
-    return ModernBertConfig(**sizes, pad_token_id=50283, pooling="mean")
+    return ModernBertConfig(**{**sizes, "pad_token_id": 50283, "pooling": "mean", **more})
+
+
+# Next to the BERT of each size. A gated part of 8/3 x width has as many numbers as one of 4 x width that is not gated
+# (Shazeer 2020), here in multiples of 64; the first layer and the last look at the whole sequence. Positions are those
+# of the paper's first phase, for texts of up to 1,024 tokens (section 2.2).
+_short = partial(_sizes, vocab_size=32768, max_length=1024, global_base=10_000.0, pad_token_id=3)
 
 
 FAMILY = Family(
@@ -130,15 +107,17 @@ FAMILY = Family(
     config_names=CONFIG_NAMES,
     required=REQUIRED,
     weight_names=WEIGHT_NAMES,
-    ways_out={
-        "features": ways_out.features("ModernBertModel"),
-        "masked_token": WayOut("ModernBertForMaskedLM", _masked_token, {**TRANSFORM, "scores.bias": "/decoder.bias"}),
-        "class": WayOut("ModernBertForSequenceClassification", _class, POOLED),
-        "token_class": WayOut("ModernBertForTokenClassification", _token_class, BEFORE),
-        "span": WayOut("ModernBertForQuestionAnswering", _span, BEFORE),
-    },
+    ways_out=WAYS_OUT,
     begin=lambda model, config: initialise_residual(model, config.init_std, config.depth),
-    presets={"modernbert-base": _sizes(22, 768, 1152), "modernbert-large": _sizes(28, 1024, 2624)},
+    presets={
+        "patchword-tiny": _short(2, 128, 320),
+        "patchword-mini": _short(4, 256, 704),
+        "patchword-small": _short(7, 384, 1024),
+        "patchword-base": _short(13, 768, 2048),
+        "modernbert-base": _sizes(22, 768, 1152),
+        "modernbert-large": _sizes(28, 1024, 2624),
+    },
+    recipe="modern",
     tokenizer=TokenizerStyle(
         "bpe",
         special={"unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "pad": "[PAD]", "mask": "[MASK]"},

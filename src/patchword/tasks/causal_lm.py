@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from patchword.data.loader import Batch, Examples, by_length
+from patchword.data.pieces import SequenceExamples
 from patchword.data.store import Sequences
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
@@ -20,7 +21,7 @@ from patchword.tasks.task import Ask, Compute, Prepared
 from patchword.tasks.writing import Prompts, samples, written
 
 
-class CausalExamples(Examples):
+class CausalExamples(SequenceExamples):
     """Sequences of token ids, each token but the last with the next one as its target.
 
     A batch holds them end to end; attention stays within each, so nothing leaks from one document to another.
@@ -33,9 +34,6 @@ class CausalExamples(Examples):
     def __init__(self, sequences: Sequences, tokenizer: Tokenizer) -> None:
         self.sequences = sequences
         self.before = np.array(tokenizer.before, np.int64)
-
-    def __len__(self) -> int:
-        return len(self.sequences)
 
     def lengths(self, ids: np.ndarray) -> np.ndarray:
         """Tokens of each, with what stands before it."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from patchword.data.loader import Batch, Examples
+from patchword.data.pieces import SequenceExamples
 from patchword.data.shuffle import mix
 from patchword.data.store import Sequences
 from patchword.data.tokenizers import Tokenizer
@@ -23,7 +24,7 @@ from patchword.tasks.writing import Prompts, written
 _SPOIL = 4  # purpose of the random numbers
 
 
-class CorruptedExamples(Examples):
+class CorruptedExamples(SequenceExamples):
     """Sequences of token ids, spoilt anew in every epoch.
 
     Args:
@@ -36,9 +37,6 @@ class CorruptedExamples(Examples):
         self.sequences = sequences
         self.tokenizer = tokenizer
         self.start = start
-
-    def __len__(self) -> int:
-        return len(self.sequences)
 
     @abstractmethod
     def spoil(self, ids: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ class LanguageModel(Task):
 
     modality = "text"
     reads = "corpus"
+    heeds: ClassVar[tuple[str, ...]] = ("length_ramp",)
 
     def __init__(self, tokenizer: Tokenizer, counts: np.ndarray, z_loss: float = 0.0) -> None:
         self.tokenizer = tokenizer

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from patchword.data.loader import Batch, Examples, by_length
+from patchword.data.pieces import SequenceExamples
 from patchword.data.shuffle import mix, uniform
 from patchword.data.store import Sequences
 from patchword.data.tokenizers import Tokenizer
@@ -25,7 +26,7 @@ SHARE = 0.15
 _CHOOSE, _ACTION, _REPLACE = 1, 2, 3  # purposes of a random number: equal keys, unequal numbers
 
 
-class MaskedExamples(Examples):
+class MaskedExamples(SequenceExamples):
     """Sequences of token ids, masked anew in every epoch.
 
     Args:
@@ -44,9 +45,6 @@ class MaskedExamples(Examples):
         self.share = share
         self.ordinary = np.flatnonzero(~tokenizer.is_special)
         self.frame = len(tokenizer.before) + len(tokenizer.after)
-
-    def __len__(self) -> int:
-        return len(self.sequences)
 
     def lengths(self, ids: np.ndarray) -> np.ndarray:
         """Tokens of each, its frame included."""
@@ -121,11 +119,16 @@ class MaskedLM(LanguageModel):
 
     name = "masked_lm"
     way_out = "masked_token"
+    heeds = ("mask_share", "length_ramp")
 
     @classmethod
     def examples(cls, sequences: Sequences, tokenizer: Tokenizer, ask: Ask, learning: bool) -> MaskedExamples:
-        """Masked anew in every epoch; whole words, where asked for, only while learning."""
-        return MaskedExamples(sequences, tokenizer, whole_word=ask.whole_word and learning)
+        """Masked anew in every epoch; whole words or another share, where asked for, only while learning.
+
+        So losses can be compared, whatever a model has learnt from.
+        """
+        share = ask.mask_share if learning else SHARE
+        return MaskedExamples(sequences, tokenizer, whole_word=ask.whole_word and learning, share=share)
 
     @classmethod
     def check(cls, tokenizer: Tokenizer) -> None:

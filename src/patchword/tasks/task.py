@@ -51,6 +51,7 @@ class Ask:
         tokens_per_image: what one picture is in the model.
         augment: how pictures are changed while learning: names in `data.augment.PRESETS` joined with a +, or "auto".
         whole_word: mask whole words instead of word pieces.
+        mask_share: of a text that is hidden while masked words are learnt.
         z_loss: weight of the penalty on the size of a language model's scores.
         start_token: id that every written text begins with, where a model reads one text and writes another.
         writes: whether the model writes an answer to what it reads, or goes on with it.
@@ -80,6 +81,7 @@ class Ask:
     tokens_per_image: int = 0
     augment: str = "auto"
     whole_word: bool = False
+    mask_share: float = 0.15
     z_loss: float = 0.0
     start_token: int = 0
     writes: Literal["answer", "rest"] = "rest"
@@ -131,7 +133,7 @@ class Task(ABC):
     reads_words: ClassVar[bool] = False
     """Whether an input can be a list of words."""
     heeds: ClassVar[tuple[str, ...]] = ()
-    """Those of "augment" and "label_smoothing" in `Ask` that it knows what to do with."""
+    """Those of "augment", "label_smoothing", "mask_share" and "length_ramp" that it knows what to do with."""
     labels: tuple[str, ...] = ()
     problem: str | None = None
 

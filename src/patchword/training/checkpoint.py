@@ -42,6 +42,7 @@ class TrainState:
         since_best: evaluations since.
         evaluations: done so far.
         averaged: of how many evaluations the best weights are the mean.
+        mean: of the weights along the run (`training/ema.py`); empty where none is kept.
     """
 
     model: Model
@@ -55,6 +56,7 @@ class TrainState:
     since_best: int = 0
     evaluations: int = 0
     averaged: int = 0
+    mean: dict[str, Tensor] = field(default_factory=dict)
 
     def save(self, checkpoints: Path) -> None:
         """Write a checkpoint, then remove the older ones.
@@ -135,6 +137,7 @@ class TrainState:
                 tensors = {name: file.get_tensor(name) for name in names}
             self._load_model({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
             self._load_optimizer(tensors)
+            self._load_mean({n.removeprefix("mean."): t for n, t in tensors.items() if n.startswith("mean.")})
         except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
             raise UserError(f"The checkpoint {checkpoint} can not be used: {error}.") from error
         self.step, self.tokens, self.seconds = numbers["step"], numbers["tokens"], numbers["seconds"]
@@ -148,6 +151,7 @@ class TrainState:
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"model.{name}": tensor.detach().cpu().contiguous() for name, tensor in self.model.tensors().items()}
+        tensors |= {f"mean.{name}": tensor.detach().cpu().contiguous() for name, tensor in self.mean.items()}
         names = {id(p): name for name, p in self.model.named_parameters()}
         for parameter, values in self.optimizer.state.items():
             for key, value in values.items():
@@ -177,6 +181,10 @@ class TrainState:
                 parameter = parameters[name]
                 on = tensor.to(parameter.device) if key != "step" or parameter.is_cuda else tensor
                 self.optimizer.state[parameter][key] = on
+
+    def _load_mean(self, tensors: Mapping[str, Tensor]) -> None:
+        ours = self.model.tensors()
+        self.mean = {name: tensor.to(ours[name].device) for name, tensor in tensors.items()}
 
     def _numbers(self) -> dict[str, Any]:
         return {
@@ -212,16 +220,17 @@ def latest(checkpoints: Path) -> Path | None:
     return complete[-1] if complete else None
 
 
-def check_space(folder: Path, model: Model, seeds: int = 1) -> None:
+def check_space(folder: Path, model: Model, seeds: int = 1, mean: bool = False) -> None:
     """Before hours of work: is there room for what they will write?
 
     Two checkpoints at a time (the old one goes when the new one is whole) of weights and both AdamW moments, the
-    best weights and the final ones; of every further seed its best weights.
+    best weights and the final ones; of every further seed its best weights; the mean of the weights, if one is kept,
+    in each checkpoint.
 
     Raises:
         UserError: there is not.
     """
-    needed = (8 + seeds - 1) * 4 * model.num_parameters + 50_000_000
+    needed = (8 + seeds - 1 + 2 * mean) * 4 * model.num_parameters + 50_000_000
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(

@@ -86,15 +86,16 @@ def execute(
             say(f"Seed {number + 1} of {run.seeds}.")
         seed_everything(run.seed + number)
         model, new = model_for(run, family, config, task, reader, device, say if number == 0 else lambda text: None)
+        optimizer = make_optimizer(model, run.recipe, new)
         if not folder.begun:
-            check_space(folder.path, model, run.seeds)
+            check_space(folder.path, model, run.seeds, run.recipe.ema is not None)
             _write_start(folder, run, model, reader, ask, prepared)
         if number == 0:
             say(
                 f"{model.num_parameters:,} parameters, {len(prepared.train):,} examples; {precision} on {device.type}"
                 + (f" with {torch.get_num_threads()} threads." if device.type == "cpu" else ".")
             )
-        state = TrainState(model, make_optimizer(model, run.recipe, new))
+        state = TrainState(model, optimizer)
         try:
             _learn(place, state, prepared, run.recipe, compute, run.seed + number, quiet, say, stop_after, watch)
         except Interrupted:

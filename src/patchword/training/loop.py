@@ -13,12 +13,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from patchword.data.loader import Batch, Loader
+from patchword.data.loader import Batch, Loader, Position
 from patchword.errors import UserError
 from patchword.tasks.task import Compute, Prepared, Task
 from patchword.training.checkpoint import TrainState
+from patchword.training.ema import follow, instead
 from patchword.training.recipe import Recipe
-from patchword.training.schedule import progress, rate
+from patchword.training.schedule import pace, progress, rate
 from patchword.training.tracking import Tracker
 from patchword.training.tuning import learning, thaw
 
@@ -64,18 +65,19 @@ def train(
         Interrupted: Ctrl-C; the state has been saved.
     """
     model, task = state.model, data.task
+    clock = _Clock(state, recipe, len(data.train))
     loader = Loader(
         data.train,
         seed=seed,
         batch_tokens=recipe.batch_tokens,
         batch_size=recipe.batch_size,
         workers=recipe.workers,
+        pace=lambda step, position: pace(recipe, clock.at(step, position)),
     )
-    clock = _Clock(state, recipe, len(data.train))
     saved_at = time.monotonic()
     learning(model)
     with _interrupts() as interrupted:
-        for batch, after in loader.batches(state.position):
+        for batch, after in loader.batches(state.position, state.step):
             if clock.done() or (recipe.patience is not None and state.since_best >= recipe.patience):
                 break
             lr = rate(recipe, clock.progress())
@@ -83,6 +85,8 @@ def train(
                 thaw(model, clock.progress())
             loss = step(state, task, batch, recipe, compute, lr)
             state.position, state.step, state.tokens = after, state.step + 1, state.tokens + batch.tokens
+            if recipe.ema:
+                follow(state.mean, model, recipe.ema, state.step)
             if state.step % recipe.log_steps == 0:
                 tracker.step(clock.progress(), clock.measure(float(loss), lr))
             if clock.evaluation_is_due():
@@ -145,16 +149,17 @@ def _evaluate(
     watch: Watch | None,
 ) -> None:
     before, task = state.best, data.task
-    metrics = task.evaluate(state.model, data.validation, compute)
-    if recipe.average and checkpoints and before is not None:
-        # The greedy soup of Wortsman et al. 2022, algorithm 1, in the order of time: one mean is all that is kept.
-        with state.averaged_with_best(checkpoints):
-            mean = task.evaluate(state.model, data.validation, compute)
-            if task.better(mean) > max(task.better(metrics), before):
-                metrics = mean | {"averaged": state.averaged + 1}
-                _keep(state, task.better(mean), state.averaged + 1, checkpoints)
-    if state.best is None or recipe.keep == "last" or task.better(metrics) > state.best:
-        _keep(state, task.better(metrics), 1, checkpoints)
+    with instead(state.mean, state.model):
+        metrics = task.evaluate(state.model, data.validation, compute)
+        if recipe.average and checkpoints and before is not None:
+            # The greedy soup of Wortsman et al. 2022, algorithm 1, in the order of time: one mean is all that is kept.
+            with state.averaged_with_best(checkpoints):
+                mean = task.evaluate(state.model, data.validation, compute)
+                if task.better(mean) > max(task.better(metrics), before):
+                    metrics = mean | {"averaged": state.averaged + 1}
+                    _keep(state, task.better(mean), state.averaged + 1, checkpoints)
+        if state.best is None or recipe.keep == "last" or task.better(metrics) > state.best:
+            _keep(state, task.better(metrics), 1, checkpoints)
     best = recipe.keep == "best" and state.best != before
     state.since_best = 0 if best else state.since_best + 1
     tracker.evaluation(state.step, metrics, best)
@@ -184,10 +189,13 @@ class _Clock:
         self.state.seconds = self.before + time.monotonic() - self.began
 
     def progress(self) -> float:
-        position = self.state.position
+        return self.at(self.state.step, self.state.position)
+
+    def at(self, step: int, position: Position) -> float:
+        """How far the run is when so many steps are made and the data stand there; by time: how far it is now."""
         return progress(
             self.recipe,
-            step=self.state.step,
+            step=step,
             epoch=position.epoch + position.index / self.examples,
             seconds=self.before + time.monotonic() - self.began,
         )

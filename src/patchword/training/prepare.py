@@ -148,6 +148,7 @@ def ask_for(run: RunConfig) -> Ask:
         lines=run.lines,
         augment=run.augment,
         whole_word=run.whole_word,
+        mask_share=run.recipe.mask_share,
         z_loss=run.z_loss,
         prefix=_usual_prefix(run) if run.prefix is None else run.prefix,
         prompt=run.prompt,

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Above0 = Annotated[float, Field(gt=0.0)]
+UpTo1 = Annotated[float, Field(gt=0.0, le=1.0)]
 Count = Annotated[int, Field(gt=0)]
 
 
@@ -21,6 +22,8 @@ class Recipe(BaseModel):
     minutes: Above0 | None = None
     """The schedule is laid over this time; evaluations and checkpoints count."""
 
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """AdamW for everything, or Muon for the matrices of layers and AdamW for the rest (`training/muon.py`)."""
     lr: Above0
     schedule: Literal["linear", "cosine", "wsd"] = "cosine"
     """After the warm-up: a line or half a cosine to 0, or (wsd) level and then a line to 0 over the last fifth."""
@@ -51,6 +54,14 @@ class Recipe(BaseModel):
     """Examples at most, where a batch is not to be as many as fit `batch_tokens`."""
     micro_tokens: Count | None = None
     """Tokens that go through the model at once; a batch over that is cut, and its gradient stays the same."""
+    batch_ramp: Share = 0.0
+    """Share of the run over which batches grow to their size, in a line from `batch_start` of it."""
+    batch_start: UpTo1 = 0.25
+    length_ramp: Share = 0.0
+    """The same for the length of texts without labels: longer ones are cut into several, from `length_start` on."""
+    length_start: UpTo1 = 0.25
+    mask_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.15
+    """Share of a text that is hidden while masked words are learnt; an evaluation always hides 15 %."""
     dropout: Share = 0.0
     attention_dropout: Share = 0.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -63,6 +74,9 @@ class Recipe(BaseModel):
     """Stop after so many evaluations without a better one."""
     average: bool = False
     """Average the weights of evaluations, as long as validation prefers the mean."""
+    ema: UpTo1 | None = None
+    """Evaluate and keep a mean of the weights over about this share of the steps so far (`training/ema.py`), not the
+    weights at each moment."""
     checkpoint_seconds: Above0 = 60.0
     checkpoint_steps: Count | None = None
     log_steps: Count = 1
@@ -79,4 +93,6 @@ class Recipe(BaseModel):
             raise ValueError("average and patience ask which weights are best, so they do not go with keep last")
         if self.unfreeze and self.tune != "all":
             raise ValueError(f"unfreeze lets all layers learn in the end, so it does not go with tune {self.tune}")
+        if self.optimizer == "muon" and self.tune != "all":
+            raise ValueError(f"muon moves the matrices of layers, so it does not go with tune {self.tune}")
         return self

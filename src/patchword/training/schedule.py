@@ -1,9 +1,10 @@
-"""The learning rate over a run, and how far a run is."""
+"""The learning rate and the size of batches over a run, and how far a run is."""
 
 from __future__ import annotations
 
 import math
 
+from patchword.data.loader import Pace
 from patchword.training.recipe import Recipe
 
 _DECAY = 0.2  # last part of a warmup-stable-decay run (Hu et al. 2024, section 4)
@@ -22,6 +23,18 @@ def rate(recipe: Recipe, progress: float) -> float:
             return recipe.lr * 0.5 * (1.0 + math.cos(math.pi * after))
         case "wsd":
             return recipe.lr * min(1.0, (1.0 - progress) / min(_DECAY, 1.0 - recipe.warmup))
+
+
+def pace(recipe: Recipe, progress: float) -> Pace:
+    """What share of its size a batch has when a share `progress` of the run is done, and texts of their length."""
+    return Pace(
+        _grown(recipe.batch_start, recipe.batch_ramp, progress),
+        _grown(recipe.length_start, recipe.length_ramp, progress),
+    )
+
+
+def _grown(start: float, ramp: float, progress: float) -> float:
+    return 1.0 if progress >= ramp else start + (1.0 - start) * progress / ramp
 
 
 def progress(recipe: Recipe, *, step: int, epoch: float, seconds: float) -> float:

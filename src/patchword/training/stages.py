@@ -145,7 +145,8 @@ def _settle(stage: str, start: str, task: str, data: Data, settings: dict[str, A
     recipe = {name: settings.pop(name) for name in list(settings) if name in Recipe.model_fields}
     family, config = preset(start) if start in presets() else _described(start, task)
     kind = task_named(task, family)
-    if ignored := {"augment", "label_smoothing"} & settings.keys() - set(kind.heeds):
+    heeded = {"augment", "label_smoothing", "mask_share", "length_ramp"}
+    if ignored := heeded & (settings.keys() | recipe.keys()) - set(kind.heeds):
         raise UserError(f"{', '.join(sorted(ignored))}: {kind.name} has no use for it. Leave it out.")
     if modality(data, **{k: v for k, v in settings.items() if k in ("text_column", "image_column")}) != family.modality:
         raise UserError(f"{start} reads {family.modality}s, but {data} are not {family.modality}s.")
@@ -160,7 +161,11 @@ def _settle(stage: str, start: str, task: str, data: Data, settings: dict[str, A
             data=_absolute(data),
             **{name: _absolute(settings.pop(name)) for name in ("validation", "test") if name in settings},
             seeds=seeds,
-            recipe=_recipe(default_recipe(stage, kind.name, config.width, rows, start not in presets()), recipe, seeds),
+            recipe=_recipe(
+                default_recipe(stage, kind.name, config.width, rows, start not in presets(), family.recipe),
+                recipe,
+                seeds,
+            ),
             **settings,
         )
     except pydantic.ValidationError as error:

@@ -1,5 +1,7 @@
 """Tuned defaults: `recipe(width, rows)` of `STAGE_TASK.py`, or of `STAGE.py` where a task needs nothing of its own.
 
+A family can name a recipe (`Family.recipe`); its models learn with `STAGE_TASK_NAME.py` where there is one.
+
 Each docstring says what the recipe was seen to reach, at what cost.
 """
 
@@ -14,16 +16,20 @@ CONTINUED = 0.25
 """What the learning rate of a pretraining is multiplied by where it goes on from weights: they are not to be lost."""
 
 
-def default_recipe(stage: str, task: str, width: int, rows: int, continued: bool = False) -> Recipe:
+def default_recipe(stage: str, task: str, width: int, rows: int, continued: bool = False, named: str = "") -> Recipe:
     """The default settings of a stage ("pretrain", "finetune") for a task.
 
     Args:
         width: numbers per token of the model: smaller models learn at higher rates.
         rows: examples to learn from.
         continued: whether it starts from weights.
+        named: the recipe that the model's family names, if it does.
     """
-    own = f"{stage}_{task}"
-    module = importlib.import_module(f"{__name__}.{own if importlib.util.find_spec(f'{__name__}.{own}') else stage}")
+    own = f"{__name__}.{stage}_{task}"
+    found = next(name for name in (f"{own}_{named}", own, f"{__name__}.{stage}") if importlib.util.find_spec(name))
+    module = importlib.import_module(found)
     recipe: Recipe = module.recipe(width, rows)
-    slower = continued and stage == "pretrain"
-    return recipe.model_copy(update={"lr": recipe.lr * CONTINUED}) if slower else recipe
+    if continued and stage == "pretrain":
+        # Nor do they need an easier beginning.
+        return recipe.model_copy(update={"lr": recipe.lr * CONTINUED, "batch_ramp": 0.0, "length_ramp": 0.0})
+    return recipe

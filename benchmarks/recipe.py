@@ -1,0 +1,335 @@
+"""`python -m benchmarks.recipe`: what each part of a pretraining recipe is worth in a fixed time.
+
+The same text, the same word pieces and the same held-out sequences for all, of which the same 15 % of the words are
+hidden, whatever share a contender hides while it learns: the losses are of the very same words. A budget is the time of
+learning with its ten evaluations, without the tokenising. Every result is kept in `--results` as soon as it is there,
+and the same command goes on.
+
+modern       patchword-mini with its recipe (`training/recipes/pretrain_masked_lm_modern.py`); "modern, ...": one part
+             of it is another
+plain        bert-mini with its recipe (`training/recipes/pretrain.py`); "plain, ...": one part of it is another
+Trainer      transformers' Trainer on a BERT of bert-mini's sizes with what its arguments and BertConfig default to:
+             batches of 8, AdamW at 5e-5 that falls in a line, no decay, dropout 0.1; its steps are those that fit
+Trainer, tuned  batches of 32 rows, 5e-4 with a tenth of warm-up, no dropout
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+WIDTH = 256
+_TRIAL_STEPS = 8
+_NOT_SAID = {"steps", "epochs", "minutes", "tune", "head_lr", "layer_decay", "unfreeze"}
+"""Of a recipe: its time, and what is for models that have learnt already."""
+_UNCHANGED: dict[str, Any] = {"ema": 1e-9}  # looks back on less than a step: the weights as they are
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all contenders have in common.
+
+    Args:
+        data, where: the text.
+        tokenizer: folder.
+        max_length: tokens of a sequence.
+        seconds: of learning.
+    """
+
+    data: str
+    where: str | None
+    tokenizer: str
+    max_length: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """One contender with one seed."""
+
+    method: str
+    seed: int
+    seconds: float
+    loss: float
+    steps: int
+    tokens: int
+    hidden: int
+    curve: Sequence[tuple[float, float]]
+    """(seconds, held-out loss) at every evaluation."""
+
+    @property
+    def key(self) -> tuple[str, int, float]:
+        """What it is a result of."""
+        return self.method, self.seed, self.seconds
+
+
+def contenders() -> dict[str, tuple[str, dict[str, Any]]]:
+    """A preset and what is said of its recipe, by name."""
+    from patchword.training.recipes import default_recipe
+
+    modern = default_recipe("pretrain", "masked_lm", WIDTH, 0, named="modern")
+    plain = default_recipe("pretrain", "masked_lm", WIDTH, 0)
+    settings = modern.model_dump(exclude=_NOT_SAID, exclude_none=True)
+    theirs = plain.model_dump(exclude=_NOT_SAID, exclude_none=True)
+    without = {
+        "adamw": {"optimizer": "adamw"},
+        "15 % hidden": {"mask_share": 0.15},
+        "cosine": {"schedule": "cosine"},
+        "no mean": _UNCHANGED,
+        "no batch ramp": {"batch_ramp": 0.0},
+        "no length ramp": {"length_ramp": 0.0},
+        "rate / 2": {"lr": modern.lr / 2},
+        "rate x 2": {"lr": modern.lr * 2},
+    }
+    more = {
+        "muon": {"optimizer": "muon"},
+        "30 % hidden": {"mask_share": 0.3},
+        "wsd": {"schedule": "wsd"},
+        "mean": {"ema": modern.ema},
+        "batch ramp": {"batch_ramp": modern.batch_ramp},
+        "length ramp": {"length_ramp": modern.length_ramp},
+        "rate x 2": {"lr": plain.lr * 2},
+        "rate x 4": {"lr": plain.lr * 4},
+    }
+    return {
+        "modern": ("patchword-mini", settings),
+        **{f"modern, {name}": ("patchword-mini", settings | change) for name, change in without.items()},
+        "modern, bert-mini": ("bert-mini", settings),
+        "plain": ("bert-mini", theirs),
+        **{f"plain, {name}": ("bert-mini", theirs | change) for name, change in more.items()},
+        "plain, patchword-mini": ("patchword-mini", theirs | _UNCHANGED),
+    }
+
+
+def patchword(setup: Setup, model: str, settings: Mapping[str, Any], method: str, seed: int, folder: Path) -> Result:
+    """`pw.pretrain`."""
+    import patchword as pw
+    from patchword.training.tracking import read_metrics
+
+    run = pw.pretrain(
+        setup.data,
+        model=model,
+        out=folder / "run",
+        tokenizer=setup.tokenizer,
+        where=setup.where,
+        max_length=setup.max_length,
+        minutes=setup.seconds / 60,
+        seed=seed,
+        quiet=True,
+        **settings,
+    )
+    lines = read_metrics(run.folder)
+    seconds = {line["step"]: line["seconds"] for line in lines if line["kind"] == "train"}
+    curve = [(seconds[line["step"]], line["loss"]) for line in lines if line["kind"] == "evaluation"]
+    found = run.report["validation"]
+    figures = run.report["steps"], run.report["tokens"], found["hidden_tokens"]
+    return Result(method, seed, setup.seconds, found["loss"], *figures, curve)
+
+
+def trainer(setup: Setup, method: str, seed: int, folder: Path) -> Result:
+    """transformers' Trainer on the sequences that patchword learns from, judged on those that it is judged on."""
+    import torch
+    from transformers import (
+        AutoTokenizer,
+        BertConfig,
+        BertForMaskedLM,
+        DataCollatorForLanguageModeling,
+        Trainer,
+        TrainerCallback,
+        TrainingArguments,
+        set_seed,
+    )
+
+    from patchword.data.loader import Batch, in_order
+    from patchword.data.tokenizers import Tokenizer
+    from patchword.tasks.masked_lm import MaskedExamples, MaskedLM
+    from patchword.tasks.task import Ask
+
+    tokenizer = Tokenizer.load(Path(setup.tokenizer))
+    ask = Ask(setup.data, where=setup.where, max_length=setup.max_length)
+    data = MaskedLM.prepare(ask, tokenizer, lambda documents: None)
+    assert isinstance(data.train, MaskedExamples)
+    sequences = data.train.sequences
+    held_out = [batch for _, batch in in_order(data.validation, 8192)]
+    hidden = sum(batch.labels for batch in held_out)
+
+    class Rows(torch.utils.data.Dataset[dict[str, list[int]]]):
+        """Framed sequences."""
+
+        def __len__(self) -> int:
+            return len(sequences)
+
+        def __getitem__(self, i: int) -> dict[str, list[int]]:
+            start = int(sequences.ends[i - 1]) if i else 0
+            ids = sequences.tokens[start : int(sequences.ends[i])].tolist()
+            return {"input_ids": [*tokenizer.before, *ids, *tokenizer.after]}
+
+    def rows(batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Padded words, which of them are there, and labels."""
+        packed: Any = batch.inputs[0]
+        labels = torch.full_like(packed.values, -100)
+        labels[batch.at] = batch.targets
+
+        def padded(values: torch.Tensor, filler: int) -> torch.Tensor:
+            parts = list(values.split(batch.lengths))
+            return torch.nn.utils.rnn.pad_sequence(parts, batch_first=True, padding_value=filler)
+
+        return padded(packed.values, tokenizer.pad), padded(torch.ones_like(labels), 0), padded(labels, -100)
+
+    tuned = method != "Trainer"
+    config = BertConfig(
+        vocab_size=tokenizer.vocab_size,
+        hidden_size=WIDTH,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=4 * WIDTH,
+        **(dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), 0.0) if tuned else {}),
+    )
+    better = {"per_device_train_batch_size": 32, "learning_rate": 5e-4, "warmup_steps": 0.1} if tuned else {}
+    (folder / "tokenizer").mkdir()
+    tokenizer.save(folder / "tokenizer", setup.max_length)
+    theirs = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    collator = DataCollatorForLanguageModeling(theirs, mlm_probability=0.15)
+
+    class Watch(TrainerCallback):
+        """Notes the time of each step; within a budget, judges ten times and stops at its end."""
+
+        def __init__(self, seconds: float | None) -> None:
+            self.seconds, self.began = seconds, time.monotonic()
+            self.times: list[float] = []
+            self.curve: list[tuple[float, float]] = []
+            self.tokens = 0
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.began = time.monotonic()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+            now = time.monotonic() - self.began
+            self.times.append(now)
+            if self.seconds is None:
+                return
+            last = now >= self.seconds or state.global_step == state.max_steps
+            if last or now >= self.seconds * (len(self.curve) + 1) / 10:
+                self.curve.append((round(now, 2), self.judge(model)))
+            control.should_training_stop = last
+
+        def judge(self, model: Any) -> float:
+            model.eval()
+            total = 0.0
+            with torch.inference_mode():
+                for batch in held_out:
+                    words, there, labels = rows(batch)
+                    loss = model(input_ids=words, attention_mask=there, labels=labels).loss
+                    total += float(loss) * batch.labels
+            model.train()
+            return total / hidden
+
+    def train(steps: int, watch: Watch) -> None:
+        set_seed(seed)
+        model = BertForMaskedLM(config)
+
+        def count(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+            watch.tokens += int(kwargs["attention_mask"].sum()) if module.training else 0
+
+        model.register_forward_pre_hook(count, with_kwargs=True)
+        arguments = TrainingArguments(
+            output_dir=str(folder / "output"),
+            max_steps=steps,
+            seed=seed,
+            use_cpu=not torch.cuda.is_available(),
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            **better,
+        )
+        Trainer(model=model, args=arguments, train_dataset=Rows(), data_collator=collator, callbacks=[watch]).train()
+
+    trial = Watch(None)
+    train(_TRIAL_STEPS, trial)
+    step = statistics.median(b - a for a, b in zip(trial.times, trial.times[1:], strict=False))
+    watch = Watch(setup.seconds)
+    train(max(2, int(setup.seconds / step)), watch)
+    return Result(method, seed, setup.seconds, watch.curve[-1][1], len(watch.times), watch.tokens, hidden, watch.curve)
+
+
+def table(results: Sequence[Result], peer: str = "Trainer") -> str:
+    """A table for each budget: loss and its spread over seeds, and after which share of it the peer's is reached."""
+    lines = []
+    for seconds in sorted({result.seconds for result in results}):
+        mine = [result for result in results if result.seconds == seconds]
+        ends = [result.loss for result in mine if result.method == peer]
+        goal = statistics.mean(ends) if ends else None
+        lines += [f"**{seconds:g} seconds**, {mine[0].hidden:,} hidden words\n"]
+        lines += [
+            f"| | held-out loss | steps | tokens | reaches {peer}'s after |",
+            "| --- | ---: | ---: | ---: | ---: |",
+        ]
+        for method in dict.fromkeys(result.method for result in mine):
+            found = [result for result in mine if result.method == method]
+            losses = [result.loss for result in found]
+            spread = f" ± {statistics.stdev(losses):.3f}" if len(losses) > 1 else ""
+            figures = (statistics.mean(getattr(result, name) for result in found) for name in ("steps", "tokens"))
+            cells = [f"{statistics.mean(losses):.3f}{spread}", *(f"{figure:,.0f}" for figure in figures)]
+            lines.append(f"| {method} | " + " | ".join([*cells, _reached(found, goal)]) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _reached(results: Sequence[Result], goal: float | None) -> str:
+    """The share of the budget after which an evaluation was at least as good; the median over seeds."""
+    if goal is None:
+        return ""
+    times = [next((at for at, loss in result.curve if loss <= goal), float("inf")) for result in results]
+    middle = statistics.median(times)
+    return "not" if middle == float("inf") else f"{middle / results[0].seconds:.0%}"
+
+
+def main() -> None:
+    """Run what is missing in the results, then print the tables."""
+    ours = contenders()
+    names = [*ours, "Trainer", "Trainer, tuned"]
+    data = Path(os.environ.get("PATCHWORD_DATA", "."))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.recipe", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--seconds", nargs="+", type=float, default=[300.0], help="budgets (300)")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--methods", nargs="+", default=names, choices=names, metavar="NAME", help=", ".join(names))
+    parser.add_argument("--data", default=str(data / "corpus_software.parquet"))
+    parser.add_argument("--where", help="only such rows (split=train of corpus_software.parquet)")
+    parser.add_argument("--tokenizer", default=str(data / "tokenizers" / "bert-uncased"), help="a folder")
+    parser.add_argument("--max-length", type=int, default=128)
+    parser.add_argument("--results", type=Path, default=Path("recipe.jsonl"), help="kept here, and gone on with")
+    given = parser.parse_args()
+    where = given.where or ("split=train" if Path(given.data).name == "corpus_software.parquet" else None)
+    lines = given.results.read_text().splitlines() if given.results.is_file() else []
+    results = [Result(**json.loads(line)) for line in lines]
+    done = {result.key for result in results}
+    for seconds in given.seconds:
+        setup = Setup(given.data, where, given.tokenizer, given.max_length, seconds)
+        for seed in range(given.seeds):
+            for method in given.methods:
+                if (method, seed, seconds) in done:
+                    continue
+                with tempfile.TemporaryDirectory(prefix="recipe-") as folder:
+                    if method in ours:
+                        result = patchword(setup, *ours[method], method, seed, Path(folder))
+                    else:
+                        result = trainer(setup, method, seed, Path(folder))
+                print(method, seed, f"{result.loss:.3f}", result.steps, flush=True)
+                with given.results.open("a") as file:
+                    file.write(json.dumps(asdict(result)) + "\n")
+                results.append(result)
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
