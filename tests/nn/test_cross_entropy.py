@@ -117,7 +117,7 @@ def test_the_scores_of_all_words_never_stand_in_memory_at_once(tokens: int, monk
 
 
 def test_an_evaluation_is_in_parts_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cross_entropy, "AT_ONCE", 7 * WORDS)
+    monkeypatch.setattr(cross_entropy, "AT_ONCE", 9 * WORDS)
     x, w, b, targets = case()
     logits = F.linear(x, w, b).detach()
     with Largest() as largest:
@@ -125,7 +125,7 @@ def test_an_evaluation_is_in_parts_too(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(losses, F.cross_entropy(logits, targets, reduction="none"))
     assert torch.equal(guesses, logits.argmax(-1))
     assert not losses.requires_grad
-    assert largest.numbers <= 7 * WORDS
+    assert largest.numbers <= 9 * WORDS
 
 
 @pytest.mark.parametrize(
