@@ -28,7 +28,7 @@ from patchword.training.optimizer import make_optimizer
 from patchword.training.recipe import Recipe
 from patchword.training.tracking import Tracker
 
-_WORDS = "the quick brown fox jumps over a lazy dog while twelve boxing wizards sing of jade and quartz".split()
+_TEXT = "the quick brown fox jumps over a lazy dog while twelve boxing wizards sing of jade and quartz"
 
 
 @dataclass
@@ -94,7 +94,7 @@ def subject(
         if not issubclass(kind, LanguageModel):
             raise UserError(f"{name} does not learn from text alone.")
         assert family.tokenizer is not None
-        tokenizer = train_tokenizer([" ".join(_WORDS)] * 40, family.tokenizer, 300)
+        tokenizer = train_tokenizer([_TEXT] * 40, family.tokenizer, 300)
         random = np.random.default_rng(0)
         ordinary = np.flatnonzero(~tokenizer.is_special)
         piece = length - kind.frame(tokenizer)

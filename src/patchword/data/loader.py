@@ -74,9 +74,18 @@ class Batch:
             return self
         return replace(
             self,
-            inputs=tuple(values.to(device) for values in self.inputs),
+            inputs=tuple(values.to(device, non_blocking=True) for values in self.inputs),
             targets=self.targets.to(device, non_blocking=True),
             at=None if self.at is None else self.at.to(device, non_blocking=True),
+        )
+
+    def pinned(self) -> Batch:
+        """In memory that a CUDA device reads while the host goes on."""
+        return replace(
+            self,
+            inputs=tuple(values.pin_memory() for values in self.inputs),
+            targets=self.targets.pin_memory(),
+            at=None if self.at is None else self.at.pin_memory(),
         )
 
 
@@ -113,6 +122,7 @@ class Loader:
         batch_tokens: a batch holds as many examples as fit in so many tokens, at least one. None of them is padded.
         batch_size: and at most so many examples.
         workers: threads that prepare batches ahead; the order does not depend on them. 0: prepared when asked for.
+        pinned: whether batches are to be in memory that a CUDA device reads by itself.
     """
 
     def __init__(
@@ -123,12 +133,14 @@ class Loader:
         batch_tokens: int,
         batch_size: int | None = None,
         workers: int = 0,
+        pinned: bool = False,
     ) -> None:
         self.examples = examples
         self.seed = seed
         self.batch_tokens = batch_tokens
         self.batch_size = batch_size or len(examples)
         self.workers = workers
+        self.pinned = pinned
 
     def plan(self, position: Position) -> Iterator[tuple[np.ndarray, int, Position]]:
         """Which examples make up each batch: (their ids, their epoch, where the next batch starts)."""
@@ -164,7 +176,8 @@ class Loader:
                     future.cancel()
 
     def _make(self, ids: np.ndarray, epoch: int) -> Batch:
-        return self.examples.batch(ids, (self.seed, epoch))
+        batch = self.examples.batch(ids, (self.seed, epoch))
+        return batch.pinned() if self.pinned else batch
 
 
 def in_order(

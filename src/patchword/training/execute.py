@@ -129,7 +129,8 @@ def _learn(
         say(f"Going on after step {state.step}, where the last checkpoint was written.")
     try:
         with Tracker(place, state.step, quiet) as tracker:
-            train(state, prepared, recipe, compute, tracker, checkpoints, seed, stop_after, watch)
+            idle = train(state, prepared, recipe, compute, tracker, checkpoints, seed, stop_after, watch)
+        say(f"The loop waited for data in {idle:.1%} of the time.")
     except KeyboardInterrupt:
         raise Interrupted from None
 

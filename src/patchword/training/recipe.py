@@ -66,7 +66,8 @@ class Recipe(BaseModel):
     checkpoint_seconds: Above0 = 60.0
     checkpoint_steps: Count | None = None
     log_steps: Count = 1
-    workers: int = Field(0, ge=0)
+    workers: int = Field(1, ge=0)
+    """Threads that prepare the next batches meanwhile."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Recipe:
