@@ -47,6 +47,7 @@ def pretrain(
     batch_tokens: o.BatchTokens = None,
     batch_size: o.BatchSize = None,
     micro_tokens: o.MicroTokens = None,
+    memory: o.Memory = None,
     dropout: o.Dropout = None,
     tune: o.Tune = None,
     layer_decay: o.LayerDecay = None,

@@ -51,6 +51,8 @@ class Recipe(BaseModel):
     """Examples at most, where a batch is not to be as many as fit `batch_tokens`."""
     micro_tokens: Count | None = None
     """Tokens that go through the model at once; a batch over that is cut, and its gradient stays the same."""
+    memory: Above0 | None = None
+    """Gigabytes that learning may take: layers are computed twice where it takes more (`training/recompute.py`)."""
     dropout: Share = 0.0
     attention_dropout: Share = 0.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
