@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from patchword.nn.cross_entropy import linear_cross_entropy, losses_and_guesses
+from patchword.models.cross_entropy import linear_cross_entropy, losses_and_guesses
 from patchword.nn.feedforward import ACTIVATIONS
 from patchword.nn.packing import Packed
 

@@ -12,9 +12,9 @@ from patchword.errors import UserError
 from patchword.explain.costs import FP32
 from patchword.explain.size import size_of
 from patchword.explain.walk import Walk
+from patchword.models.cross_entropy import AT_ONCE
 from patchword.models.family import Model
 from patchword.models.trunks import EncoderDecoder
-from patchword.nn.cross_entropy import AT_ONCE
 from patchword.nn.transformer import Transformer
 
 _MOMENTS = 2

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from patchword.models import cross_entropy
+from patchword.models.cross_entropy import linear_cross_entropy, losses_and_guesses
 from patchword.models.family import Model, preset
-from patchword.nn import cross_entropy
-from patchword.nn.cross_entropy import linear_cross_entropy, losses_and_guesses
 
 TOKENS, WIDTH, WORDS = 50, 8, 90
 
