@@ -5,6 +5,7 @@ Shapes: n tokens with a target, V words.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -34,8 +35,8 @@ def linear_cross_entropy(
     """
     rows = AT_ONCE // len(weight)
     if len(targets) > rows:
-        loss: Tensor = _InParts.apply(tokens, weight, bias, targets, z_loss, max(rows, 1))
-        return loss
+        in_parts: Callable[..., Tensor] = _InParts.apply
+        return in_parts(tokens, weight, bias, targets, z_loss, max(rows, 1))
     logits = F.linear(tokens, weight, bias).float()
     loss = F.cross_entropy(logits, targets, reduction="sum")
     return loss + z_loss * logits.logsumexp(-1).square().sum() if z_loss else loss
@@ -44,12 +45,11 @@ def linear_cross_entropy(
 def losses_and_guesses(tokens: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Cross-entropy of each token `[n]`, and the word with the highest score `[n]`; not to be learnt from."""
     losses, guesses = [], []
+    rows = max(AT_ONCE // len(weight), 1)
     with torch.no_grad():
-        for some, right in zip(
-            *(values.split(max(AT_ONCE // len(weight), 1)) for values in (tokens, targets)), strict=True
-        ):
-            logits = F.linear(some, weight, bias).float()
-            losses.append(F.cross_entropy(logits, right, reduction="none"))
+        for first in range(0, len(tokens), rows):
+            logits = F.linear(tokens[first : first + rows], weight, bias).float()
+            losses.append(F.cross_entropy(logits, targets[first : first + rows], reduction="none"))
             guesses.append(logits.argmax(-1))
     return torch.cat(losses), torch.cat(guesses)
 
