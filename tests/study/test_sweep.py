@@ -17,7 +17,8 @@ from patchword.cli.sweep import show, verdict
 from patchword.study import sweep as module
 from patchword.study.space import Space
 from patchword.study.trial import Trial, ended, make
-from patchword.training.loop import Diverged, Interrupted
+from patchword.training.loop import Interrupted
+from patchword.training.outcome import Diverged
 from patchword.training.stages import finetune_settings
 
 HOW: dict[str, Any] = {"max_length": 16, "precision": "fp32", "device": "cpu", "quiet": True}

@@ -8,7 +8,9 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from patchword.data.loader import Batch, Examples, Position
 from patchword.data.store import Sequences
@@ -34,6 +37,7 @@ from patchword.training import loop as loop_module
 from patchword.training.checkpoint import TrainState, latest
 from patchword.training.loop import Interrupted, step, train
 from patchword.training.optimizer import make_optimizer
+from patchword.training.outcome import Diverged, reads_late
 from patchword.training.recipe import Recipe
 from patchword.training.tracking import Tracker, read_metrics
 
@@ -122,8 +126,8 @@ def test_micro_batches_have_the_gradient_of_one_batch(
     before = {name: p.detach().double() for name, p in model.named_parameters()}
     state = TrainState(model, torch.optim.SGD(model.parameters(), lr=0.0))
     recipe = Recipe(steps=1, lr=1.0, clip=1e9, micro_tokens=micro_tokens)
-    loss = step(state, data.task, batch, recipe, Compute(), 1.0)
-    assert abs(loss - mean) <= 1e-5
+    loss = step(state, data.task, batch, recipe, Compute(), 1.0).loss()
+    assert abs(loss - mean.item()) <= 1e-5
     assert expected.keys() == before.keys()
     for name, parameter in model.named_parameters():
         assert (before[name] - parameter.detach().double() - expected[name]).abs().max() <= 1e-5, name
@@ -364,6 +368,136 @@ def test_a_loss_that_is_no_number_stops_with_the_last_checkpoint_kept(
     whole = run(eventful(corpus, tokenizer, {}), recipe, tokenizer, None)
     for (name, one), parameter in zip(other.named_parameters(), whole.model.parameters(), strict=True):
         assert torch.equal(one, parameter), name
+
+
+# ------------------------------------------------------------------------------------------------ on a device
+
+
+@pytest.fixture
+def as_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a step came to is read a step later, which a CPU can do as well."""
+    monkeypatch.setattr(loop_module, "reads_late", lambda device, optimizer: True)
+
+
+class Asked(TorchDispatchMode):
+    """Counts what makes a host wait for a device: numbers that are read, and shapes that depend on them."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        waits = (torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero, torch.ops.aten.masked_select)
+        self.count += getattr(function, "overloadpacket", None) in waits
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kind", TASKS)
+@pytest.mark.usefixtures("as_on_a_device")
+def test_a_step_never_asks_the_device(kind: str, corpus: list[str], tokenizer: Tokenizer) -> None:
+    data = prepared(kind, corpus, tokenizer)
+    model = build(data.task, tokenizer, dropout=0.1)
+    state = TrainState(model, make_optimizer(model, Recipe(steps=1, lr=0.1)))
+    batch = data.train.batch(np.arange(9), (0, 0))
+    outcome = None
+    with Asked() as asked:
+        for _ in range(3):
+            outcome = step(state, data.task, batch, Recipe(steps=1, lr=0.1, micro_tokens=100), Compute(), 0.1, outcome)
+        assert asked.count == 0
+        assert outcome is not None
+        float(outcome.broken(None))
+        assert asked.count == 1
+
+
+@pytest.mark.usefixtures("as_on_a_device")
+def test_a_run_on_a_device_is_the_same(corpus: list[str], tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """Weights, losses and steps that are logged; only the time of each line is another."""
+    data = prepared("masked_lm", corpus, tokenizer)
+    recipe = Recipe(steps=7, lr=0.01, batch_size=8, evaluations=2, log_steps=2, checkpoint_steps=3)
+    for name in ("late", "soon"):
+        (tmp_path / name).mkdir()
+    late = run(data, recipe, tokenizer, tmp_path / "late")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop_module, "reads_late", reads_late)
+        soon = run(data, recipe, tokenizer, tmp_path / "soon")
+    for one, other in zip(late.model.parameters(), soon.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+    kept = ("kind", "step", "loss", "lr", "tokens")
+    found = [[{k: line.get(k) for k in kept} for line in read_metrics(tmp_path / name)] for name in ("late", "soon")]
+    assert found[0] == found[1]
+    assert len(found[0]) == 3 + 2
+
+
+@pytest.mark.usefixtures("as_on_a_device")
+@pytest.mark.parametrize("bad", [1, 6, 9])
+def test_a_step_that_is_known_to_be_bad_a_step_later_has_changed_nothing(
+    bad: int, corpus: list[str], tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    """Nor has the step after it: weights and both moments are those of a run that was stopped before."""
+    recipe = Recipe(steps=9, lr=0.01, batch_size=8, evaluations=1, checkpoint_steps=2)
+    data = eventful(corpus, tokenizer, {bad: lambda: math.nan})
+    model = build(data.task, tokenizer)
+    state = TrainState(model, make_optimizer(model, recipe))
+    with pytest.raises(Diverged, match=rf"no number any more at step {bad} .*0.01 \(--lr\)"):
+        run(data, recipe, tokenizer, tmp_path, state)
+    assert [line["step"] for line in lines(tmp_path, "train")] == list(range(1, bad))
+    found = latest(tmp_path / "checkpoints")
+    assert (found.name if found else "") == {1: "", 6: "step-00000004", 9: "step-00000008"}[bad]
+    other = build(data.task, tokenizer)
+    before = TrainState(other, make_optimizer(other, recipe))
+    if bad > 1:
+        with pytest.raises(Interrupted):
+            run(eventful(corpus, tokenizer, {}), recipe, tokenizer, None, before, stop_after=bad - 1)
+    for one, parameter in zip(other.parameters(), model.parameters(), strict=True):
+        assert torch.equal(one, parameter)
+        for key, moment in before.optimizer.state[one].items():
+            assert torch.equal(moment, state.optimizer.state[parameter][key]), key
+
+
+def test_a_cpu_and_other_optimizers_are_asked_at_once() -> None:
+    weight = [torch.nn.Parameter(torch.zeros(1))]
+    adamw, sgd = torch.optim.AdamW(weight, fused=True), torch.optim.SGD(weight)
+    assert not reads_late(torch.device("cpu"), adamw)
+    assert reads_late(torch.device("cuda"), adamw)
+    assert not reads_late(torch.device("cuda"), sgd)
+
+
+class Slow(Examples):
+    """Examples that take two seconds of a made-up clock."""
+
+    def __init__(self, examples: Examples, sleep: Callable[[float], None]) -> None:
+        self.examples, self.sleep = examples, sleep
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def lengths(self, ids: np.ndarray) -> np.ndarray:
+        return self.examples.lengths(ids)
+
+    def batch(self, ids: np.ndarray, key: tuple[int, int]) -> Batch:
+        self.sleep(2.0)
+        return self.examples.batch(ids, key)
+
+
+def test_the_share_of_time_spent_waiting_for_data_is_told(
+    corpus: list[str], tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two seconds for a batch and, from the third step on, six for its loss."""
+    now = 0.0
+
+    def sleep(seconds: float) -> float:
+        nonlocal now
+        now += seconds
+        return 1.0
+
+    monkeypatch.setattr(loop_module, "time", SimpleNamespace(monotonic=lambda: now))
+    data = eventful(corpus, tokenizer, {number: partial(sleep, 6.0) for number in (3, 4)})
+    slow = Prepared(data.task, Slow(data.train, sleep), data.validation)
+    recipe = Recipe(steps=4, lr=0.01, batch_size=8, evaluations=1, workers=0)
+    model = build(slow.task, tokenizer)
+    with Tracker(tmp_path, quiet=True) as tracker:
+        state = TrainState(model, make_optimizer(model, recipe))
+        # The loop reads a fifth batch to find that it is at its end.
+        assert train(state, slow, recipe, Compute(), tracker, None, 0) == pytest.approx(10.0 / 22.0)
+    assert [line["idle"] for line in lines(tmp_path, "train")] == [1.0, 1.0, 0.25, 0.25]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -50,6 +50,7 @@ def finetune(
     batch_tokens: o.BatchTokens = None,
     batch_size: o.BatchSize = None,
     micro_tokens: o.MicroTokens = None,
+    memory: o.Memory = None,
     dropout: o.Dropout = None,
     tune: o.Tune = None,
     head_lr: o.HeadLr = None,

@@ -150,6 +150,13 @@ MicroTokens = Annotated[
     int | None,
     typer.Option(help="Tokens computed at once; the batch, and what is learnt, stay the same.", rich_help_panel=_LEARN),
 ]
+Memory = Annotated[
+    float | None,
+    typer.Option(
+        help="Gigabytes that learning may take; layers are computed twice where it would take more.",
+        rich_help_panel=_LEARN,
+    ),
+]
 Dropout = Annotated[float | None, typer.Option(help="Dropout while learning.", rich_help_panel=_LEARN)]
 Tune = Annotated[
     str | None,

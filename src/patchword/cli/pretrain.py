@@ -51,6 +51,7 @@ def pretrain(
     batch_ramp: o.BatchRamp = None,
     length_ramp: o.LengthRamp = None,
     micro_tokens: o.MicroTokens = None,
+    memory: o.Memory = None,
     dropout: o.Dropout = None,
     tune: o.Tune = None,
     layer_decay: o.LayerDecay = None,

@@ -74,9 +74,18 @@ class Batch:
             return self
         return replace(
             self,
-            inputs=tuple(values.to(device) for values in self.inputs),
+            inputs=tuple(values.to(device, non_blocking=True) for values in self.inputs),
             targets=self.targets.to(device, non_blocking=True),
             at=None if self.at is None else self.at.to(device, non_blocking=True),
+        )
+
+    def pinned(self) -> Batch:
+        """In memory that a CUDA device reads while the host goes on."""
+        return replace(
+            self,
+            inputs=tuple(values.pin_memory() for values in self.inputs),
+            targets=self.targets.pin_memory(),
+            at=None if self.at is None else self.at.pin_memory(),
         )
 
 
@@ -134,6 +143,7 @@ class Loader:
         workers: threads that prepare batches ahead; the order does not depend on them. 0: prepared when asked for.
         pace: (number of a batch, where it starts) -> how large it is. A function of these two, so that a run that
             goes on makes the batches that it would have made.
+        pinned: whether batches are to be in memory that a CUDA device reads by itself.
     """
 
     def __init__(
@@ -145,6 +155,7 @@ class Loader:
         batch_size: int | None = None,
         workers: int = 0,
         pace: Callable[[int, Position], Pace] = lambda number, position: Pace(),
+        pinned: bool = False,
     ) -> None:
         self.examples = examples
         self.seed = seed
@@ -152,6 +163,7 @@ class Loader:
         self.batch_size = batch_size or len(examples)
         self.workers = workers
         self.pace = pace
+        self.pinned = pinned
 
     def plan(self, position: Position, number: int = 0) -> Iterator[tuple[Examples, np.ndarray, int, Position]]:
         """What each batch is made of: (examples, ids of some of them, their epoch, where the next batch starts).
@@ -181,18 +193,22 @@ class Loader:
         plan = self.plan(position, number)
         if self.workers == 0:
             for examples, ids, epoch, after in plan:
-                yield examples.batch(ids, (self.seed, epoch)), after
+                yield self._make(examples, ids, epoch), after
         with ThreadPoolExecutor(self.workers) as pool:
             ahead: deque[tuple[Any, Position]] = deque()
             try:
                 for examples, ids, epoch, after in plan:
-                    ahead.append((pool.submit(examples.batch, ids, (self.seed, epoch)), after))
+                    ahead.append((pool.submit(self._make, examples, ids, epoch), after))
                     if len(ahead) > 2 * self.workers:
                         future, position = ahead.popleft()
                         yield future.result(), position
             finally:
                 for future, _ in ahead:
                     future.cancel()
+
+    def _make(self, examples: Examples, ids: np.ndarray, epoch: int) -> Batch:
+        batch = examples.batch(ids, (self.seed, epoch))
+        return batch.pinned() if self.pinned else batch
 
 
 def in_order(

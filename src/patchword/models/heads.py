@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from patchword.models.cross_entropy import linear_cross_entropy, losses_and_guesses
 from patchword.nn.feedforward import ACTIVATIONS
 from patchword.nn.packing import Packed
 
@@ -206,10 +207,14 @@ class VocabularyHead(Head):
         """`[n, width]` -> `[n, width]`: what is compared with the words."""
         return tokens
 
+    @property
+    def added(self) -> Tensor | None:
+        """`[vocab_size]`: what is added to each score, if anything."""
+        return self.scores.bias
+
     def logits(self, tokens: Tensor) -> Tensor:
         """`[n, width]` -> `[n, vocab_size]`."""
-        logits: Tensor = self.scores(self.transform(tokens))
-        return logits
+        return F.linear(self.transform(tokens), self.scores.weight, self.added)
 
     def forward(self, hidden: Packed) -> Tensor:
         """Logits of every token, `[T, vocab_size]`."""
@@ -222,9 +227,11 @@ class VocabularyHead(Head):
             tokens, targets: what is compared.
             z_loss: weight of log(Z)^2, which keeps the scores near 0 (Chowdhery et al. 2022, section 5).
         """
-        logits = self.logits(tokens).float()
-        loss = F.cross_entropy(logits, targets, reduction="sum")
-        return loss + z_loss * logits.logsumexp(-1).square().sum() if z_loss else loss
+        return linear_cross_entropy(self.transform(tokens), self.scores.weight, self.added, targets, z_loss)
+
+    def losses_and_guesses(self, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Of tokens `[n, width]`: cross-entropy in nats against word ids `[n]`, and the likeliest word, each `[n]`."""
+        return losses_and_guesses(self.transform(tokens), self.scores.weight, self.added, targets)
 
 
 class NextTokenHead(VocabularyHead):
@@ -266,10 +273,10 @@ class ShiftedScores(NextTokenHead):
         super().__init__(width, vocab_size, words=words)
         self.register_buffer("shift", torch.zeros(vocab_size))
 
-    def logits(self, tokens: Tensor) -> Tensor:
-        """`[n, width]` -> `[n, vocab_size]`."""
-        logits: Tensor = super().logits(tokens) + self.shift
-        return logits
+    @property
+    def added(self) -> Tensor:
+        """The numbers that came with the weights."""
+        return self.shift
 
 
 class MaskedTokenHead(VocabularyHead):

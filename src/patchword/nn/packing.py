@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any, TypeVar
 
 import torch
@@ -61,7 +61,7 @@ class Layout:
     @cached_property
     def cu_seqlens(self) -> Tensor:
         """`[N + 1]` int32: sequence n is tokens `cu_seqlens[n] : cu_seqlens[n + 1]`."""
-        return torch.tensor((0, *self.lengths)).cumsum(0).to(self.device, torch.int32)
+        return self._there([0, *accumulate(self.lengths)]).int()
 
     @cached_property
     def starts(self) -> Tensor:
@@ -71,14 +71,21 @@ class Layout:
     @cached_property
     def sequence_ids(self) -> Tensor:
         """`[T]`: which sequence a token belongs to."""
-        counts = torch.tensor(self.lengths, device=self.device)
+        counts = self._there(self.lengths)
         return torch.arange(len(self), device=self.device).repeat_interleave(counts, output_size=self.tokens)
 
     @cached_property
     def positions(self) -> Tensor:
         """`[T]`: each token's index within its own sequence."""
-        first = torch.tensor(self.before, device=self.device) - self.starts
+        first = self._there(self.before) - self.starts
         return torch.arange(self.tokens, device=self.device) + first[self.sequence_ids]
+
+    def _there(self, numbers: Sequence[int]) -> Tensor:
+        """Numbers on the device; a GPU takes them from pinned memory, so that the host does not wait for it."""
+        here = torch.tensor(numbers, device="cpu")
+        return (
+            here.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else here.to(self.device)
+        )
 
     def runs(self, keys: Layout) -> tuple[tuple[int, int, int], ...]:
         """Neighbours whose own length and whose keys' length are equal: (number of sequences, length, keys' length).
@@ -140,7 +147,12 @@ class Packed:
         """`[N, ...]`: the last token of each sequence."""
         return self.values[self.layout.cu_seqlens[1:].long() - 1]
 
-    def to(self, device: torch.device | str) -> Packed:
+    def to(self, device: torch.device | str, non_blocking: bool = True) -> Packed:
         """The same batch on another device; copies from pinned memory do not wait."""
-        segments = None if self.segments is None else self.segments.to(device, non_blocking=True)
-        return Packed(self.values.to(device, non_blocking=True), self.layout.to(device), segments=segments)
+        segments = None if self.segments is None else self.segments.to(device, non_blocking=non_blocking)
+        return Packed(self.values.to(device, non_blocking=non_blocking), self.layout.to(device), segments=segments)
+
+    def pin_memory(self) -> Packed:
+        """The same batch in memory that a CUDA device reads while the host goes on."""
+        segments = None if self.segments is None else self.segments.pin_memory()
+        return Packed(self.values.pin_memory(), self.layout, segments=segments)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from patchword.nn.attention import CrossAttention, SelfAttention
 from patchword.nn.cache import Cache
@@ -36,6 +37,8 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList(block(number) for number in range(depth))
         self.norm = norm()
         self.dropout = nn.Dropout(dropout)
+        self.recomputed = 0
+        """Layers, from the first on, that keep only what comes in and are computed again in the backward pass."""
 
     def forward(self, sequences: Packed, memory: Packed | None = None, cache: Cache | None = None) -> Packed:
         """`[T, width]` -> `[T, width]`, same layout.
@@ -47,8 +50,11 @@ class Transformer(nn.Module):
         """
         hidden_states: Tensor = sequences.values
         kept = cache.layers if cache else [None] * len(self.layers)
-        for layer, of_layer in zip(self.layers, kept, strict=True):
-            hidden_states = layer(hidden_states, sequences.layout, memory, of_layer)
+        for number, (layer, of_layer) in enumerate(zip(self.layers, kept, strict=True)):
+            if self.training and number < self.recomputed:
+                hidden_states = checkpoint(layer, hidden_states, sequences.layout, memory, use_reentrant=False)
+            else:
+                hidden_states = layer(hidden_states, sequences.layout, memory, of_layer)
         return Packed(self.dropout(self.norm(hidden_states)), sequences.layout)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from patchword.training.loop import Diverged
+from patchword.training.outcome import Diverged
 
 if TYPE_CHECKING:
     import optuna

@@ -161,9 +161,11 @@ class LanguageModel(Task):
             targets = batch.targets[words]
             if not len(targets):
                 continue
-            logits = model.head.logits(model.features(*batch.inputs).values[batch.at[words]]).float()
-            loss += torch.nn.functional.cross_entropy(logits, targets, reduction="sum").item()
-            right += (logits.argmax(-1) == targets).sum().item()
+            losses, guesses = model.head.losses_and_guesses(
+                model.features(*batch.inputs).values[batch.at[words]], targets
+            )
+            loss += losses.sum().item()
+            right += (guesses == targets).sum().item()
             unigram -= self.unigram[targets.cpu().numpy()].sum()
             count += len(targets)
         count = max(count, 1)

@@ -27,6 +27,7 @@ from patchword.training.memory import keep_freed_memory
 from patchword.training.optimizer import make_optimizer
 from patchword.training.prepare import Say, ask_for, config_for, model_for, prepare, reader_for
 from patchword.training.recipe import Recipe
+from patchword.training.recompute import fit
 from patchword.training.run import CARD, RunConfig, RunFolder, versions
 from patchword.training.seeds import choose, finish_seed, finished, load_best, on_test, places
 from patchword.training.tracking import Tracker, console
@@ -86,6 +87,12 @@ def execute(
             say(f"Seed {number + 1} of {run.seeds}.")
         seed_everything(run.seed + number)
         model, new = model_for(run, family, config, task, reader, device, say if number == 0 else lambda text: None)
+        if run.recipe.memory:
+            at_once = min(run.recipe.micro_tokens or run.recipe.batch_tokens, run.recipe.batch_tokens)
+            length = ask.max_length if model.family.modality == "text" else None
+            fitted = fit(model, run.recipe.memory, at_once, length)
+            if number == 0:
+                say(fitted)
         optimizer = make_optimizer(model, run.recipe, new)
         if not folder.begun:
             check_space(folder.path, model, run.seeds, run.recipe.ema is not None)
@@ -130,7 +137,8 @@ def _learn(
         say(f"Going on after step {state.step}, where the last checkpoint was written.")
     try:
         with Tracker(place, state.step, quiet) as tracker:
-            train(state, prepared, recipe, compute, tracker, checkpoints, seed, stop_after, watch)
+            idle = train(state, prepared, recipe, compute, tracker, checkpoints, seed, stop_after, watch)
+        say(f"The loop waited for data in {idle:.1%} of the time.")
     except KeyboardInterrupt:
         raise Interrupted from None
 

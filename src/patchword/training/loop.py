@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from patchword.data.loader import Batch, Loader, Position
-from patchword.errors import UserError
 from patchword.tasks.task import Compute, Prepared, Task
 from patchword.training.checkpoint import TrainState
 from patchword.training.ema import follow, instead
+from patchword.training.outcome import Outcome, reads_late
 from patchword.training.recipe import Recipe
 from patchword.training.schedule import pace, progress, rate
 from patchword.training.tracking import Tracker
@@ -31,10 +30,6 @@ class Interrupted(Exception):
     """The person pressed Ctrl-C; the state is saved."""
 
 
-class Diverged(UserError):
-    """The loss is no number any more."""
-
-
 def train(
     state: TrainState,
     data: Prepared,
@@ -45,7 +40,7 @@ def train(
     seed: int,
     stop_after: int | None = None,
     watch: Watch | None = None,
-) -> None:
+) -> float:
     """Learn until the recipe's steps, epochs or minutes are over, or patience is.
 
     Args:
@@ -59,6 +54,9 @@ def train(
         stop_after: act as if interrupted after this step.
         watch: is told of each evaluation; what it raises ends the run.
 
+    Returns:
+        The share of the time in which the loop waited for data.
+
     Raises:
         Diverged: the loss is no number any more.
         UserError: a checkpoint can not be written.
@@ -71,35 +69,51 @@ def train(
         seed=seed,
         batch_tokens=recipe.batch_tokens,
         batch_size=recipe.batch_size,
-        workers=recipe.workers,
+        workers=int(compute.device.type != "cpu") if recipe.workers is None else recipe.workers,
         pace=lambda step, position: pace(recipe, clock.at(step, position)),
+        pinned=compute.device.type == "cuda",
     )
     saved_at = time.monotonic()
     learning(model)
-    with _interrupts() as interrupted:
-        for batch, after in loader.batches(state.position, state.step):
+    late = reads_late(compute.device, state.optimizer)
+    running: deque[tuple[Outcome, int]] = deque()
+
+    def settle(but: int = 0) -> None:
+        """Log what steps came to, but for so many that may still be computed."""
+        while len(running) > but:
+            outcome, tokens = running.popleft()
+            loss = outcome.loss()
+            if outcome.step % recipe.log_steps == 0:
+                tracker.step(clock.progress(), clock.measure(outcome, loss, tokens))
+
+    with _interrupts() as interrupted, closing(loader.batches(state.position, state.step)) as stream:
+        for batch, after in clock.waiting(stream):
             if clock.done() or (recipe.patience is not None and state.since_best >= recipe.patience):
                 break
             lr = rate(recipe, clock.progress())
             if recipe.unfreeze:
                 thaw(model, clock.progress())
-            loss = step(state, task, batch, recipe, compute, lr)
+            outcome = step(state, task, batch, recipe, compute, lr, running[-1][0] if running else None)
             state.position, state.step, state.tokens = after, state.step + 1, state.tokens + batch.tokens
             if recipe.ema:
                 follow(state.mean, model, recipe.ema, state.step)
-            if state.step % recipe.log_steps == 0:
-                tracker.step(clock.progress(), clock.measure(float(loss), lr))
+            running.append((outcome, state.tokens))
+            settle(but=int(late))
             if clock.evaluation_is_due():
+                settle()
                 _evaluate(state, data, recipe, compute, tracker, checkpoints, watch)
             due = time.monotonic() - saved_at >= recipe.checkpoint_seconds or (
                 recipe.checkpoint_steps is not None and state.step % recipe.checkpoint_steps == 0
             )
             if checkpoints and (due or interrupted() or state.step == stop_after):
+                settle()
                 clock.stop()
                 state.save(checkpoints)
                 saved_at = time.monotonic()
             if interrupted() or state.step == stop_after:
+                settle()
                 raise Interrupted
+    settle()
     if state.evaluations < recipe.evaluations and clock.done():
         # A run by the clock can end between the last step and the evaluation that it was due.
         state.evaluations = recipe.evaluations
@@ -107,13 +121,26 @@ def train(
     if checkpoints:
         clock.stop()
         state.save(checkpoints)
+    return clock.idle()
 
 
-def step(state: TrainState, task: Task, batch: Batch, recipe: Recipe, compute: Compute, lr: float) -> Tensor:
-    """One optimizer step; returns the mean loss a label.
+def step(
+    state: TrainState,
+    task: Task,
+    batch: Batch,
+    recipe: Recipe,
+    compute: Compute,
+    lr: float,
+    before: Outcome | None = None,
+) -> Outcome:
+    """One optimizer step; returns what it came to, the mean loss a label.
 
     Each micro-batch's summed loss is divided by the labels of the *whole* batch, so that the gradient does not
-    depend on how the batch is cut.
+    depend on how the batch is cut. Where the loss is no number, weights and optimizer stay as they were: on a device
+    nobody waits for that (`reads_late`), so they stay as they were in the next step, too, until it is known.
+
+    Args:
+        before: what the last step came to, where that is not known yet.
 
     Raises:
         Diverged: the loss is no number any more.
@@ -126,17 +153,16 @@ def step(state: TrainState, task: Task, batch: Batch, recipe: Recipe, compute: C
         loss.backward()
         total += loss.detach()
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip, foreach=True)
-    if not math.isfinite(float(norm)) or not math.isfinite(float(total)):
-        raise Diverged(
-            f"The loss is no number any more at step {state.step + 1} (loss {float(total)}, gradient norm "
-            f"{float(norm)}), so the weights were left as they were. Try a lower learning rate than {recipe.lr:g} "
-            "(--lr) or --precision fp32; the last checkpoint is from before."
-        )
+    outcome = Outcome(state.step + 1, total, norm, lr, recipe.lr)
+    if reads_late(compute.device, state.optimizer):
+        vars(state.optimizer)["found_inf"] = outcome.broken(before)
+    else:
+        outcome.loss()
     for group in state.optimizer.param_groups:
         group["lr"] = lr * group.get("factor", 1.0)
     state.optimizer.step()
     state.optimizer.zero_grad(set_to_none=True)
-    return total
+    return outcome
 
 
 def _evaluate(
@@ -183,6 +209,19 @@ class _Clock:
         self.before = state.seconds
         self.began = self.last = time.monotonic()
         self.tokens = state.tokens
+        self.waited = self.waited_before = 0.0
+
+    def waiting(self, stream: Iterator[tuple[Batch, Position]]) -> Iterator[tuple[Batch, Position]]:
+        """The same batches; the time until each is there is noted."""
+        while True:
+            began = time.monotonic()
+            item = next(stream)
+            self.waited += time.monotonic() - began
+            yield item
+
+    def idle(self) -> float:
+        """Share of the time so far in which the loop waited for data."""
+        return self.waited / max(time.monotonic() - self.began, 1e-9)
 
     def stop(self) -> None:
         """Put the time so far into the state."""
@@ -211,18 +250,20 @@ class _Clock:
             return True
         return False
 
-    def measure(self, loss: float, lr: float) -> dict[str, float]:
+    def measure(self, outcome: Outcome, loss: float, tokens: int) -> dict[str, float]:
+        """The line of a step after which so many tokens had been seen."""
         now = time.monotonic()
-        tokens = self.state.tokens
-        speed = (tokens - self.tokens) / max(now - self.last, 1e-9)
-        self.last, self.tokens = now, tokens
+        passed = max(now - self.last, 1e-9)
+        speed, idle = (tokens - self.tokens) / passed, (self.waited - self.waited_before) / passed
+        self.last, self.tokens, self.waited_before = now, tokens, self.waited
         return {
-            "step": self.state.step,
+            "step": outcome.step,
             "loss": loss,
-            "lr": lr,
+            "lr": outcome.lr,
             "tokens": tokens,
             "seconds": round(self.before + now - self.began, 3),
             "tokens_per_second": round(speed, 1),
+            "idle": round(idle, 4),
         }
 
 

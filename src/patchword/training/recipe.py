@@ -54,6 +54,8 @@ class Recipe(BaseModel):
     """Examples at most, where a batch is not to be as many as fit `batch_tokens`."""
     micro_tokens: Count | None = None
     """Tokens that go through the model at once; a batch over that is cut, and its gradient stays the same."""
+    memory: Above0 | None = None
+    """Gigabytes that learning may take: layers are computed twice where it takes more (`training/recompute.py`)."""
     batch_ramp: Share = 0.0
     """Share of the run over which batches grow to their size, in a line from `batch_start` of it."""
     batch_start: UpTo1 = 0.25
@@ -80,7 +82,9 @@ class Recipe(BaseModel):
     checkpoint_seconds: Above0 = 60.0
     checkpoint_steps: Count | None = None
     log_steps: Count = 1
-    workers: int = Field(0, ge=0)
+    workers: int | None = Field(None, ge=0)
+    """Threads that prepare the next batches meanwhile; where not given, one beside a GPU. On a CPU, whose cores are all
+    at work in the model, batches made in between took 0.1 % of the time (bert-mini) to 1.1 % (vit-tiny)."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Recipe:

@@ -1,0 +1,137 @@
+"""How peak memory and time grow as batch, length, width and corpus double: `python -m benchmarks.growth --out X.png`.
+
+Each point is a process of its own. An exponent of 1 is linear, of 2 quadratic; it is fitted over all points, and that
+of the last doubling is given beside it, where what does not grow (weights, a first batch) weighs least.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.machine import description
+from benchmarks.race import Bench, Failed, table
+
+_UNITS = {"memory": ("peak memory", "MB", 1e-6), "seconds": ("time", "s", 1.0)}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What doubles.
+
+    Args:
+        name: what it is.
+        sizes: from the smallest to the largest.
+        settings: of `benchmarks.run_growth`'s function `kind`, for a size.
+        kind: "step" or "corpus".
+    """
+
+    name: str
+    sizes: tuple[int, ...]
+    settings: Callable[[int], dict[str, Any]]
+    kind: str = "step"
+
+
+def main() -> None:
+    """Measure, print a table and draw a plot."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
+    parser.add_argument("--preset", default="bert-mini")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: does everything run?")
+    parser.add_argument("--out", type=Path, help="PNG file to draw")
+    given = parser.parse_args()
+    print("\n".join(description()), end="\n\n", flush=True)
+    with tempfile.TemporaryDirectory(prefix="patchword-growth-") as folder:
+        bench = Bench(Path(folder), given.quick, print)
+        measured = {axis.name: measure(bench, axis) for axis in axes(given.preset, given.device, given.quick)}
+    rows = []
+    for name, points in measured.items():
+        for what, (title, unit, scale) in _UNITS.items():
+            sizes, values = np.array(list(points)), np.array([point[what] for point in points.values()])
+            fitted, last = exponents(sizes, values)
+            shown = ", ".join(f"{value * scale:,.3g}" for value in values)
+            rows.append([name, ", ".join(f"{size:,}" for size in sizes), f"{title}, {unit}", shown, fitted, last])
+    print(table(["doubles", "sizes", "what", "values", "exponent", "of the last doubling"], rows))
+    if given.out:
+        draw(measured, given.out)
+
+
+def axes(preset: str, device: str, quick: bool) -> list[Axis]:
+    """What doubles, and between which sizes."""
+    steps = 1 if quick else 3
+    common = {"name": "bert-tiny" if quick else preset, "device": device}
+
+    def step(sizes: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+        return {"settings": common | {"sizes": sizes or {}, "rows": 512, **more}, "steps": steps}
+
+    def width(numbers: int) -> dict[str, Any]:
+        sizes = {"width": numbers, "heads": numbers // 64, "hidden": 4 * numbers}
+        return step(sizes, batch_tokens=512 if quick else 2048)
+
+    def length(tokens: int) -> dict[str, Any]:
+        return step({"max_length": tokens}, batch_tokens=tokens, length=tokens, rows=8)
+
+    def doubled(first: int, times: int) -> tuple[int, ...]:
+        return tuple(first << number for number in range(2 if quick else times))
+
+    return [
+        Axis("batch, tokens in texts of 128", doubled(512 if quick else 1024, 5), lambda n: step(batch_tokens=n)),
+        Axis("length of one text, tokens", doubled(512, 5), length),
+        Axis("width", doubled(64 if quick else 128, 4), width),
+        Axis("corpus, MB", doubled(1 if quick else 4, 4), lambda n: {"megabytes": n}, kind="corpus"),
+    ]
+
+
+def measure(bench: Bench, axis: Axis) -> dict[int, dict[str, float]]:
+    """Figures by size; sizes that fail are left out, and told."""
+    points = {}
+    for size in axis.sizes:
+        cache = str(bench.folder / f"cache-{axis.kind}-{size}")
+        try:
+            argument = json.dumps(axis.settings(size))
+            points[size] = bench.child("run_growth", axis.kind, argument, PATCHWORD_CACHE=cache)
+        except Failed as error:
+            print(f"{axis.name} {size}: {error}", file=sys.stderr)
+            break
+        bench.tell(f"{axis.name} {size:,}: {points[size]}")
+    return points
+
+
+def exponents(sizes: np.ndarray, values: np.ndarray) -> tuple[str, str]:
+    """k of size^k, fitted over all and of the last two."""
+    if len(sizes) < 2 or values.min() <= 0:
+        return "-", "-"
+    x, y = np.log2(sizes), np.log2(values)
+    return f"{np.polyfit(x, y, 1)[0]:.2f}", f"{(y[-1] - y[-2]) / (x[-1] - x[-2]):.2f}"
+
+
+def draw(measured: dict[str, dict[int, dict[str, float]]], out: Path) -> None:
+    """A column for what doubles, a row for memory and one for time, both axes logarithmic."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.2 * len(measured), 5.6), layout="constrained")
+    grid = figure.subplots(len(_UNITS), len(measured), squeeze=False)
+    for column, (name, points) in enumerate(measured.items()):
+        for row, (what, (title, unit, scale)) in enumerate(_UNITS.items()):
+            place = grid[row][column]
+            sizes = np.array(list(points))
+            values = np.array([point[what] * scale for point in points.values()])
+            fitted, last = exponents(sizes, values)
+            place.loglog(sizes, values, "o-", base=2)
+            place.set_title(f"exponent {fitted} (last {last})", fontsize=9)
+            place.set_xlabel(name)
+            place.set_ylabel(f"{title}, {unit}")
+            place.grid(True, which="both", alpha=0.3)
+    figure.savefig(out, dpi=120)
+
+
+if __name__ == "__main__":
+    main()
