@@ -55,6 +55,7 @@ class Classification(Task):
     """
 
     way_out = "class"
+    outputs = ("logits",)
     reads = "labelled"
     heeds: ClassVar[tuple[str, ...]] = ("label_smoothing",)
     validation_share = VALIDATION_SHARE

@@ -128,7 +128,11 @@ class Padded(nn.Module):
         )
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """`input_ids`, `attention_mask` (and `token_type_ids`), each `[N, L]`; or `pixel_values` `[N, C, height, width]`.
+        """What the model gives for a rectangle.
+
+        Args:
+            inputs: `input_ids`, `attention_mask` (and `token_type_ids`), each `[N, L]`; or `pixel_values`
+                `[N, channels, height, width]`.
 
         Returns:
             of a class `[N, classes]`; otherwise `[N, L, ...]`.

@@ -132,6 +132,8 @@ class Task(ABC):
     """Whether an input can be a list of words."""
     heeds: ClassVar[tuple[str, ...]] = ()
     """Those of "augment" and "label_smoothing" in `Ask` that it knows what to do with."""
+    outputs: ClassVar[tuple[str, ...]] = ()
+    """What the numbers of its head are called by programs that serve models; none where these are not exported."""
     labels: tuple[str, ...] = ()
     problem: str | None = None
 
