@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from functools import cached_property
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from patchword.models.family import Model
@@ -71,16 +70,18 @@ def attend_padded(
 ) -> Tensor:
     """softmax(scale q k^T + bias) v in one dense call, padding masked out; as `nn.attention.Attend` has it."""
     assert isinstance(layout, BlockLayout)
-    repeats = query.shape[1] // key.shape[1]
+    shared = query.shape[1] // key.shape[1]
+    if shared > 1:
+        key, value = key.repeat_interleave(shared, 1), value.repeat_interleave(shared, 1)
     q, k, v = (
-        heads.view(layout.count, layout.longest, *heads.shape[1:]).transpose(1, 2)
-        for heads in (query, key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1))
+        heads.view(layout.count, layout.longest, *heads.shape[1:]).transpose(1, 2) for heads in (query, key, value)
     )
-    added = layout.once(rule.mask, lambda: _added(layout, rule.mask))
-    if bias is not None:
-        added = bias if added is None else added + bias
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=added, scale=rule.scale)
-    return out.transpose(1, 2).reshape(query.shape)
+    # Spelled out, because what an exporter makes of the one call for it is longer and slower.
+    products = (q * (rule.scale or q.shape[-1] ** -0.5)) @ k.transpose(2, 3)
+    for added in (layout.once(rule.mask, lambda: _added(layout, rule.mask)), bias):
+        if added is not None:
+            products = products + added
+    return (products.softmax(-1) @ v).transpose(1, 2).reshape(query.shape)
 
 
 def _added(layout: BlockLayout, mask: Mask) -> Tensor | None:
