@@ -59,11 +59,12 @@ def export(
     )
     typer.echo(told + ("." if done.agreement is None else f"; {done.agreement:.1%} get the same class."))
     if done.metrics:
-        typer.echo(f"{'':<14} {'model':<24} {onnx.name}")
+        width = max(map(len, done.metrics))
+        typer.echo(f"{'':<{width}} {'model':<24} {onnx.name}")
         both = done.model_metrics, done.metrics
         for name, value in done.metrics.items():
             if not name.endswith(("_low", "_high")):
                 shown = [f"{of[name]:,}" if isinstance(value, int) else number(of, name) for of in both]
-                typer.echo(f"{name:<14} {shown[0]:<24} {shown[1]}")
+                typer.echo(f"{name:<{width}} {shown[0]:<24} {shown[1]}")
     elif int8:
         typer.echo("Random inputs are not your data: --data FILE tells what the 8 bits cost on labelled data.")
