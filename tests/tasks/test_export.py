@@ -206,6 +206,16 @@ def test_models_of_language_are_refused(tmp_path: Path, tokenizer: Tokenizer) ->
         export(folder, tmp_path / "model.onnx")
 
 
+def test_what_has_no_graph_is_refused(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    case = next(case for case in all_cases() if case.theirs == "MixtralForSequenceClassification")
+    case = replace(case, config={**case.config, "num_hidden_layers": 1, "vocab_size": tokenizer.vocab_size})
+    case.model().save_pretrained(tmp_path)
+    tokenizer.save(tmp_path, 20)
+    with pytest.raises(UserError, match="mixtral models can not be exported"):
+        export(tmp_path, tmp_path / "model.onnx")
+    assert not list(tmp_path.glob("*model.onnx*"))
+
+
 def test_without_onnxruntime_it_is_said_what_to_install(
     texts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

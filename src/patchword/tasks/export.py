@@ -180,17 +180,23 @@ def _trace(padded: Padded, predictor: Predictor, path: Path) -> None:
     limits = {"batch_size": None, "sequence_length": getattr(config, "max_length", None)}
     axes = {name: torch.export.Dim(name, min=1, max=most) for name, most in limits.items()}
     shapes = tuple({place: axes[name] for place, name in of.items()} for of in padded.inputs.values())
-    with _silence():
-        program = torch.onnx.export(
-            padded,
-            example,
-            dynamo=True,
-            dynamic_shapes=(shapes,),
-            input_names=list(padded.inputs),
-            output_names=list(padded.outputs),
-            opset_version=OPSET,
-            verbose=False,
-        )
+    try:
+        with _silence():
+            program = torch.onnx.export(
+                padded,
+                example,
+                dynamo=True,
+                dynamic_shapes=(shapes,),
+                input_names=list(padded.inputs),
+                output_names=list(padded.outputs),
+                opset_version=OPSET,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        raise UserError(
+            f"{predictor.model.family.model_type} models can not be exported: what they compute depends on their input "
+            "in a way that has no graph for batches of any size."
+        ) from error
     assert program is not None
     if predictor.labels:
         program.model.metadata_props["id2label"] = json.dumps(dict(enumerate(predictor.labels)), ensure_ascii=False)
