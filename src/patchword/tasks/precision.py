@@ -25,7 +25,7 @@ def choose_precision(wanted: str, device: torch.device) -> tuple[str, Callable[[
         UserError: there is no such precision.
     """
     if wanted not in ("auto", "fp32", "bf16"):
-        raise UserError(f"There is no precision '{wanted}'; there are auto, fp32 and bf16, and int8 where nothing is learnt.")
+        raise UserError(f"There is no precision '{wanted}'; there are auto, fp32, bf16 and, to predict, int8.")
     if wanted == "auto":
         wanted = "bf16" if _bf16_pays(device.type) else "fp32"
     if wanted == "fp32":
