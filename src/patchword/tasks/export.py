@@ -115,6 +115,9 @@ def export(
         small.mkdir()
         _trace(padded, predictor, whole / path.name)
         stand_in = InFile(whole / path.name, padded, model)
+        shapes = {one.name: one.shape for one in stand_in.session.get_inputs()}
+        if any(shapes[name][place] != axis for name, of in padded.inputs.items() for place, axis in of.items()):
+            raise _no_graph(predictor)
         found = _compare(stand_in, padded, model)
         if not found["difference"] <= TOLERANCE * max(1.0, found["largest"]):
             raise UserError(
@@ -193,15 +196,19 @@ def _trace(padded: Padded, predictor: Predictor, path: Path) -> None:
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
-        raise UserError(
-            f"{predictor.model.family.model_type} models can not be exported: what they compute depends on their input "
-            "in a way that has no graph for batches of any size."
-        ) from error
+        raise _no_graph(predictor) from error
     assert program is not None
     if predictor.labels:
         program.model.metadata_props["id2label"] = json.dumps(dict(enumerate(predictor.labels)), ensure_ascii=False)
     size = sum(parameter.nbytes for parameter in padded.parameters())
     program.save(path, external_data=size > _ONE_FILE)
+
+
+def _no_graph(predictor: Predictor) -> UserError:
+    return UserError(
+        f"{predictor.model.family.model_type} models can not be exported: what they compute depends on their input in "
+        "a way that has no graph for batches of any size and length."
+    )
 
 
 def _quantise(whole: Path, small: Path) -> None:
