@@ -1,4 +1,4 @@
-"""Predictions for many rows, beside transformers' `pipeline`: the same folder, the same rows, the same answers."""
+"""Predictions for many rows, beside transformers' `pipeline` and onnxruntime: the same folder, the same rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 from benchmarks.race import Bench, Failed, Run, figure, ratio, table
 
-OURS, THEIRS = "patchword", "transformers"
+OURS, THEIRS, PADDED = "patchword", "transformers", "onnxruntime"
+OURS_INT8, PADDED_INT8 = f"{OURS} int8", f"{PADDED} int8"
 _SETS = {
     "sentences of reviews": "sentiment-test.jsonl",
     "descriptions of software": "topics-test.jsonl",
@@ -25,20 +26,26 @@ def main(bench: Bench) -> None:
     rows, repeats = (32, 1) if bench.quick else (512, max(5, bench.rounds))
     bench.report(
         f"Classifiers with random weights, of MiniLM's shape (6 layers, width 384) for texts and ViT-tiny's for "
-        f"pictures; {rows} rows in memory, fp32, both contenders in one process, in turns, {repeats} times after a "
-        "first one in which their probabilities are compared. `pipeline` takes batches of 32 rows in their order, "
-        "texts cut at 256 tokens; patchword's batches are of the same limit, 8,192 tokens. From text to probabilities, "
-        "or from the bytes of a PNG. Median (least-most); *faster*: patchword's rows a second over transformers', "
-        "repeat by repeat.\n"
+        f"pictures; {rows} rows in memory, all contenders in one process, in turns, {repeats} times after a first one "
+        "in which the probabilities of those in fp32 are compared. `pipeline` takes batches of 32 rows in their order, "
+        "texts cut at 256 tokens; so does onnxruntime, over the file of `patchword export`, padded to the longest text "
+        "of a batch; patchword's batches are of the same limit, 8,192 tokens. From text to probabilities, or from the "
+        "bytes of a PNG. Median (least-most) of rows a second; then patchword's over another's, repeat by repeat.\n"
     )
     lines = []
     for name, file in _SETS.items():
         run = bench.measure(name, partial(bench.child, "run_prediction", Path(given) / file, rows, repeats))
-        ours, theirs = (_runs(run, who) for who in (OURS, THEIRS))
+        runs = {who: _runs(run, who) for who in (THEIRS, PADDED, OURS, PADDED_INT8, OURS_INT8)}
+        races = (OURS, THEIRS), (OURS, PADDED), (OURS_INT8, PADDED_INT8)
         lines.append(
-            [name, figure(theirs, "rows", 1), figure(ours, "rows", 1), ratio(ours, theirs, "rows", 1)],
+            [
+                name,
+                *(figure(of, "rows", 1) for of in runs.values()),
+                *(ratio(runs[one], runs[other], "rows", 1) for one, other in races),
+            ]
         )
-    bench.report(table(["rows a second", THEIRS, OURS, "faster"], lines))
+    heads = ["rows a second", THEIRS, PADDED, OURS, PADDED_INT8, OURS_INT8]
+    bench.report(table([*heads, f"over {THEIRS}", f"over {PADDED}", "int8 over int8"], lines))
 
 
 def _runs(run: Run, who: str) -> list[Run]:

@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import torch
 import transformers
 from PIL import Image
 
-from benchmarks.prediction import OURS, THEIRS
+from benchmarks.prediction import OURS, OURS_INT8, PADDED, PADDED_INT8, THEIRS
 from benchmarks.race import hand_back
 from benchmarks.text import write_tokenizer
 from patchword.data.tables import rows
 from patchword.models.family import Model, preset
 from patchword.models.folder import write_json, write_model
 from patchword.models.image_processors import read_image_processor
+from patchword.tasks.export import export
 from patchword.tasks.predictor import load
 
 Chances = list[dict[str, float]]
@@ -47,9 +49,9 @@ def image_folder(folder: Path) -> None:
     write_json(folder / "preprocessor_config.json", read_image_processor(folder, family, config).to_dict())
 
 
-def ours(folder: Path, inputs: list[Any]) -> Way:
+def ours(folder: Path, inputs: list[Any], precision: str = "fp32") -> Way:
     """As `patchword predict` does."""
-    model = load(folder, "cpu")
+    model = load(folder, "cpu", precision)
     return lambda: [answer["probabilities"] for answer in model.predict(inputs)]
 
 
@@ -65,11 +67,47 @@ def theirs(folder: Path, inputs: list[Any]) -> Way:
         images = transformers.pipeline("image-classification", str(folder), device="cpu")
 
         def answer() -> Any:
-            opened = [Image.open(io.BytesIO(image)).convert("RGBA") for image in inputs]
-            flat = [Image.alpha_composite(Image.new("RGBA", image.size, "white"), image) for image in opened]
-            return images([image.convert("RGB") for image in flat], batch_size=32, top_k=len(_LABELS))
+            return images(opened(inputs), batch_size=32, top_k=len(_LABELS))
 
     return lambda: [{found["label"]: found["score"] for found in row} for row in answer()]
+
+
+def opened(pictures: list[bytes]) -> list[Image.Image]:
+    """As RGB on white."""
+    read = [Image.open(io.BytesIO(picture)).convert("RGBA") for picture in pictures]
+    flat = [Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture) for picture in read]
+    return [picture.convert("RGB") for picture in flat]
+
+
+def padded(folder: Path, inputs: list[Any], int8: bool) -> Way:
+    """onnxruntime over an exported file, batches of 32 padded to their longest text, as the pipeline's are."""
+    path = folder / ("int8.onnx" if int8 else "fp32.onnx")
+    export(folder, path, int8=int8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_inputs()]
+    if isinstance(inputs[0], str):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+
+        def read(batch: list[Any]) -> Any:
+            return tokenizer(batch, padding=True, truncation=True, max_length=256, return_tensors="np")
+
+    else:
+        processor = transformers.AutoImageProcessor.from_pretrained(folder)
+
+        def read(batch: list[Any]) -> Any:
+            return processor(opened(batch), return_tensors="np")
+
+    def answer() -> Chances:
+        found = []
+        for first in range(0, len(inputs), 32):
+            given = read(inputs[first : first + 32])
+            (logits,) = session.run(None, {name: given[name] for name in names})
+            found += torch.from_numpy(logits).softmax(1).tolist()
+        return [dict(zip(_LABELS, row, strict=True)) for row in found]
+
+    return answer
 
 
 def run(path: Path, count: int, repeats: int) -> dict[str, list[float]]:
@@ -80,11 +118,19 @@ def run(path: Path, count: int, repeats: int) -> dict[str, list[float]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (image_folder if pictures else text_folder)(folder)
-        ways = {OURS: ours(folder, inputs), THEIRS: theirs(folder, inputs)}
-    found = [np.array([[row[label] for label in _LABELS] for row in way()]) for way in ways.values()]
-    # One picture is resized in two ways, which may differ by a level.
-    if np.abs(found[0] - found[1]).max() > (0.05 if pictures else 1e-4):
-        raise ValueError(f"they predict other probabilities: by {np.abs(found[0] - found[1]).max():.2g}")
+        ways = {
+            THEIRS: theirs(folder, inputs),
+            PADDED: padded(folder, inputs, int8=False),
+            OURS: ours(folder, inputs),
+            PADDED_INT8: padded(folder, inputs, int8=True),
+            OURS_INT8: ours(folder, inputs, "int8"),
+        }
+    found = {who: np.array([[row[label] for label in _LABELS] for row in way()]) for who, way in ways.items()}
+    for who in (PADDED, OURS):
+        apart = np.abs(found[who] - found[THEIRS]).max()
+        # One picture is resized in two ways, which may differ by a level.
+        if apart > (0.05 if pictures else 1e-4):
+            raise ValueError(f"{who} predicts other probabilities than {THEIRS}: by {apart:.2g}")
     taken: dict[str, list[float]] = {who: [] for who in ways}
     for _ in range(repeats):
         for who, way in ways.items():

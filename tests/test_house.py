@@ -84,7 +84,7 @@ def test_no_family_is_named_outside_the_families() -> None:
 
 
 def test_the_core_is_small() -> None:
-    assert sum(len(path.read_text("utf-8").splitlines()) for path in files("nn")) < 1500
+    assert sum(len(path.read_text("utf-8").splitlines()) for path in files("nn")) < 1600
 
 
 def test_a_family_fits_on_a_page() -> None:

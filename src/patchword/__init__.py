@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from patchword.models.family import presets
     from patchword.study.sweep import Sweep, sweep
     from patchword.tasks.checking import check
+    from patchword.tasks.export import Exported, export
     from patchword.tasks.predictor import Predictor, evaluate, load
     from patchword.training.stages import Result, finetune, pretrain, resume
 
@@ -41,6 +42,8 @@ _WHERE = {
     "Sweep": "patchword.study.sweep",
     "sweep": "patchword.study.sweep",
     "check": "patchword.tasks.checking",
+    "Exported": "patchword.tasks.export",
+    "export": "patchword.tasks.export",
     "Predictor": "patchword.tasks.predictor",
     "evaluate": "patchword.tasks.predictor",
     "load": "patchword.tasks.predictor",
@@ -50,6 +53,7 @@ _WHERE = {
     "resume": "patchword.training.stages",
 }
 __all__ = [
+    "Exported",
     "Predictor",
     "Result",
     "Size",
@@ -59,6 +63,7 @@ __all__ = [
     "check",
     "evaluate",
     "explain",
+    "export",
     "finetune",
     "load",
     "presets",

@@ -25,6 +25,7 @@ def evaluate(
     image_size: o.ImageSize = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     device: o.Device = "auto",
+    precision: o.UsePrecision = "fp32",
 ) -> None:
     """Metrics on labelled data, with bootstrap 95 % intervals."""
     from json import dumps
@@ -39,7 +40,7 @@ def evaluate(
         "pair_column": pair_column,
         "where": where,
     }
-    metrics = load(folder, device, image_size=image_size).evaluate(data, **columns)
+    metrics = load(folder, device, precision, image_size).evaluate(data, **columns)
     if json:
         typer.echo(dumps(metrics, indent=2))
         return

@@ -13,6 +13,7 @@ from patchword.cli import (
     embed,
     evaluate,
     explain,
+    export,
     finetune,
     generate,
     info,
@@ -46,6 +47,7 @@ for module in (
     embed,
     info,
     explain,
+    export,
     presets,
     demo,
 ):

@@ -221,4 +221,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=
 Precision = Annotated[
     str | None, typer.Option(help="auto (what the hardware runs fast), fp32 or bf16.", rich_help_panel=_RUN)
 ]
+UsePrecision = Annotated[
+    str, typer.Option(help="fp32, auto (what the hardware runs fast), bf16 or, on a CPU, int8.", rich_help_panel=_RUN)
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell nothing while it runs.", rich_help_panel=_RUN)]

@@ -40,7 +40,7 @@ def predict(
     where: o.Where = None,
     image_size: o.ImageSize = None,
     device: o.Device = "auto",
-    precision: o.Precision = "fp32",
+    precision: o.UsePrecision = "fp32",
     quiet: o.Quiet = False,
 ) -> None:
     """Predict: all columns that are there, then the predictions; as csv on standard output, or in a file.
@@ -54,7 +54,7 @@ def predict(
 
     if out is not None:
         check_can_be_written(out, overwrite)
-    model = load(folder, device, precision or "fp32", image_size)
+    model = load(folder, device, precision, image_size)
     if are_sentences(inputs, model):
         if out is not None:
             raise UserError(f"--out {out} is for files; {inputs[0][:60]!r} is a sentence, or a file that is not there.")

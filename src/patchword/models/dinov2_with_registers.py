@@ -67,7 +67,7 @@ class RegisterEmbedding(PatchEmbedding):
     def placed(self, patches: Tensor) -> Tensor:
         """`[N, P, width]` -> `[N, 1 + registers + P, width]`."""
         tokens = super().placed(patches)
-        registers = self.registers.to(tokens.dtype).expand(len(tokens), -1, -1)
+        registers = self.registers.to(tokens.dtype).expand(tokens.shape[0], -1, -1)
         return torch.cat([tokens[:, :1], registers, tokens[:, 1:]], dim=1)
 
 

@@ -51,10 +51,7 @@ class MeanToken(nn.Module):
 
     def forward(self, hidden: Packed) -> Tensor:
         """`[T, width]` -> `[N, width]`."""
-        runs = hidden.layout.runs(hidden.layout)
-        blocks = torch.split(hidden.values, [count * length for count, length, _ in runs])
-        means = [block.view(*run[:2], -1).mean(1) for block, run in zip(blocks, runs, strict=True)]
-        return means[0] if len(means) == 1 else torch.cat(means)
+        return hidden.layout.mean(hidden.values)
 
 
 class ClassAndPatches(nn.Module):
@@ -70,7 +67,7 @@ class ClassAndPatches(nn.Module):
 
     def forward(self, hidden: Packed) -> Tensor:
         """`[T, width]` -> `[N, 2 * width]`."""
-        tokens = hidden.values.view(len(hidden.layout), -1, hidden.values.shape[-1])
+        tokens = hidden.values.view(-1, hidden.layout.longest, hidden.values.shape[-1])
         return torch.cat([tokens[:, 0], tokens[:, self.special :].mean(1)], dim=1)
 
 

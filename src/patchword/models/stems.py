@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from patchword.nn.packing import Layout, Packed
+from patchword.nn.packing import Packed
 from patchword.nn.positions import GridSinCos, LearnedPositions
 
 
@@ -102,11 +102,9 @@ class PatchEmbedding(nn.Module):
 
     def placed(self, patches: Tensor) -> Tensor:
         """`[N, P, width]` -> `[N, S + P, width]`: the special tokens in front, and each with where it stands."""
-        special = self.special().to(patches.dtype).expand(len(patches), -1, -1)
+        special = self.special().to(patches.dtype).expand(patches.shape[0], -1, -1)
         return torch.cat([special, patches], dim=1) + self.positions.weight
 
     def forward(self, pixels: Tensor) -> Packed:
         """`[N, channels, height, width]` -> N sequences of 1 + height x width / patch^2 tokens."""
-        tokens = self.placed(self.patches(pixels))
-        layout = Layout([tokens.shape[1]] * len(tokens), tokens.device)
-        return Packed(self.dropout(tokens.flatten(0, 1)), layout)
+        return Packed.from_block(self.dropout(self.placed(self.patches(pixels))))

@@ -236,7 +236,7 @@ class SelfAttention(Attention):
 
     def project(self, hidden_states: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
         """`[T, width]` -> queries `[T, H, D]`, keys and values `[T, G, D]`, as they are compared."""
-        parts = self.qkv(hidden_states).view(len(hidden_states), -1, self.head_width)
+        parts = self.qkv(hidden_states).view(hidden_states.shape[0], -1, self.head_width)
         query, key, value = parts.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
         query = self.positions(self.query_norm(query), layout)
         return query, self.positions(self.key_norm(key), layout), value
@@ -254,7 +254,7 @@ class SelfAttention(Attention):
         else:
             bias = self.relative(layout) if self.relative is not None else None
             attended = self.attend(query, key, value, layout, layout, self.rule, bias)
-        output: Tensor = self.out(attended.reshape(len(hidden_states), -1))
+        output: Tensor = self.out(attended.reshape(hidden_states.shape[0], -1))
         return output
 
 
@@ -285,15 +285,15 @@ class CrossAttention(Attention):
         self, hidden_states: Tensor, layout: Layout, memory: Packed | None, cache: KeyValues | None = None
     ) -> Tensor:
         """`[T, width]` -> `[T, width]`; `memory` is the other sequences, needed once where there is a cache."""
-        query = self.query(hidden_states).view(len(hidden_states), self.heads, self.head_width)
+        query = self.query(hidden_states).view(hidden_states.shape[0], self.heads, self.head_width)
         if cache is not None and cache.holds_any:
             attended = cache.look(query, self.rule.scale, None)
         else:
             assert memory is not None
-            parts = self.key_value(memory.values).view(len(memory.values), 2, self.heads, self.head_width)
+            parts = self.key_value(memory.values).view(memory.values.shape[0], 2, self.heads, self.head_width)
             key, value = parts.unbind(1)
             if cache is not None:
                 cache.add(key, value, memory.layout)
             attended = self.attend(query, key, value, layout, memory.layout, self.rule, None)
-        output: Tensor = self.out(attended.reshape(len(hidden_states), -1))
+        output: Tensor = self.out(attended.reshape(hidden_states.shape[0], -1))
         return output

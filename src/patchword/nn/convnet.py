@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from patchword.nn.feedforward import ACTIVATIONS
-from patchword.nn.packing import Layout, Packed
+from patchword.nn.packing import Packed
 
 
 class Activation(nn.Module):
@@ -197,8 +197,7 @@ class ConvNet(nn.Module):
     def forward(self, pixels: Tensor) -> Packed:
         """`[N, channels, height, width]` -> N sequences of the h x w places of the last map, `[N * h * w, width]`."""
         places: Tensor = self.norm(self.stages(self.stem(pixels)))
-        sequences = places.flatten(2).transpose(1, 2)
-        return Packed(sequences.flatten(0, 1), Layout([sequences.shape[1]] * len(sequences), pixels.device))
+        return Packed.from_block(places.flatten(2).transpose(1, 2))
 
 
 def initialise_convolutions(module: nn.Module) -> None:

@@ -34,14 +34,23 @@ class Layout:
     ) -> None:
         if not lengths or min(lengths) < 1:
             raise ValueError(f"a packed batch needs sequences of at least one token, got lengths {list(lengths)}")
-        self.lengths: tuple[int, ...] = tuple(int(length) for length in lengths)
+        self._lengths, self._before = tuple(int(length) for length in lengths), tuple(before or ())
         self.device = torch.device(device)
-        self.before = tuple(before) if before else (0,) * len(self.lengths)
         self._made: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
         """Number of sequences, N."""
         return len(self.lengths)
+
+    @cached_property
+    def lengths(self) -> tuple[int, ...]:
+        """Tokens of each sequence."""
+        return self._lengths
+
+    @cached_property
+    def before(self) -> tuple[int, ...]:
+        """Tokens of each sequence that were read earlier."""
+        return self._before or (0,) * len(self)
 
     @cached_property
     def tokens(self) -> int:
@@ -67,6 +76,11 @@ class Layout:
     def starts(self) -> Tensor:
         """`[N]`: the index of each sequence's first token."""
         return self.cu_seqlens[:-1].long()
+
+    @cached_property
+    def ends(self) -> Tensor:
+        """`[N]`: the index of each sequence's last token."""
+        return self.cu_seqlens[1:].long() - 1
 
     @cached_property
     def sequence_ids(self) -> Tensor:
@@ -99,6 +113,13 @@ class Layout:
         pairs = zip(self.lengths, keys.lengths, strict=True)
         return self.once((Layout.runs, keys), lambda: tuple((len(list(g)), *pair) for pair, g in groupby(pairs)))
 
+    def mean(self, values: Tensor) -> Tensor:
+        """`[T, width]` -> `[N, width]`: the mean of each sequence's tokens."""
+        runs = self.runs(self)
+        blocks = torch.split(values, [count * length for count, length, _ in runs])
+        means = [block.view(*run[:2], -1).mean(1) for block, run in zip(blocks, runs, strict=True)]
+        return means[0] if len(means) == 1 else torch.cat(means)
+
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
         """What depends on the layout alone, and every layer reads: made by the first that asks."""
         if key not in self._made:
@@ -109,6 +130,33 @@ class Layout:
     def to(self, device: torch.device | str) -> Layout:
         """The same layout for tensors on another device."""
         return self if torch.device(device) == self.device else Layout(self.lengths, device, self.before)
+
+
+class BlockLayout(Layout):
+    """N sequences of one length, such as pictures: a dense block. N can be a symbol in a graph that is traced."""
+
+    def __init__(self, count: int, length: int, device: torch.device | str = "cpu") -> None:
+        super().__init__((length,), device)
+        self.count = count
+
+    @cached_property
+    def lengths(self) -> tuple[int, ...]:
+        """Tokens of each sequence."""
+        return self._lengths * self.count
+
+    @cached_property
+    def longest(self) -> int:
+        """Tokens of every sequence."""
+        return self._lengths[0]
+
+    @cached_property
+    def starts(self) -> Tensor:
+        """`[N]`: the index of each sequence's first token."""
+        return torch.arange(self.count, device=self.device) * self.longest
+
+    def runs(self, keys: Layout) -> tuple[tuple[int, int, int], ...]:
+        """It is one run."""
+        return ((self.count, self.longest, keys.longest),)
 
 
 @dataclass(frozen=True)
@@ -126,6 +174,11 @@ class Packed:
     def from_sequences(cls, sequences: Sequence[Tensor]) -> Packed:
         """Lay tensors of shape `[l_n, ...]` end to end."""
         return cls(torch.cat(list(sequences)), Layout([len(s) for s in sequences], sequences[0].device))
+
+    @classmethod
+    def from_block(cls, block: Tensor) -> Packed:
+        """N sequences of one length, `[N, L, ...]`, end to end."""
+        return cls(block.flatten(0, 1), BlockLayout(block.shape[0], block.shape[1], block.device))
 
     def sequences(self) -> tuple[Tensor, ...]:
         """The sequences again, each `[l_n, ...]`."""
@@ -145,7 +198,7 @@ class Packed:
 
     def last(self) -> Tensor:
         """`[N, ...]`: the last token of each sequence."""
-        return self.values[self.layout.cu_seqlens[1:].long() - 1]
+        return self.values[self.layout.ends]
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Packed:
         """The same batch on another device; copies from pinned memory do not wait."""

@@ -59,6 +59,7 @@ class Classification(Task):
 
     contrasts: ClassVar[bool] = False
     way_out = "class"
+    outputs = ("logits",)
     reads = "labelled"
     heeds: ClassVar[tuple[str, ...]] = ("label_smoothing",)
     validation_share = VALIDATION_SHARE

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from patchword.errors import UserError
 
@@ -23,12 +25,31 @@ def choose_precision(wanted: str, device: torch.device) -> tuple[str, Callable[[
         UserError: there is no such precision.
     """
     if wanted not in ("auto", "fp32", "bf16"):
-        raise UserError(f"There is no precision '{wanted}'; there are auto, fp32 and bf16.")
+        raise UserError(f"There is no precision '{wanted}'; there are auto, fp32, bf16 and, to predict, int8.")
     if wanted == "auto":
         wanted = "bf16" if _bf16_pays(device.type) else "fp32"
     if wanted == "fp32":
         return wanted, nullcontext
     return wanted, partial(torch.autocast, device.type, dtype=torch.bfloat16)
+
+
+def round_to_int8(trunk: nn.Module, device: torch.device) -> None:
+    """Weights of linear layers in 8 bits, a scale for each row; what they are multiplied with is rounded as it comes.
+
+    Raises:
+        UserError: there is no such product on the device, or in this version of torch.
+    """
+    if device.type != "cpu":
+        raise UserError(f"int8 is for processors, not for {device.type}. Try --device cpu or --precision bf16.")
+    try:
+        from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
+    except ImportError as error:  # torch says that it will leave it out one day
+        raise UserError(
+            f"torch {torch.__version__} has no int8 for processors; `patchword export --int8` writes a file that has."
+        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        quantize_dynamic(trunk, {nn.Linear: per_channel_dynamic_qconfig}, inplace=True)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -30,7 +31,7 @@ from patchword.models.trunks import Decoder, Generative
 from patchword.nn.packing import Packed
 from patchword.tasks.file_prediction import FilePrediction, Predicted, write_predictions
 from patchword.tasks.image_classification import ImageClassification
-from patchword.tasks.precision import choose_precision
+from patchword.tasks.precision import choose_precision, round_to_int8
 from patchword.tasks.task import Ask, Compute, Reader, Task, choose_device, task_of
 from patchword.tasks.text_classification import TextClassification
 
@@ -249,7 +250,8 @@ def load(folder: str | Path, device: str = "auto", precision: str = "fp32", imag
     Args:
         folder: written by patchword or by `transformers`, or a name on the Hugging Face hub.
         device: where it runs; "auto" is a GPU where there is one.
-        precision: "fp32", "bf16", or "auto": what the hardware runs fast.
+        precision: "fp32", "bf16", "auto": what the hardware runs fast; or "int8", on a CPU: linear layers in 8 bits,
+            which costs accuracy that `evaluate` tells.
         image_size: side of the pictures in pixels, where it is not to be what the model has learnt from.
 
     Raises:
@@ -284,7 +286,9 @@ def load(folder: str | Path, device: str = "auto", precision: str = "fp32", imag
     model = read_model(path, device=on, **changes).model
     if on.type == "cpu" and isinstance(model.head, VocabularyHead) and isinstance(model.trunk, Generative):
         lay_out_for_writing(model)
-    precision, autocast = choose_precision(precision, on)
+    if precision == "int8":
+        round_to_int8(model.trunk, on)
+    precision, autocast = (precision, nullcontext) if precision == "int8" else choose_precision(precision, on)
     return Predictor(path, model, reader, max_length, Compute(on, autocast), card, precision)
 
 

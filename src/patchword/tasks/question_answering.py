@@ -41,6 +41,7 @@ class QuestionAnswering(Task):
     name = "question_answering"
     modality = "text"
     way_out = "span"
+    outputs = ("start_logits", "end_logits")
     reads = "labelled"
 
     def __init__(self, unanswerable: bool = False, threshold: float = 0.0, doc_stride: int = 128) -> None:

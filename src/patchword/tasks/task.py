@@ -134,6 +134,8 @@ class Task(ABC):
     """Whether an input can be a list of words."""
     heeds: ClassVar[tuple[str, ...]] = ()
     """Those of "augment", "label_smoothing", "mask_share" and "length_ramp" that it knows what to do with."""
+    outputs: ClassVar[tuple[str, ...]] = ()
+    """What the numbers of its head are called by programs that serve models; none where these are not exported."""
     labels: tuple[str, ...] = ()
     problem: str | None = None
 

@@ -49,6 +49,7 @@ class TokenClassification(Task):
     name = "token_classification"
     modality = "text"
     way_out = "token_class"
+    outputs = ("logits",)
     reads = "labelled"
     reads_words = True
 
