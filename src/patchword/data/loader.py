@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
@@ -188,7 +188,7 @@ class Loader:
                 yield examples, ids, epoch, after
             epoch, index = epoch + 1, 0
 
-    def batches(self, position: Position, number: int = 0) -> Iterator[tuple[Batch, Position]]:
+    def batches(self, position: Position, number: int = 0) -> Generator[tuple[Batch, Position], None, None]:
         """Batches from a position on, each with the position after it; `number` is that of the first."""
         plan = self.plan(position, number)
         if self.workers == 0:
