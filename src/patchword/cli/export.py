@@ -37,21 +37,23 @@ def export(
     [dim]patchword export runs/tickets --onnx runs/tickets/model.onnx --int8 --data test.csv[/dim]
     """
     from patchword.tasks.export import export as write
+    from patchword.training.tracking import console
     from patchword.training.verdict import number
 
-    done = write(
-        folder,
-        onnx,
-        int8=int8,
-        features=features,
-        data=data,
-        overwrite=overwrite,
-        text_column=text_column,
-        image_column=image_column,
-        label_column=label_column,
-        pair_column=pair_column,
-        where=where,
-    )
+    with console.status("Writing the file, and comparing it with the model ..."):
+        done = write(
+            folder,
+            onnx,
+            int8=int8,
+            features=features,
+            data=data,
+            overwrite=overwrite,
+            text_column=text_column,
+            image_column=image_column,
+            label_column=label_column,
+            pair_column=pair_column,
+            where=where,
+        )
     typer.echo(f"{done.path}: {done.bytes / 1e6:,.1f} MB, {', '.join(done.inputs)} -> {', '.join(done.outputs)}")
     told = (
         f"Random inputs of random lengths: differs from the model by {done.difference:.2g} at most, "
