@@ -160,8 +160,8 @@ def _marked(model: Model) -> ExitStack:
         with record_function(_PART + "clipping"):
             return clip(*arguments, **more)
 
-    def told(loader: Loader, position: Position) -> Iterator[tuple[Batch, Position]]:
-        stream = batches(loader, position)
+    def told(loader: Loader, position: Position, number: int = 0) -> Iterator[tuple[Batch, Position]]:
+        stream = batches(loader, position, number)
         while True:
             with record_function(_PART + "waiting for data"):
                 item = next(stream)
