@@ -128,7 +128,7 @@ def patchword(setup: Setup, model: str, settings: Mapping[str, Any], method: str
     )
     lines = read_metrics(run.folder)
     seconds = {line["step"]: line["seconds"] for line in lines if line["kind"] == "train"}
-    curve = [(seconds[line["step"]], line["loss"]) for line in lines if line["kind"] == "evaluation"]
+    curve = [(seconds[line["step"]], line["loss"]) for line in lines if line["kind"] == "validation"]
     found = run.report["validation"]
     figures = run.report["steps"], run.report["tokens"], found["hidden_tokens"]
     return Result(method, seed, setup.seconds, found["loss"], *figures, curve)
