@@ -2,8 +2,11 @@
 
 30 % of the words are hidden (Wettig et al. 2023); the rate is level and falls at the end; batches and texts begin
 smaller; weights are averaged. Muon for the matrices, at a rate and with a decay that suit AdamW as well (Liu et al.
-2025). The numbers are of these papers or between theirs, at the scale of one machine: `python -m benchmarks.recipe`
-compares each of them with its absence.
+2025). The numbers are of these papers or between theirs, at the scale of one machine, and are not tuned yet.
+
+Seen once, 90 seconds with evaluations on two cores without bf16 units (about 30 steps of 4,096 tokens), one seed,
+held-out loss: 7.06; 7.04 with AdamW alone; 7.10 and 7.08 at half and twice the rate; bert-mini with its own recipe 7.88.
+`python -m benchmarks.recipe` compares each part with its absence.
 """
 
 from __future__ import annotations
