@@ -63,8 +63,8 @@ def test_the_loss_of_a_task_has_its_share(corpus: list[str], tokenizer: Tokenize
     plain = TextClassification(labels).loss(model, batch)
     mixed = TextClassification(labels, contrast=0.25).loss(model, batch)
     means = torch.stack([tokens.mean(0) for tokens in model.features(*batch.inputs).sequences()])
-    expected = 0.75 * float(plain) + 0.25 * by_hand(means.detach(), targets.tolist(), 0.3)
-    assert float(mixed) == pytest.approx(expected, rel=1e-5)
+    expected = 0.75 * float(plain.detach()) + 0.25 * by_hand(means.detach(), targets.tolist(), 0.3)
+    assert float(mixed.detach()) == pytest.approx(expected, rel=1e-5)
 
 
 def test_rows_with_several_labels_are_refused(tmp_path, tokenizer: Tokenizer) -> None:
