@@ -5,7 +5,7 @@ smaller; weights are averaged. Muon for the matrices, at a rate and with a decay
 2025). The numbers are of these papers or between theirs, at the scale of one machine, and are not tuned yet.
 
 Seen once, 90 seconds with evaluations on two cores without bf16 units (about 30 steps of 4,096 tokens), one seed,
-held-out loss: 7.06; 7.04 with AdamW alone; 7.10 and 7.08 at half and twice the rate; bert-mini with its own recipe 7.88.
+held-out loss: 7.06; 7.04 with AdamW alone; 7.10 and 7.08 at half and twice the rate; bert-mini and its own recipe 7.88.
 `python -m benchmarks.recipe` compares each part with its absence.
 """
 
