@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 
 from patchword.errors import UserError
 from patchword.training.loop import Interrupted
+from patchword.training.recipes import default_recipe
 from patchword.training.stages import finetune, pretrain, resume
 from patchword.training.tracking import Tracker, read_metrics
 
@@ -276,6 +277,12 @@ def test_settings_that_say_nothing_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=said):
         pretrain(data, out=tmp_path / "run", **{**PRETRAIN, "model": model, **given})
+
+
+def test_a_whole_recipe_can_be_given_whatever_the_task_has_no_use_for(data: Path, tmp_path: Path) -> None:
+    recipe = default_recipe("pretrain", "masked_image", 128, 100).model_dump(exclude_none=True)
+    with pytest.raises(UserError, match="reads images"):  # the data are wrong, the recipe is not
+        pretrain(data, model="vit-mae-tiny", out=tmp_path / "run", **recipe)
 
 
 def test_a_finished_run_has_nothing_to_resume(whole: Path) -> None:

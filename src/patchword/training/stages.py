@@ -145,8 +145,10 @@ def _settle(stage: str, start: str, task: str, data: Data, settings: dict[str, A
     recipe = {name: settings.pop(name) for name in list(settings) if name in Recipe.model_fields}
     family, config = preset(start) if start in presets() else _described(start, task)
     kind = task_named(task, family)
+    # What a recipe has anyway (a whole one can be given) asks for nothing.
+    asked_for = {name for name, value in recipe.items() if value != Recipe.model_fields[name].default}
     heeded = {"augment", "label_smoothing", "mask_share", "length_ramp"}
-    if ignored := heeded & (settings.keys() | recipe.keys()) - set(kind.heeds):
+    if ignored := heeded & (settings.keys() | asked_for) - set(kind.heeds):
         raise UserError(f"{', '.join(sorted(ignored))}: {kind.name} has no use for it. Leave it out.")
     if modality(data, **{k: v for k, v in settings.items() if k in ("text_column", "image_column")}) != family.modality:
         raise UserError(f"{start} reads {family.modality}s, but {data} are not {family.modality}s.")
