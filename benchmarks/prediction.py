@@ -34,7 +34,9 @@ def main(bench: Bench) -> None:
     )
     lines = []
     for name, file in _SETS.items():
-        run = bench.measure(name, partial(bench.child, "run_prediction", Path(given) / file, rows, repeats))
+        run = bench.measure(
+            name, partial(bench.child, "run_prediction", Path(given) / file, rows, repeats, timeout=3600.0)
+        )
         runs = {who: _runs(run, who) for who in (THEIRS, PADDED, OURS, PADDED_INT8, OURS_INT8)}
         races = (OURS, THEIRS), (OURS, PADDED), (OURS_INT8, PADDED_INT8)
         lines.append(

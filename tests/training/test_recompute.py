@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor
 import patchword as pw
 from patchword.errors import UserError
 from patchword.explain.size import size_of
-from patchword.models.family import Model, families
+from patchword.models.family import Model, families, preset
 from patchword.nn.packing import Layout, Packed
 from patchword.nn.transformer import Transformer
 from patchword.training.recompute import fit
@@ -89,6 +90,14 @@ def test_what_autograd_keeps_shrinks_by_what_was_foretold() -> None:
         fit(model, 0.9 * least, COUNT * LENGTH, LENGTH)
     # Weights, slopes and two averages of each come on top.
     assert least * 1e9 > 16 * model.num_parameters
+
+
+def test_a_mean_beside_the_weights_takes_as_much_as_they() -> None:
+    model = Model(*preset("bert-mini"), "masked_token")
+    sentences = [fit(model, 1e3, COUNT * LENGTH, LENGTH, mean) for mean in (False, True)]
+    without, beside = (float(re.findall(r"takes ([\d.]+) of", sentence)[0]) for sentence in sentences)
+    # Told in three figures.
+    assert beside - without == pytest.approx(4e-9 * model.num_parameters, abs=0.01 * beside)
 
 
 def note(sizes: dict[int, int], tensor: Tensor) -> Tensor:

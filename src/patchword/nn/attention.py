@@ -32,11 +32,14 @@ class Mask:
 
     def visible(self, length: int, device: torch.device) -> Tensor | None:
         """`[length, length]` bool, row t: what token t sees; None where `causal` says it all."""
-        if self.window is None or self.window >= length - 1:
-            return None
+        return None if self.window is None or self.window >= length - 1 else self.matrix(length, device)
+
+    def matrix(self, length: int, device: torch.device) -> Tensor:
+        """The same in full."""
         place = torch.arange(length, device=device)
         back = place[:, None] - place
-        return (back >= 0 if self.causal else back >= -self.window) & (back <= self.window)
+        far = length if self.window is None else self.window
+        return (back >= (0 if self.causal else -far)) & (back <= far)
 
 
 BIDIRECTIONAL = Mask()

@@ -150,7 +150,10 @@ class Classification(Task):
         share = ask.contrast or 0.0
         if ask.contrast is None and cls.contrasts and label_set.problem == SINGLE and len(rows) < FEW:
             share = SHARE
-            notes.append(f"Under {FEW:,} rows: those of one class are drawn together as well (--contrast {SHARE:g}).")
+            notes.append(
+                f"Under {FEW:,} rows: those of one class are drawn together as well (--contrast {SHARE:g}), which is in "
+                "the loss of a step."
+            )
         test_rows = None if ask.test is None else cls.read(ask.test, ask)
         apart = {"validation": None if ask.validation is None else validation, "test": test_rows}
         findings = quick_findings(rows, {name: part for name, part in apart.items() if part is not None})

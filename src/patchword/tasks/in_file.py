@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from patchword.models.config import ImageConfig, TextConfig
 from patchword.models.family import Model
@@ -54,12 +55,11 @@ class InFile(Model):
 
 def _rectangle(tokens: Packed, count: int) -> tuple[list[Tensor], Tensor]:
     """Padded ids, mask and segments, `count` of them; and the mask as bool."""
-    layout = tokens.layout
-    at = layout.sequence_ids, layout.positions
-    shape = len(layout), layout.longest
-    ones = torch.ones_like(tokens.values)
     segments = torch.zeros_like(tokens.values) if tokens.segments is None else tokens.segments
-    tensors = [torch.zeros(shape, dtype=torch.long).index_put(at, part) for part in (tokens.values, ones, segments)]
+    tensors = [
+        pad_sequence(part.split(tokens.layout.lengths), batch_first=True)
+        for part in (tokens.values, torch.ones_like(tokens.values), segments)
+    ]
     return tensors[:count], tensors[1].bool()
 
 

@@ -89,14 +89,9 @@ def _added(layout: BlockLayout, mask: Mask) -> Tensor | None:
 
     Minus infinity itself would make padding that sees nothing no number at all, and the tokens beside it after that.
     """
-    length, device = layout.longest, layout.device
     visible = layout.mask.bool()[:, None, None] if isinstance(layout, PaddedLayout) else None
     if mask.causal or mask.window is not None:
-        place = torch.arange(length, device=device)
-        back = place[:, None] - place
-        near = back >= 0 if mask.causal else back >= -(mask.window or 0)
-        if mask.window is not None:
-            near = near & (back <= mask.window)
+        near = mask.matrix(layout.longest, layout.device)
         visible = near if visible is None else near & visible
     return None if visible is None else torch.where(visible, 0.0, torch.finfo(torch.float32).min)
 

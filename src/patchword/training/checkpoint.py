@@ -26,6 +26,7 @@ from patchword.data.loader import Position
 from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.folder import write_json, write_tensors
+from patchword.training.restored import restored
 
 
 @dataclass
@@ -112,17 +113,12 @@ class TrainState:
     def averaged_with_best(self, checkpoints: Path) -> Iterator[None]:
         """For a while, the model is the mean of what the best weights are the mean of and of its own weights."""
         best, ours = load_file(self.best_weights(checkpoints)), self.model.tensors()
-        own = {name: tensor.detach().clone() for name, tensor in ours.items()}
-        with torch.no_grad():
-            for name, tensor in ours.items():
-                if tensor.is_floating_point():
-                    tensor.lerp_(best[name].to(tensor.device), self.averaged / (self.averaged + 1))
-        try:
-            yield
-        finally:
+        with restored(self.model):
             with torch.no_grad():
                 for name, tensor in ours.items():
-                    tensor.copy_(own[name])
+                    if tensor.is_floating_point():
+                        tensor.lerp_(best[name].to(tensor.device), self.averaged / (self.averaged + 1))
+            yield
 
     def load(self, checkpoint: Path) -> None:
         """Take over the state of a checkpoint, random generators included.

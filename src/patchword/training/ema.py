@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from patchword.models.family import Model
+from patchword.training.restored import restored
 
 
 @torch.no_grad()
@@ -37,14 +38,9 @@ def follow(mean: dict[str, Tensor], model: Model, share: float, step: int) -> No
 @contextmanager
 def instead(mean: Mapping[str, Tensor], model: Model) -> Iterator[None]:
     """For a while, the model has the mean as its weights; nothing changes where there is none."""
-    weights = {name: tensor for name, tensor in model.tensors().items() if name in mean}
-    kept = {name: tensor.detach().clone() for name, tensor in weights.items()}
-    with torch.no_grad():
-        for name, tensor in weights.items():
-            tensor.copy_(mean[name])
-    try:
+    if not mean:
         yield
-    finally:
-        with torch.no_grad():
-            for name, tensor in weights.items():
-                tensor.copy_(kept[name])
+        return
+    with restored(model):
+        model.load_state_dict(mean, strict=False)
+        yield

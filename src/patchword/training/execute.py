@@ -90,7 +90,7 @@ def execute(
         if run.recipe.memory:
             at_once = min(run.recipe.micro_tokens or run.recipe.batch_tokens, run.recipe.batch_tokens)
             length = ask.max_length if model.family.modality == "text" else None
-            fitted = fit(model, run.recipe.memory, at_once, length)
+            fitted = fit(model, run.recipe.memory, at_once, length, run.recipe.ema is not None)
             if number == 0:
                 say(fitted)
         optimizer = make_optimizer(model, run.recipe, new)

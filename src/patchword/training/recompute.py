@@ -23,7 +23,7 @@ _OF_SCORES = 3
 """Tensors of the size of all scores that a loss has at a time."""
 
 
-def fit(model: Model, gigabytes: float, tokens: int, length: int | None = None) -> str:
+def fit(model: Model, gigabytes: float, tokens: int, length: int | None = None, mean: bool = False) -> str:
     """Recompute as few layers as it takes to learn within so much memory.
 
     What a batch keeps is that of `patchword explain`: of all its sequences at full length, in fp32.
@@ -33,6 +33,7 @@ def fit(model: Model, gigabytes: float, tokens: int, length: int | None = None) 
         gigabytes: for weights, gradients, AdamW's averages and what a batch keeps; Python and libraries come on top.
         tokens: that go through the model at once.
         length: of one text; pictures have theirs.
+        mean: whether a mean of the weights is kept beside them.
 
     Returns:
         What was found, in a sentence.
@@ -43,7 +44,7 @@ def fit(model: Model, gigabytes: float, tokens: int, length: int | None = None) 
     size = size_of(model, length=length)
     sequences = max(1, tokens // max(size.tokens + size.written, 1))
     learnt = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    held = FP32 * (model.num_parameters + (1 + _MOMENTS) * learnt)
+    held = FP32 * ((1 + mean) * model.num_parameters + (1 + _MOMENTS) * learnt)
     scores = sequences * sum(part.kept for part in size.parts if part.name == "loss")
     rest = size.kept(sequences) - scores + _OF_SCORES * min(scores, FP32 * AT_ONCE)
 

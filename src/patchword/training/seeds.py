@@ -23,6 +23,7 @@ from patchword.models.folder import read_json, write_json
 from patchword.tasks.metrics import interval
 from patchword.tasks.task import Compute, Prepared
 from patchword.training.checkpoint import TrainState
+from patchword.training.restored import restored
 
 DEFAULT = 5
 """Seeds of a run on few labels."""
@@ -125,12 +126,11 @@ def choose(model: Model, where: Sequence[Path], data: Prepared, compute: Compute
 def on_test(model: Model, where: Sequence[Path], data: Prepared, compute: Compute) -> dict[str, dict[str, float]]:
     """`spread` of the seeds' own weights on the test part; the model's weights are as they were afterwards."""
     assert data.test is not None
-    kept = {name: tensor.detach().clone() for name, tensor in model.tensors().items()}
     metrics = []
-    for place in where:
-        load_best(model, place)
-        metrics.append(data.task.evaluate(model, data.test, compute))
-    _put(model, kept)
+    with restored(model):
+        for place in where:
+            load_best(model, place)
+            metrics.append(data.task.evaluate(model, data.test, compute))
     return spread(metrics)
 
 
