@@ -151,8 +151,8 @@ class Classification(Task):
         if ask.contrast is None and cls.contrasts and label_set.problem == SINGLE and len(rows) < FEW:
             share = SHARE
             notes.append(
-                f"Under {FEW:,} rows: those of one class are drawn together as well (--contrast {SHARE:g}), which is in "
-                "the loss of a step."
+                f"Under {FEW:,} rows: those of one class are drawn together as well (--contrast {SHARE:g}), which is "
+                "in the loss of a step."
             )
         test_rows = None if ask.test is None else cls.read(ask.test, ask)
         apart = {"validation": None if ask.validation is None else validation, "test": test_rows}
