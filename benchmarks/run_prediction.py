@@ -17,7 +17,7 @@ import torch
 import transformers
 from PIL import Image
 
-from benchmarks.prediction import OURS, OURS_INT8, PADDED, PADDED_INT8, THEIRS
+from benchmarks.prediction import OURS, OURS_BF16, OURS_INT8, PADDED, PADDED_INT8, THEIRS, THEIRS_BF16
 from benchmarks.race import hand_back
 from benchmarks.text import write_tokenizer
 from patchword.data.tables import rows
@@ -25,6 +25,7 @@ from patchword.models.family import Model, preset
 from patchword.models.folder import write_json, write_model
 from patchword.models.image_processors import read_image_processor
 from patchword.tasks.export import export
+from patchword.tasks.precision import choose_precision
 from patchword.tasks.predictor import load
 
 Chances = list[dict[str, float]]
@@ -55,16 +56,16 @@ def ours(folder: Path, inputs: list[Any], precision: str = "fp32") -> Way:
     return lambda: [answer["probabilities"] for answer in model.predict(inputs)]
 
 
-def theirs(folder: Path, inputs: list[Any]) -> Way:
+def theirs(folder: Path, inputs: list[Any], dtype: torch.dtype = torch.float32) -> Way:
     """`pipeline` with batches of 32."""
     if isinstance(inputs[0], str):
-        texts = transformers.pipeline("text-classification", str(folder), device="cpu")
+        texts = transformers.pipeline("text-classification", str(folder), device="cpu", dtype=dtype)
 
         def answer() -> Any:
             return texts(inputs, batch_size=32, top_k=None, truncation=True, max_length=256)
 
     else:
-        images = transformers.pipeline("image-classification", str(folder), device="cpu")
+        images = transformers.pipeline("image-classification", str(folder), device="cpu", dtype=dtype)
 
         def answer() -> Any:
             return images(opened(inputs), batch_size=32, top_k=len(_LABELS))
@@ -125,6 +126,8 @@ def run(path: Path, count: int, repeats: int) -> dict[str, list[float]]:
             PADDED_INT8: padded(folder, inputs, int8=True),
             OURS_INT8: ours(folder, inputs, "int8"),
         }
+        if choose_precision("auto", torch.device("cpu"))[0] == "bf16":
+            ways |= {OURS_BF16: ours(folder, inputs, "bf16"), THEIRS_BF16: theirs(folder, inputs, torch.bfloat16)}
     found = {who: np.array([[row[label] for label in _LABELS] for row in way()]) for who, way in ways.items()}
     for who in (PADDED, OURS):
         apart = np.abs(found[who] - found[THEIRS]).max()

@@ -57,15 +57,24 @@ def _bf16_pays(kind: str) -> bool:
     if kind == "cuda":
         return torch.cuda.get_device_capability() >= (8, 0)
 
-    def seconds(dtype: torch.dtype) -> float:
-        a, b = torch.ones(256, 512, dtype=dtype), torch.ones(512, 512, dtype=dtype)
-        a @ b
-        times = []
-        for _ in range(7):  # the least of several: another process may disturb some of them
-            begin = time.perf_counter()
-            a @ b
-            times.append(time.perf_counter() - begin)
-        return min(times)
-
+    # One thread alone waits for no other, and the least of several tries is one that no other process disturbed.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        fp32, bf16 = (_least_seconds(dtype) for dtype in (torch.float32, torch.bfloat16))
+    finally:
+        torch.set_num_threads(threads)
     # Casts, and sums that stay in fp32, eat a part of the gain.
-    return seconds(torch.bfloat16) * 1.5 < seconds(torch.float32)
+    return bf16 * 1.5 < fp32
+
+
+def _least_seconds(dtype: torch.dtype) -> float:
+    """What a product of matrices takes."""
+    a, b = torch.ones(256, 512, dtype=dtype), torch.ones(512, 512, dtype=dtype)
+    a @ b
+    times = []
+    for _ in range(9):
+        begin = time.perf_counter()
+        a @ b
+        times.append(time.perf_counter() - begin)
+    return min(times)
