@@ -22,24 +22,19 @@ def linear_cross_entropy(
 ) -> Tensor:
     """Summed cross-entropy in nats of softmax(x W^T + b), in fp32, and a penalty on the size of the scores.
 
-    Few scores are computed at once. Of more, so many tokens at a time are scored as `AT_ONCE` allows, and their
-    gradients are computed at the same time: three products, as if nothing were cut. torch's own function of this name
-    sums a bf16 loss in bf16, knows no penalty, and cuts a CPU's products so small that they take several times as long.
+    So many tokens at a time are scored as `AT_ONCE` allows, and their gradients are computed at the same time: three
+    products, as if nothing were cut. torch's own function of this name sums a bf16 loss in bf16, knows no penalty, and
+    cuts a CPU's products so small that they take several times as long.
 
     Args:
-        tokens: `[n, width]`.
+        tokens: `[n, width]`, or more: those beyond the targets have none.
         weight: W `[V, width]`.
         bias: b `[V]`.
         targets: word ids `[n]`.
         z_loss: weight of log(Z)^2, which keeps the scores near 0 (Chowdhery et al. 2022, section 5).
     """
-    rows = AT_ONCE // len(weight)
-    if len(targets) > rows:
-        in_parts: Callable[..., Tensor] = _InParts.apply
-        return in_parts(tokens, weight, bias, targets, z_loss, max(rows, 1))
-    logits = F.linear(tokens, weight, bias).float()
-    loss = F.cross_entropy(logits, targets, reduction="sum")
-    return loss + z_loss * logits.logsumexp(-1).square().sum() if z_loss else loss
+    in_parts: Callable[..., Tensor] = _InParts.apply
+    return in_parts(tokens, weight, bias, targets, z_loss, max(AT_ONCE // len(weight), 1))
 
 
 def losses_and_guesses(tokens: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,17 +70,18 @@ class _InParts(torch.autograd.Function):
             for first in range(0, len(tokens), rows):
                 part = tokens[first : first + rows].to(dtype)
                 target = targets[first : first + rows, None]
-                logits = F.linear(part, words, added)
-                of_target = logits.gather(1, target).float()
-                logits = F.log_softmax(logits, 1, dtype=torch.float32)
-                nats = -logits.gather(1, target)
+                scores = F.linear(part, words, added)
+                of_target = scores[: len(target)].gather(1, target).float()
+                slope = F.log_softmax(scores, 1, dtype=torch.float32)
+                nats = -slope[: len(target)].gather(1, target)
                 loss += nats.sum()
-                slope = logits.exp_()
+                slope.exp_()
                 if z_loss:
                     log_z = of_target + nats
                     loss += z_loss * log_z.square().sum()
-                    slope *= 1 + 2 * z_loss * log_z
-                slope.scatter_add_(1, target, torch.full_like(nats, -1.0))
+                    slope[: len(target)] *= 1 + 2 * z_loss * log_z
+                slope[: len(target)].scatter_add_(1, target, torch.full_like(nats, -1.0))
+                slope[len(target) :] = 0.0
                 if bias_gradient is not None:
                     bias_gradient += slope.sum(0)
                 slope = slope.to(dtype)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from patchword.models.cross_entropy import linear_cross_entropy, losses_and_guesses
 from patchword.nn.feedforward import ACTIVATIONS
 from patchword.nn.packing import Packed
+from patchword.nn.sizes import missing
 
 
 class Head(nn.Module):
@@ -224,7 +225,8 @@ class VocabularyHead(Head):
             tokens, targets: what is compared.
             z_loss: weight of log(Z)^2, which keeps the scores near 0 (Chowdhery et al. 2022, section 5).
         """
-        return linear_cross_entropy(self.transform(tokens), self.scores.weight, self.added, targets, z_loss)
+        filled = F.pad(tokens, (0, 0, 0, missing(tokens)))
+        return linear_cross_entropy(self.transform(filled), self.scores.weight, self.added, targets, z_loss)
 
     def losses_and_guesses(self, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Of tokens `[n, width]`: cross-entropy in nats against word ids `[n]`, and the likeliest word, each `[n]`."""

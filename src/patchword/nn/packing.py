@@ -12,6 +12,7 @@ from itertools import accumulate, groupby
 from typing import Any, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Made = TypeVar("Made")
@@ -127,6 +128,14 @@ class Layout:
         made: Made = self._made[key]
         return made
 
+    def filled(self, tokens: int) -> Layout:
+        """The same with so many tokens more, in sequences behind the last that are no longer than the longest."""
+        if not tokens:
+            return self
+        full, rest = divmod(tokens, self.longest)
+        more = full * (self.longest,) + (rest,) * (rest > 0)
+        return self.once((Layout.filled, tokens), lambda: Layout(self.lengths + more, self.device))
+
     def to(self, device: torch.device | str) -> Layout:
         """The same layout for tensors on another device."""
         return self if torch.device(device) == self.device else Layout(self.lengths, device, self.before)
@@ -153,6 +162,10 @@ class BlockLayout(Layout):
     def starts(self) -> Tensor:
         """`[N]`: the index of each sequence's first token."""
         return torch.arange(self.count, device=self.device) * self.longest
+
+    def filled(self, tokens: int) -> Layout:
+        """It stays a block."""
+        return self
 
     def runs(self, keys: Layout) -> tuple[tuple[int, int, int], ...]:
         """It is one run."""
@@ -191,6 +204,11 @@ class Packed:
         layout = Layout(lengths[first:last], self.layout.device, before[first:last])
         segments = None if self.segments is None else self.segments[start:stop]
         return Packed(self.values[start:stop], layout, segments=segments)
+
+    def filled(self, tokens: int) -> Packed:
+        """The same with so many tokens of zeros behind it, as `Layout.filled` cuts them; a block stays as it is."""
+        layout = self.layout.filled(tokens)
+        return self if layout is self.layout else Packed(F.pad(self.values, (0, 0, 0, tokens)), layout)
 
     def first(self) -> Tensor:
         """`[N, ...]`: the first token of each sequence (the class token, where there is one)."""

@@ -14,6 +14,7 @@ from patchword.nn.cache import Cache
 from patchword.nn.experts import MixtureOfExperts
 from patchword.nn.packing import Packed
 from patchword.nn.positions import LearnedPositions, RelativeBias
+from patchword.nn.sizes import missing
 
 
 class Transformer(nn.Module):
@@ -39,6 +40,8 @@ class Transformer(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.recomputed = 0
         """Layers, from the first on, that keep only what comes in and are computed again in the backward pass."""
+        self.rounds = not any(isinstance(part, MixtureOfExperts) for part in self.modules())
+        """Whether tokens may be added to come to a usual number (`nn/sizes.py`): experts would count them."""
 
     def forward(self, sequences: Packed, memory: Packed | None = None, cache: Cache | None = None) -> Packed:
         """`[T, width]` -> `[T, width]`, same layout.
@@ -48,14 +51,18 @@ class Transformer(nn.Module):
             memory: other sequences, for layers that look at them.
             cache: of what was read before; what is read now is added.
         """
-        hidden_states: Tensor = sequences.values
+        read = sequences
+        if self.rounds and memory is None and cache is None:
+            read = sequences.filled(missing(sequences.values))
+        hidden_states: Tensor = read.values
         kept = cache.layers if cache else [None] * len(self.layers)
         for number, (layer, of_layer) in enumerate(zip(self.layers, kept, strict=True)):
             if self.training and number < self.recomputed:
-                hidden_states = checkpoint(layer, hidden_states, sequences.layout, memory, use_reentrant=False)
+                hidden_states = checkpoint(layer, hidden_states, read.layout, memory, use_reentrant=False)
             else:
-                hidden_states = layer(hidden_states, sequences.layout, memory, of_layer)
-        return Packed(self.dropout(self.norm(hidden_states)), sequences.layout)
+                hidden_states = layer(hidden_states, read.layout, memory, of_layer)
+        output: Tensor = self.dropout(self.norm(hidden_states))
+        return Packed(output if read is sequences else output[: len(sequences.values)], sequences.layout)
 
 
 def initialise(module: nn.Module, std: float) -> None:
