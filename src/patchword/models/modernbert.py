@@ -94,8 +94,11 @@ def _sizes(depth: int, width: int, hidden: int, **more: Any) -> ModernBertConfig
 
 # Next to the BERT of each size. A gated part of 8/3 x width has as many numbers as one of 4 x width that is not gated
 # (Shazeer 2020), here in multiples of 64; the first layer and the last look at the whole sequence. Positions are those
-# of the paper's first phase, for texts of up to 1,024 tokens (section 2.2).
-_short = partial(_sizes, vocab_size=32768, max_length=1024, global_base=10_000.0, pad_token_id=3)
+# of the paper's first phase, for texts of up to 1,024 tokens (section 2.2). Weights begin smaller the wider a model is,
+# as its rate is lower: so what a step changes is the same at every width (Yang et al. 2022).
+def _short(depth: int, width: int, hidden: int) -> ModernBertConfig:
+    more = {"vocab_size": 32768, "max_length": 1024, "global_base": 10_000.0, "pad_token_id": 3}
+    return _sizes(depth, width, hidden, init_std=width**-0.5, **more)
 
 
 FAMILY = Family(
