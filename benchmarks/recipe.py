@@ -79,23 +79,24 @@ def contenders() -> dict[str, tuple[str, dict[str, Any]]]:
     plain = default_recipe("pretrain", "masked_lm", WIDTH, 0)
     settings = modern.model_dump(exclude=_NOT_SAID, exclude_none=True)
     theirs = plain.model_dump(exclude=_NOT_SAID, exclude_none=True)
+    ramps = {"batch ramp": {"batch_ramp": 0.1}, "length ramp": {"length_ramp": 0.2}}
     without = {
-        "adamw": {"optimizer": "adamw"},
+        "muon": {"optimizer": "muon", "matrix_lr": 3.0},
         "15 % hidden": {"mask_share": 0.15},
         "cosine": {"schedule": "cosine"},
         "no mean": _UNCHANGED,
-        "no batch ramp": {"batch_ramp": 0.0},
-        "no length ramp": {"length_ramp": 0.0},
+        "batches / 2": {"batch_tokens": modern.batch_tokens // 2},
+        "batches x 2": {"batch_tokens": modern.batch_tokens * 2},
+        **ramps,
         "rate / 2": {"lr": modern.lr / 2},
         "rate x 2": {"lr": modern.lr * 2},
     }
     more = {
-        "muon": {"optimizer": "muon"},
+        "muon": {"optimizer": "muon", "matrix_lr": 3.0},
         "30 % hidden": {"mask_share": 0.3},
         "wsd": {"schedule": "wsd"},
         "mean": {"ema": modern.ema},
-        "batch ramp": {"batch_ramp": modern.batch_ramp},
-        "length ramp": {"length_ramp": modern.length_ramp},
+        **ramps,
         "rate x 2": {"lr": plain.lr * 2},
         "rate x 4": {"lr": plain.lr * 4},
     }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from patchword.models.family import families, preset
+from patchword.models.family import Model, families, preset
 from patchword.tasks.task import tasks
+from patchword.training.matrices import matrices
+from patchword.training.optimizer import make_optimizer
 from patchword.training.recipes import CONTINUED, default_recipe
 
 
@@ -14,8 +16,8 @@ def test_a_family_can_name_a_recipe_for_a_task() -> None:
     named = preset("patchword-mini")[0].recipe
     modern = default_recipe("pretrain", "masked_lm", 256, 0, named=named)
     usual = default_recipe("pretrain", "masked_lm", 256, 0)
-    assert (modern.optimizer, modern.mask_share, modern.schedule) == ("muon", 0.3, "wsd")
-    assert (usual.optimizer, usual.mask_share, usual.ema) == ("adamw", 0.15, None)
+    assert (modern.mask_share, modern.schedule, modern.ema) == (0.3, "wsd", 0.05)
+    assert (usual.mask_share, usual.schedule, usual.ema) == (0.15, "cosine", None)
     for stage, task in (("pretrain", "causal_lm"), ("finetune", "text_classification")):
         assert default_recipe(stage, task, 256, 100, named=named) == default_recipe(stage, task, 256, 100)
 
@@ -30,8 +32,18 @@ def test_every_name_is_that_of_a_recipe() -> None:
 
 @pytest.mark.parametrize("task", [name for name, kind in tasks().items() if kind.reads == "corpus"])
 @pytest.mark.parametrize("named", sorted({family.recipe for family in families().values()}))
-def test_what_has_learnt_goes_on_slowly_and_at_full_size(task: str, named: str) -> None:
+def test_what_has_learnt_goes_on_slowly(task: str, named: str) -> None:
     anew, on = (default_recipe("pretrain", task.replace("-", "_"), 256, 0, more, named) for more in (False, True))
     assert on.lr == pytest.approx(CONTINUED * anew.lr)
-    assert on.batch_ramp == on.length_ramp == 0.0
     assert on.optimizer == anew.optimizer
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_matrices_have_a_rate_of_their_own(optimizer: str) -> None:
+    family, config = preset("patchword-tiny")
+    recipe = default_recipe("pretrain", "masked_lm", config.width, 0, named=family.recipe)
+    recipe = recipe.model_copy(update={"optimizer": optimizer, "matrix_lr": 3.0})
+    model = Model(family, config.model_copy(update={"vocab_size": 50}), "masked_token")
+    of = {p: g["factor"] for g in make_optimizer(model, recipe).param_groups for p in g["params"]}
+    moved = matrices(model)
+    assert of == {p: 3.0 if p in moved else 1.0 for p in model.parameters()}

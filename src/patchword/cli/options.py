@@ -168,6 +168,10 @@ HeadLr = Annotated[
     float | None,
     typer.Option(help="A new head learns so many times faster than the rest.", rich_help_panel=_LEARN),
 ]
+MatrixLr = Annotated[
+    float | None,
+    typer.Option(help="Matrices of layers learn so many times faster than the rest.", rich_help_panel=_LEARN),
+]
 LayerDecay = Annotated[
     float | None,
     typer.Option(help="Each layer learns so many times slower than the one above, e.g. 0.8.", rich_help_panel=_LEARN),

@@ -18,7 +18,9 @@ def add(app: typer.Typer) -> None:
 def pretrain(
     data: Annotated[list[str], typer.Argument(help="Files, folders or patterns: text or images.")],
     out: o.Out,
-    model: Annotated[str | None, typer.Option(help="A preset, e.g. bert-mini (see `patchword presets`).")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A preset, e.g. bert-mini (see `patchword presets`), or auto.")
+    ] = None,
     start: Annotated[str | None, typer.Option("--from", help="A model to go on from: a folder, or a hub name.")] = None,
     task: o.Task = None,
     minutes: o.Minutes = None,
@@ -43,6 +45,7 @@ def pretrain(
     label_smoothing: o.LabelSmoothing = None,
     optimizer: o.Optimizer = None,
     lr: o.Lr = None,
+    matrix_lr: o.MatrixLr = None,
     schedule: o.Schedule = None,
     warmup: o.Warmup = None,
     weight_decay: o.WeightDecay = None,

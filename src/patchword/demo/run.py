@@ -89,7 +89,7 @@ def run_demo(out: Path, quiet: bool = False) -> DemoResult:
         f"tell apart: {', '.join(data.labels)}."
     )
 
-    with tell.part("stage 1, text", "Stage 1: bert-mini learns to guess hidden words, for 45 seconds"):
+    with tell.part("stage 1, text", f"Stage 1: {text.MODEL} learns to guess hidden words, for 45 seconds"):
         base = text.stage_one(data, out / "base", quiet)
         result.base = base.report | {"parameters": base.model.num_parameters}
 

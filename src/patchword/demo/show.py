@@ -17,6 +17,8 @@ import patchword
 from patchword.demo import images, text, words
 from patchword.demo.corpus import ROW_CHARACTERS
 from patchword.demo.result import DemoResult
+from patchword.models.family import preset
+from patchword.nn.config import TransformerConfig
 from patchword.report.page import Code, Figure, Heading, Page, Paragraph, Table
 from patchword.study.labels import LabelCurve, plot_labels
 from patchword.training.curves import plot_curves
@@ -117,11 +119,13 @@ def _stage_one(result: DemoResult) -> list[Any]:
         )
         for shown in result.base["guesses"]
     ]
-    data = result.data
+    data, size = result.data, preset(text.MODEL)[1]
+    assert isinstance(size, TransformerConfig)
     return [
         Heading("Stage 1: text, without labels"),
         Paragraph(
-            f"A bert-mini (4 layers, width 256) learns to guess hidden words in {data.documents:,} texts: docstrings, "
+            f"A {text.MODEL} ({size.depth} layers, width {size.width}) learns to guess hidden words in "
+            f"{data.documents:,} texts: docstrings, "
             "and Python's documentation topics. The names of the packages are struck out of all of them, and "
             f"{data.left_out:,} texts in which a test row of stage 2 begins are left out."
         ),
@@ -134,8 +138,8 @@ def _stage_one(result: DemoResult) -> list[Any]:
         ),
         Code(
             [
-                f"patchword pretrain {_path(data.pretrain)} --model bert-mini --minutes {text.MINUTES:g} "
-                f"--batch-tokens {text.BATCH_TOKENS} --max-length {text.MAX_LENGTH} --evaluations 5 --out runs/base"
+                f"patchword pretrain {_path(data.pretrain)} --model {text.MODEL} --minutes {text.MINUTES:g} "
+                f"--max-length {text.MAX_LENGTH} --evaluations 5 --out runs/base"
             ]
         ),
     ]
@@ -247,9 +251,9 @@ def _limits(result: DemoResult) -> list[Any]:
             "take that into account, too. One task of each kind says little about another. Frozen features under a "
             "linear probe are not fine-tuning: a model that is fine-tuned can be better than its probe, or worse. "
             "Nothing was tuned on these rows: the settings are the commands' own but for the time, and the probe's C "
-            "is one number for all. Two settings were chosen, by stage 1's own loss on held back text: batches of "
-            f"{text.BATCH_TOKENS:,} tokens in pieces of at most {text.MAX_LENGTH}, because in 45 seconds small "
-            "steps over many texts get further than a few large ones."
+            "is one number for all. Two settings were chosen, by stage 1's own loss on held back text: the size of the "
+            f"model, and pieces of at most {text.MAX_LENGTH} tokens, because in 45 seconds a small model that reads "
+            "much gets further than a larger one."
         ),
         Code([f"patchword demo --out {_path(result.folder)}"]),
     ]

@@ -25,12 +25,12 @@ from patchword.training.curves import draw_curves
 from patchword.training.loop import Interrupted, Watch, train
 from patchword.training.memory import keep_freed_memory
 from patchword.training.optimizer import make_optimizer
-from patchword.training.prepare import Say, ask_for, config_for, model_for, prepare, reader_for
+from patchword.training.prepare import ask_for, config_for, model_for, prepare, reader_for
 from patchword.training.recipe import Recipe
 from patchword.training.recompute import fit
 from patchword.training.run import CARD, RunConfig, RunFolder, versions
 from patchword.training.seeds import choose, finish_seed, finished, load_best, on_test, places
-from patchword.training.tracking import Tracker, console
+from patchword.training.tracking import Say, Tracker, said
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def execute(
     watch: Watch | None = None,
 ) -> Result:
     """Everything after the settings are known: the same for a new run and one that goes on."""
-    say: Say = (lambda text: None) if quiet else (lambda text: console.print(text, markup=False))
+    say = said(quiet)
     device = choose_device(run.device)
     precision, autocast = choose_precision(run.recipe.precision, device)
     seed_everything(run.seed)

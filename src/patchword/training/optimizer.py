@@ -36,21 +36,24 @@ def make_optimizer(model: nn.Module, recipe: Recipe, new: Collection[str] = ()) 
     decays = {id(part.weight) for part in model.modules() if isinstance(part, nn.Linear | nn.Conv2d | nn.Embedding)}
     experts = [part for part in model.modules() if isinstance(part, MixtureOfExperts)]
     decays |= {id(parameter) for part in experts for parameter in (part.up, part.down)}
-    orthogonal = matrices(model) if recipe.optimizer == "muon" else {}
+    of_layers = matrices(model)
+    muon = recipe.optimizer == "muon"
     factors = rate_factors(model, recipe.layer_decay) if isinstance(model, Model) else {}
     factors |= {name: recipe.head_lr * factors.get(name, 1.0) for name in new}
     groups: dict[tuple[float, float, Rows | None], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decay = recipe.weight_decay if id(parameter) in decays else 0.0
-            kind = decay, factors.get(name, 1.0), orthogonal.get(parameter)
+            rows = of_layers.get(parameter)
+            factor = factors.get(name, 1.0) * (recipe.matrix_lr if rows else 1.0)
+            kind = decay, factor, rows if muon else None
             groups.setdefault(kind, []).append(parameter)
     told: list[dict[str, Any]] = [
         {"params": group, "weight_decay": decay, "factor": factor, "rows": rows}
         for (decay, factor, rows), group in groups.items()
     ]
-    if recipe.optimizer == "muon":
-        if not orthogonal:
+    if muon:
+        if not of_layers:
             raise UserError("The model has no matrices in layers, which is what Muon is for. Take --optimizer adamw.")
         precision, _ = choose_precision(recipe.precision, next(model.parameters()).device)
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32

@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,10 +30,8 @@ from patchword.tasks.task import Ask, Prepared, Reader, Task, task_named, tasks
 from patchword.training.adapters import adapt
 from patchword.training.growth import grow
 from patchword.training.run import CARD, RunConfig, RunFolder
-from patchword.training.tracking import console
+from patchword.training.tracking import Say, console
 from patchword.training.tuning import freeze_trunk
-
-Say = Callable[[str], None]
 
 
 def family_of(run: RunConfig) -> tuple[Family, ModelConfig]:

@@ -25,6 +25,8 @@ class Recipe(BaseModel):
     optimizer: Literal["adamw", "muon"] = "adamw"
     """AdamW for everything, or Muon for the matrices of layers and AdamW for the rest (`training/muon.py`)."""
     lr: Above0
+    matrix_lr: float = Field(1.0, gt=0.0)
+    """What the learning rate of the matrices of layers is multiplied by (`training/matrices.py`)."""
     schedule: Literal["linear", "cosine", "wsd"] = "cosine"
     """After the warm-up: a line or half a cosine to 0, or (wsd) level and then a line to 0 over the last fifth."""
     warmup: Share = 0.1

@@ -23,6 +23,7 @@ from patchword.training.recipe import Recipe
 from patchword.training.recipes import default_recipe
 from patchword.training.run import RunConfig, RunFolder
 from patchword.training.seeds import DEFAULT, FEW
+from patchword.training.sizing import AUTO, LADDER, choose
 from patchword.training.tuning import RATES, head_rate
 
 
@@ -41,7 +42,8 @@ def pretrain(
 
     Args:
         data: a file, a folder, a pattern or a list of them: text (.txt, .jsonl, .csv, .parquet), or images.
-        model: a preset, "bert-mini" (`patchword presets`), to begin with random weights.
+        model: a preset, "bert-mini" (`patchword presets`), to begin with random weights; "auto": an encoder of text of
+            the size that ends with the lowest loss in `minutes` (`training/sizing.py`).
         start: what to go on from instead: a folder that patchword or `transformers` wrote, or a name on the Hugging
             Face hub. Its sizes and its tokenizer are kept.
         out: the folder to write; a Hugging Face model folder when done.
@@ -57,7 +59,7 @@ def pretrain(
         raise UserError("Give a preset to begin anew (--model), or a folder to go on from (--from): one of the two.")
     refused: tuple[str, ...]
     if model is not None:
-        kind, begin = preset(model)[0], model
+        kind, begin = preset(LADDER[0] if model == AUTO else model)[0], model
         refused, why = (
             ("tune", "head_lr", "layer_decay", "unfreeze", "extend_vocab"),
             f"go on from weights, and {model} has none (--from)",
@@ -69,7 +71,16 @@ def pretrain(
     if given := [name for name in refused if settings.get(name) is not None]:
         raise UserError(f"{', '.join(given)}: such settings {why}.")
     stop_after = settings.pop("stop_after", None)
-    run = _settle("pretrain", begin, task or kind.objective, data, settings)
+
+    def settled(begin: str, batch_tokens: int | None = None) -> RunConfig:
+        more = {"batch_tokens": settings.get("batch_tokens") or batch_tokens}
+        return _settle("pretrain", begin, task or kind.objective, data, settings | more)
+
+    if model == AUTO:
+        _check_auto(data, settings)
+        run = choose(settled, RunFolder.create(Path(out), overwrite), quiet)
+    else:
+        run = settled(begin)
     return _begin(run, Path(out), overwrite, quiet, stop_after)
 
 
@@ -137,6 +148,15 @@ def _begin(
     folder = RunFolder.create(out, overwrite)
     folder.write_config(run)
     return execute(folder, run, False, quiet, stop_after, watch)
+
+
+def _check_auto(data: Data, settings: dict[str, Any]) -> None:
+    """Can a size be chosen?"""
+    if given := [name for name in ("steps", "epochs") if settings.get(name) is not None]:
+        raise UserError(f"--model {AUTO} chooses for a time: give --minutes, not --{given[0]}.")
+    columns = {name: settings[name] for name in ("text_column", "image_column") if settings.get(name)}
+    if modality(data, **columns) != "text":
+        raise UserError(f"--model {AUTO} chooses among encoders of text. `patchword presets` lists those of pictures.")
 
 
 def _settle(stage: str, start: str, task: str, data: Data, settings: dict[str, Any]) -> RunConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +21,14 @@ from rich.progress import (
 from patchword.models.folder import write_file
 
 console = Console(stderr=True, highlight=False)
+
+Say = Callable[[str], None]
+"""Takes a sentence for who is watching."""
+
+
+def said(quiet: bool) -> Say:
+    """What shows sentences, or nothing."""
+    return (lambda text: None) if quiet else (lambda text: console.print(text, markup=False))
 
 
 class Tracker:

@@ -30,6 +30,5 @@ def default_recipe(stage: str, task: str, width: int, rows: int, continued: bool
     module = importlib.import_module(found)
     recipe: Recipe = module.recipe(width, rows)
     if continued and stage == "pretrain":
-        # Nor do they need an easier beginning.
-        return recipe.model_copy(update={"lr": recipe.lr * CONTINUED, "batch_ramp": 0.0, "length_ramp": 0.0})
+        return recipe.model_copy(update={"lr": recipe.lr * CONTINUED})
     return recipe

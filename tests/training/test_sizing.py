@@ -1,0 +1,107 @@
+"""The size of a model for a time: what the law says, what is measured, and what is told."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import patchword as pw
+from patchword.errors import UserError
+from patchword.models.folder import read_json
+from patchword.training import sizing
+from patchword.training.sizing import LADDER, LAW, Size, batch_for, worth
+
+COUNTS = st.floats(1e3, 1e12)
+
+
+@given(COUNTS, COUNTS)
+def test_what_is_read_again_is_worth_less(tokens: float, unique: float) -> None:
+    """Never more than was read, at least one pass, and never more than 16.4 passes (Muennighoff et al. 2023)."""
+    found = worth(tokens, unique)
+    assert min(tokens, unique) <= found <= tokens
+    assert found <= 16.4 * unique * (1 + 1e-12)
+    assert worth(2 * tokens, unique) >= found
+
+
+def test_four_passes_are_worth_nearly_as_many_fresh_ones() -> None:
+    """As the paper finds: up to 4 epochs are almost as good as new data."""
+    assert worth(4e6, 1e6) == pytest.approx(3.73e6, rel=0.01)
+
+
+@given(COUNTS, COUNTS)
+def test_more_numbers_and_more_tokens_never_hurt(numbers: float, tokens: float) -> None:
+    assert LAW.loss(2 * numbers, tokens) < LAW.loss(numbers, tokens)
+    assert LAW.loss(numbers, 2 * tokens) < LAW.loss(numbers, tokens)
+
+
+@given(COUNTS)
+def test_a_batch_is_a_power_of_2_that_grows_with_the_run(tokens: float) -> None:
+    assert math.log2(batch_for(tokens)).is_integer()
+    assert batch_for(tokens) <= batch_for(2 * tokens) <= 2 * batch_for(tokens)
+
+
+def measured(seconds_of: dict[str, float], minutes: float) -> dict[str, Size]:
+    """Sizes as on a machine on which a token of each takes so long."""
+    numbers = dict(zip(LADDER, (3e5, 3e6, 1.2e7, 9e7), strict=True))
+    tokens = {name: 54 * minutes / seconds for name, seconds in seconds_of.items()}
+    return {
+        name: Size(name, numbers[name], 1024, 1.0, tokens[name], LAW.loss(numbers[name], tokens[name]))
+        for name in seconds_of
+    }
+
+
+@pytest.mark.parametrize("speed", [1.0, 100.0])
+def test_with_more_time_the_size_grows(speed: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a slow machine and on a fast one; and what is clearly worse is not waited for."""
+    seconds = {name: 1e-5 * 4**i / speed for i, name in enumerate(LADDER)}
+
+    def best(minutes: float) -> int:
+        sizes = measured(seconds, minutes)
+        asked: list[str] = []
+
+        def measure(run: Any, reader: Any, prepared: Any) -> Size:
+            asked.append(run)
+            return replace(sizes[run], batch_tokens=1024)
+
+        monkeypatch.setattr(sizing, "measure", measure)
+        found = list(sizing._sizes(lambda name, batch: name, None, None))  # type: ignore[arg-type, return-value]
+        assert {size.preset for size in found} == set(asked)
+        assert found[-1].loss <= 1.5 * min(size.loss for size in found)
+        return LADDER.index(min(found, key=lambda size: size.loss).preset)
+
+    chosen = [best(minutes) for minutes in (0.1, 1, 10, 100, 1000, 10_000)]
+    assert chosen == sorted(chosen)
+    assert chosen[0] < chosen[-1]
+
+
+def test_auto_ends_as_a_run_of_what_it_chose(corpus_file: Path, tmp_path: Path, capsys: Any) -> None:
+    result = pw.pretrain(corpus_file, model="auto", out=tmp_path / "run", minutes=0.05, max_length=64, lines=True)
+    told = capsys.readouterr().err
+    run = read_json(result.folder / "run.json")
+    assert run["start"] in LADDER
+    assert f"Chosen: {run['start']}, in batches of {run['recipe']['batch_tokens']:,} tokens" in " ".join(told.split())
+    assert result.report["steps"] > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"steps": 10}, "--minutes, not --steps"), ({"task": "causal-lm"}, "modernbert")],
+)
+def test_what_it_can_not_choose_for(settings: dict[str, Any], message: str, corpus_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        pw.pretrain(corpus_file, model="auto", out=tmp_path / "run", lines=True, **settings)
+
+
+def test_pictures_need_a_name(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for i in range(3):
+        Image.new("RGB", (8, 8), (i, i, i)).save(tmp_path / f"{i}.png")
+    with pytest.raises(UserError, match="presets"):
+        pw.pretrain(tmp_path, model="auto", out=tmp_path / "run")
