@@ -397,3 +397,17 @@ def test_a_corpus_too_small_to_hold_a_part_back_is_told_with_its_size(tokenizer:
 
 def test_a_lower_loss_is_better(task: MaskedLM) -> None:
     assert task.better({"loss": 1.0}) > task.better({"loss": 2.0})
+
+
+def test_white_space_is_neither_asked_for_nor_shown_as_letters() -> None:
+    """A byte-level vocabulary writes a line's end as a letter."""
+    style = TokenizerStyle(
+        "bpe", special={"unk": "[UNK]", "cls": "[CLS]", "pad": "[PAD]", "mask": "[MASK]"}, before=("cls",)
+    )
+    text = "one\n        two\n        three\n        four " * 20
+    tokenizer = train_tokenizer([text], style, 300)
+    task = MaskedLM(tokenizer, np.ones(tokenizer.vocab_size))
+    blank = [int(i) for i in tokenizer.encode([text])[0] if not tokenizer.decode([int(i)]).strip()]
+    assert blank
+    assert {task._readable(i) for i in blank} == {"white space"}
+    assert task._readable(tokenizer.id("mask")) == "[MASK]"

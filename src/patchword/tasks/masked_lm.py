@@ -186,7 +186,8 @@ class MaskedLM(LanguageModel):
 
     def _readable(self, i: int) -> str:
         """A token as text, without the space before it; one that stands for no text by its name."""
-        return self.tokenizer.decode([i]).strip() or self.tokenizer.token(i)
+        text = self.tokenizer.decode([i])
+        return text.strip() or ("white space" if text else self.tokenizer.token(i))
 
 
 TASK = MaskedLM
