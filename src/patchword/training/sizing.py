@@ -124,10 +124,11 @@ def choose(run: Callable[[str, int], RunConfig], out: RunFolder, quiet: bool) ->
         found = list(_sizes(run, reader, prepared))
     best = min(found, key=lambda size: size.loss)
     minutes = settings.recipe.minutes
+    read = float(f"{best.tokens:.2g}")
     others = ", ".join(f"{size.preset} {size.loss / best.loss - 1:.0%}" for size in found if size is not best)
     say(
         f"Chosen: {best.preset}, in batches of {best.batch_tokens:,} tokens. A step takes {best.seconds:.2g} s here: "
-        f"it reads {best.tokens:,.0f} tokens in {minutes:g} minutes. Losses expected to end higher, give or take "
+        f"it reads about {read:,.0f} tokens in {minutes:g} minutes. Losses expected to end higher, give or take "
         f"{LAW.spread:.0%}: {others}."
     )
     return run(best.preset, best.batch_tokens)
