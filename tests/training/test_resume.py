@@ -168,6 +168,7 @@ def test_the_modern_recipe_resumes_exactly_too(data: Path, tmp_path: Path) -> No
         **PRETRAIN,
         "model": "patchword-tiny",
         "batch_ramp": 0.6,
+        "optimizer": "muon",
         "length_ramp": 0.8,
         "ema": 0.3,
         "batch_tokens": 700,

@@ -298,7 +298,7 @@ def _parts(model: Model, walk: Walk) -> tuple[Part, ...]:
         parts.append(Part(name, int(count), round(active), **sums))
     # The head comes last, and the loss after it.
     last = {"head": 1, "loss": 2}
-    kept = (part for part in parts if part.parameters or part.products or part.attention or part.kept)
+    kept = (part for part in parts if part.parameters or part.products or part.attention or part.kept or part.once)
     return tuple(sorted(kept, key=lambda part: last.get(part.name, 0)))
 
 

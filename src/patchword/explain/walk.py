@@ -194,8 +194,9 @@ class Walk:
                 rows = round(self.targets * n)
                 self._through(tuple(child for child in head.children()), rows, part)
                 self._activation(head, rows, part)
-                # The logarithms of all words' probabilities, and which word was right.
-                self.costs.append(Cost("loss", kept=rows * (FP32 * head.scores.out_features + INDEX)))
+                # The loss keeps its gradients, and no scores; that of the tokens in place of what is compared.
+                learnt = [head.scores.weight, *([head.added] if isinstance(head.added, nn.Parameter) else [])]
+                self.costs.append(Cost("loss", once=FP32 * sum(parameter.numel() for parameter in learnt)))
             case SequenceHead():
                 self._through(tuple(head.children()), 1, part)
                 self._activation(head, 1, part)

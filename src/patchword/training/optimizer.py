@@ -36,7 +36,8 @@ def make_optimizer(model: nn.Module, recipe: Recipe, new: Collection[str] = ()) 
     decays = {id(part.weight) for part in model.modules() if isinstance(part, nn.Linear | nn.Conv2d | nn.Embedding)}
     experts = [part for part in model.modules() if isinstance(part, MixtureOfExperts)]
     decays |= {id(parameter) for part in experts for parameter in (part.up, part.down)}
-    of_layers = matrices(model)
+    # What is learnt beside matrices, of a low rank, has a rate of its own.
+    of_layers = matrices(model) if recipe.tune == "all" else {}
     muon = recipe.optimizer == "muon"
     factors = rate_factors(model, recipe.layer_decay) if isinstance(model, Model) else {}
     factors |= {name: recipe.head_lr * factors.get(name, 1.0) for name in new}

@@ -14,6 +14,7 @@ from patchword.explain.size import size_of
 from patchword.explain.walk import Walk
 from patchword.models.cross_entropy import AT_ONCE
 from patchword.models.family import Model
+from patchword.models.heads import VocabularyHead
 from patchword.models.trunks import EncoderDecoder
 from patchword.nn.transformer import Transformer
 
@@ -45,8 +46,8 @@ def fit(model: Model, gigabytes: float, tokens: int, length: int | None = None, 
     sequences = max(1, tokens // max(size.tokens + size.written, 1))
     learnt = sum(p.numel() for p in model.parameters() if p.requires_grad)
     held = FP32 * ((1 + mean) * model.num_parameters + (1 + _MOMENTS) * learnt)
-    scores = sequences * sum(part.kept for part in size.parts if part.name == "loss")
-    rest = size.kept(sequences) - scores + _OF_SCORES * min(scores, FP32 * AT_ONCE)
+    words = model.head.scores.out_features if isinstance(model.head, VocabularyHead) else 0
+    rest = size.kept(sequences) + _OF_SCORES * FP32 * min(tokens * words, AT_ONCE)
 
     stacks = [stack for stack in model.trunk.modules() if isinstance(stack, Transformer)]
     for stack in stacks:
