@@ -88,10 +88,13 @@ def fit(runs: Sequence[Run]) -> tuple[Law, dict[str, float]]:
     runs = [one for one in runs if one.tokens >= _STEPS * one.batch_tokens]
     corpora = sorted({one.corpus for one in runs})
     losses = np.array([one.loss for one in runs])
-    terms = [[float(one.corpus == corpus) for corpus in corpora] for one in runs]
     terms = [
-        [*floors, one.numbers**-Law.size_power, worth(one.tokens, one.unique) ** -Law.data_power]
-        for floors, one in zip(terms, runs, strict=True)
+        [
+            *(float(one.corpus == corpus) for corpus in corpora),
+            one.numbers**-Law.size_power,
+            worth(one.tokens, one.unique) ** -Law.data_power,
+        ]
+        for one in runs
     ]
     relative = np.array(terms) / losses[:, None]
     found, *_ = np.linalg.lstsq(relative, np.ones(len(runs)), rcond=None)
@@ -123,8 +126,8 @@ def main() -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--corpora", nargs="+", default=CORPORA, choices=CORPORA)
     parser.add_argument("--presets", nargs="+", default=LADDER, choices=LADDER)
-    parser.add_argument("--seconds", nargs="+", type=float, default=[30.0, 100.0, 300.0])
-    parser.add_argument("--batch-tokens", nargs="+", type=int, default=[1024])
+    parser.add_argument("--seconds", nargs="+", type=float, default=[40.0, 120.0, 300.0])
+    parser.add_argument("--batch-tokens", nargs="+", type=int, default=[2048])
     parser.add_argument("--results", type=Path, default=Path("sizes.jsonl"), help="kept here, and gone on with")
     given = parser.parse_args()
     lines = given.results.read_text().splitlines() if given.results.is_file() else []

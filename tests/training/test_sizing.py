@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ from hypothesis import strategies as st
 import patchword as pw
 from patchword.errors import UserError
 from patchword.models.folder import read_json
-from patchword.training import sizing
-from patchword.training.sizing import LADDER, LAW, Size, batch_for, worth
+from patchword.training.sizing import LADDER, LAW, Size, batch_for, climb, worth
 
 COUNTS = st.floats(1e3, 1e12)
 
@@ -46,31 +44,21 @@ def test_a_batch_is_a_power_of_2_that_grows_with_the_run(tokens: float) -> None:
     assert batch_for(tokens) <= batch_for(2 * tokens) <= 2 * batch_for(tokens)
 
 
-def measured(seconds_of: dict[str, float], minutes: float) -> dict[str, Size]:
-    """Sizes as on a machine on which a token of each takes so long."""
-    numbers = dict(zip(LADDER, (3e5, 3e6, 1.2e7, 9e7), strict=True))
-    tokens = {name: 54 * minutes / seconds for name, seconds in seconds_of.items()}
-    return {
-        name: Size(name, numbers[name], 1024, 1.0, tokens[name], LAW.loss(numbers[name], tokens[name]))
-        for name in seconds_of
-    }
-
-
 @pytest.mark.parametrize("speed", [1.0, 100.0])
-def test_with_more_time_the_size_grows(speed: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_more_time_the_size_grows(speed: float) -> None:
     """On a slow machine and on a fast one; and what is clearly worse is not waited for."""
-    seconds = {name: 1e-5 * 4**i / speed for i, name in enumerate(LADDER)}
+    numbers = dict(zip(LADDER, (3e5, 3e6, 1.2e7, 9e7), strict=True))
 
     def best(minutes: float) -> int:
-        sizes = measured(seconds, minutes)
         asked: list[str] = []
 
-        def measure(run: Any, reader: Any, prepared: Any) -> Size:
-            asked.append(run)
-            return replace(sizes[run], batch_tokens=1024)
+        def measured(name: str, batch_tokens: int) -> Size:
+            """As on a machine on which a token takes four times as long in each size."""
+            asked.append(name)
+            tokens = 54 * minutes * speed / (1e-5 * 4 ** LADDER.index(name))
+            return Size(name, int(numbers[name]), batch_tokens, 1.0, tokens, LAW.loss(numbers[name], tokens))
 
-        monkeypatch.setattr(sizing, "measure", measure)
-        found = list(sizing._sizes(lambda name, batch: name, None, None))  # type: ignore[arg-type, return-value]
+        found = list(climb(measured))
         assert {size.preset for size in found} == set(asked)
         assert found[-1].loss <= 1.5 * min(size.loss for size in found)
         return LADDER.index(min(found, key=lambda size: size.loss).preset)

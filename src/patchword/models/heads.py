@@ -225,8 +225,9 @@ class VocabularyHead(Head):
             tokens, targets: what is compared.
             z_loss: weight of log(Z)^2, which keeps the scores near 0 (Chowdhery et al. 2022, section 5).
         """
-        filled = F.pad(tokens, (0, 0, 0, missing(tokens)))
-        return linear_cross_entropy(self.transform(filled), self.scores.weight, self.added, targets, z_loss)
+        if more := missing(tokens):
+            tokens = F.pad(tokens, (0, 0, 0, more))
+        return linear_cross_entropy(self.transform(tokens), self.scores.weight, self.added, targets, z_loss)
 
     def losses_and_guesses(self, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Of tokens `[n, width]`: cross-entropy in nats against word ids `[n]`, and the likeliest word, each `[n]`."""

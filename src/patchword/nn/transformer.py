@@ -14,7 +14,7 @@ from patchword.nn.cache import Cache
 from patchword.nn.experts import MixtureOfExperts
 from patchword.nn.packing import Packed
 from patchword.nn.positions import LearnedPositions, RelativeBias
-from patchword.nn.sizes import missing
+from patchword.nn.sizes import missing, nothing
 
 
 class Transformer(nn.Module):
@@ -40,8 +40,8 @@ class Transformer(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.recomputed = 0
         """Layers, from the first on, that keep only what comes in and are computed again in the backward pass."""
-        self.rounds = not any(isinstance(part, MixtureOfExperts) for part in self.modules())
-        """Whether tokens may be added to come to a usual number (`nn/sizes.py`): experts would count them."""
+        self.missing = nothing if any(isinstance(part, MixtureOfExperts) for part in self.modules()) else missing
+        """Tokens to add, to come to a usual number; experts would count them."""
 
     def forward(self, sequences: Packed, memory: Packed | None = None, cache: Cache | None = None) -> Packed:
         """`[T, width]` -> `[T, width]`, same layout.
@@ -51,9 +51,8 @@ class Transformer(nn.Module):
             memory: other sequences, for layers that look at them.
             cache: of what was read before; what is read now is added.
         """
-        read = sequences
-        if self.rounds and memory is None and cache is None:
-            read = sequences.filled(missing(sequences.values))
+        alone = memory is None and cache is None
+        read = sequences.filled(self.missing(sequences.values)) if alone else sequences
         hidden_states: Tensor = read.values
         kept = cache.layers if cache else [None] * len(self.layers)
         for number, (layer, of_layer) in enumerate(zip(self.layers, kept, strict=True)):

@@ -121,7 +121,7 @@ def choose(run: Callable[[str, int], RunConfig], out: RunFolder, quiet: bool) ->
     prepared = prepare(settings, ask_for(settings), reader, family_of(settings)[0], quiet)
     status = None if quiet or not console.is_terminal else console.status("Measuring how fast sizes learn here ...")
     with status or nullcontext():
-        found = list(_sizes(run, reader, prepared))
+        found = list(climb(lambda name, batch_tokens: measure(run(name, batch_tokens), reader, prepared)))
     best = min(found, key=lambda size: size.loss)
     minutes = settings.recipe.minutes
     read = float(f"{best.tokens:.2g}")
@@ -134,14 +134,18 @@ def choose(run: Callable[[str, int], RunConfig], out: RunFolder, quiet: bool) ->
     return run(best.preset, best.batch_tokens)
 
 
-def _sizes(run: Callable[[str, int], RunConfig], reader: Reader, prepared: Prepared) -> Iterator[Size]:
-    """The sizes of the ladder from the smallest on, until one is expected to be clearly worse than the best."""
+def climb(measured: Callable[[str, int], Size]) -> Iterator[Size]:
+    """The sizes of the ladder from the smallest on, until one is expected to be clearly worse than the best.
+
+    Args:
+        measured: (preset, tokens of a batch) -> what that comes to here.
+    """
     best, batch_tokens = math.inf, _BATCH
     for name in LADDER:
-        size = measure(run(name, batch_tokens), reader, prepared)
+        size = measured(name, batch_tokens)
         if batch_for(size.tokens) != batch_tokens:
             batch_tokens = batch_for(size.tokens)
-            size = measure(run(name, batch_tokens), reader, prepared)
+            size = measured(name, batch_tokens)
         yield size
         best = min(best, size.loss)
         if size.loss > best * (1 + 2 * LAW.spread):
