@@ -19,6 +19,7 @@ from patchword.models.folder import describe, read_model
 from patchword.training.loop import Interrupted
 from patchword.training.run import RunConfig
 from patchword.training.stages import finetune, pretrain, resume
+from patchword.training.verdict import BEFORE, PROBE, paid
 from tests.training.test_resume import assert_same_run
 
 SETTINGS: dict[str, Any] = {"lines": True, "max_length": 16, "batch_size": 16, "precision": "fp32", "quiet": True}
@@ -59,6 +60,57 @@ def test_all_weights_and_the_vocabulary_are_taken(
     assert run_of(out).task == run_of(starts[model]).task
     assert (out / "tokenizer.json").read_text() == (starts[model] / "tokenizer.json").read_text()
     assert describe(out).config.model_dump() == describe(starts[model]).config.model_dump()
+
+
+def test_layers_between_the_start_and_what_was_learnt(
+    starts: dict[str, Path], corpus_file: Path, tmp_path: Path
+) -> None:
+    """Each number of the trunk lies on the line; the head is what was learnt."""
+    of: dict[float, dict[str, torch.Tensor]] = {}
+    for share in (1.0, 0.25):
+        out = tmp_path / str(share)
+        result = pretrain(corpus_file, start=starts["bert-tiny"], steps=4, lr=0.01, blend=share, out=out, **SETTINGS)
+        of[share] = weights(out)
+    assert result.report["validation"]["loss"] > 0
+    for name, began in weights(starts["bert-tiny"]).items():
+        learnt = of[1.0][name]
+        expected = began + 0.25 * (learnt - began) if name.startswith("trunk.") else learnt
+        assert (of[0.25][name] - expected).abs().max() <= 1e-6, name  # rounding of numbers of about 1
+    moved = of[1.0]["trunk.embed.words.weight"] - of[0.25]["trunk.embed.words.weight"]
+    assert moved.abs().max() > 1e-3
+
+
+def test_labels_say_whether_it_paid(starts: dict[str, Path], corpus_file: Path, tmp_path: Path) -> None:
+    """Beside the probe on the start is that on what the start went on from; for a start that did not, there is none."""
+    rows = tmp_path / "rows.jsonl"
+    texts = corpus_file.read_text().splitlines()[:120]
+    rows.write_text("".join(json.dumps({"text": text, "label": "ab"[len(text) % 2]}) + "\n" for text in texts))
+    more = {"steps": 1, "seeds": 1, "test": rows, "quiet": True, "precision": "fp32"}
+    first = finetune(starts["bert-tiny"], rows, out=tmp_path / "first", **more).report
+    assert BEFORE not in first["test_floors"]
+    assert paid(first) == ""
+    for name, learns in (("same", STILL), ("lost", {"steps": 6, "lr": 0.3})):
+        pretrain(corpus_file, start=starts["bert-tiny"], out=tmp_path / name, **SETTINGS, **learns)
+        report = finetune(tmp_path / name, rows, out=tmp_path / f"{name}-run", **more).report
+        for part in ("floors", "test_floors"):
+            assert report[part][BEFORE] == pytest.approx(first[part][PROBE], abs=1e-9)
+        if name == "same":
+            assert report["test_floors"][PROBE] == report["test_floors"][BEFORE]
+            assert "can not be said" in paid(report)
+        else:
+            assert report["test_floors"][PROBE] != report["test_floors"][BEFORE]
+        assert paid(report) in (tmp_path / f"{name}-run" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "told"), [(0.9, 0.5, "It paid."), (0.5, 0.9, "NOT pay"), (0.7, 0.71, "can not be said")]
+)
+def test_intervals_decide_whether_it_paid(now: float, then: float, told: str) -> None:
+    def scores(value: float) -> dict[str, float]:
+        return {"accuracy": value, "accuracy_low": value - 0.05, "accuracy_high": value + 0.05}
+
+    report = {"validation": scores(0.9), "floors": {PROBE: scores(now), BEFORE: scores(then)}}
+    assert told in paid(report)
 
 
 def test_what_was_learnt_helps(starts: dict[str, Path], corpus_file: Path, tmp_path: Path) -> None:
@@ -134,6 +186,8 @@ def test_a_language_model_goes_on_with_an_adapter(starts: dict[str, Path], corpu
         ({"model": "bert-tiny", "start": "x"}, r"--model.*--from"),
         ({"model": "bert-tiny", "tune": "lora"}, r"tune: such settings go on from weights"),
         ({"start": "bert-tiny", "vocab_size": 300}, r"vocab_size: such settings are for a new model"),
+        ({"model": "bert-tiny", "blend": 0.5}, r"blend: such settings go on from weights"),
+        ({"start": "bert-tiny", "blend": 0.5, "tune": "lora"}, r"blend .* with tune lora"),
         ({"model": "bert-tiny", "extend_vocab": 3}, r"extend_vocab: such settings go on from weights"),
         ({"start": "nowhere/at/all"}, r"no model folder"),
     ],

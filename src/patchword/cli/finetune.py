@@ -62,6 +62,7 @@ def finetune(
     lora_targets: o.LoraTargets = None,
     average: o.Average = None,
     ema: o.Ema = None,
+    blend: o.Blend = None,
     evaluations: o.Evaluations = None,
     keep: o.Keep = None,
     patience: o.Patience = None,

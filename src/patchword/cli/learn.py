@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from patchword.training.verdict import COUNTS, floors_of, headline, main_metric, number, trust
+from patchword.training.verdict import COUNTS, floors_of, headline, main_metric, number, paid, trust
 
 if TYPE_CHECKING:
     from patchword.training.stages import Result
@@ -94,7 +94,7 @@ def _trust(console: Console, report: dict[str, Any]) -> None:
         console.print("[bold]Collapsed[/bold]: every row gets the same class. Try a lower --lr, or more --epochs.")
     if "learning_curve" in report:
         console.print(report["learning_curve"]["told"], highlight=False)
-    if sentence := trust(report):
+    for sentence in filter(None, (paid(report), trust(report))):
         console.print(sentence, highlight=False)
 
 

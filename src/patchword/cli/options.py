@@ -209,6 +209,13 @@ Ema = Annotated[
         rich_help_panel=_LEARN,
     ),
 ]
+Blend = Annotated[
+    float | None,
+    typer.Option(
+        help="Keep layers that lie so far on the way from the start's weights to those learnt, e.g. 0.5.",
+        rich_help_panel=_LEARN,
+    ),
+]
 Evaluations = Annotated[int | None, typer.Option(help="How often to validate in the run.", rich_help_panel=_LEARN)]
 
 Out = Annotated[Path, typer.Option(help="Folder to write: a Hugging Face model folder.", rich_help_panel=_RUN)]

@@ -60,6 +60,7 @@ def pretrain(
     layer_decay: o.LayerDecay = None,
     average: o.Average = None,
     ema: o.Ema = None,
+    blend: o.Blend = None,
     evaluations: o.Evaluations = None,
     keep: o.Keep = None,
     patience: o.Patience = None,

@@ -26,6 +26,7 @@ from patchword.training.verdict import (
     limits,
     main_metric,
     number,
+    paid,
     start_of,
     told_part,
     trust,
@@ -145,6 +146,8 @@ def _scores(run: Finished) -> list[Block]:
         beside = " Beside the model: simple methods on the same rows." if len(methods) > 1 else ""
         columns = (part, *(name.replace("_", " ") for name in names))
         blocks.append(Table(columns, rows, f"The {part} part{count}.{beside}"))
+    if sentence := paid(run.report):
+        blocks.append(Paragraph(sentence))
     return blocks
 
 

@@ -15,6 +15,7 @@ from patchword.training.verdict import (
     limits,
     main_metric,
     number,
+    paid,
     start_of,
     told_part,
     trust,
@@ -147,8 +148,7 @@ def _scores(card: Mapping[str, Any]) -> str:
             f"Over {seeds['count']} seeds, {name} in {part} is {ends['mean']:.3f} on average, from {ends['min']:.3f} "
             f"to {ends['max']:.3f}."
         )
-    if sentence := trust(report):
-        text.append(sentence)
+    text += [sentence for sentence in (paid(report), trust(report)) if sentence]
     return "\n\n".join(text)
 
 

@@ -19,12 +19,14 @@ from patchword.models.folder import config_json, read_json, write_file, write_js
 from patchword.tasks.precision import choose_precision
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, choose_device
 from patchword.training.adapters import merge, write_adapter
+from patchword.training.blend import blend
 from patchword.training.card import model_card
 from patchword.training.checkpoint import TrainState, check_space, latest, seed_everything
 from patchword.training.curves import draw_curves
 from patchword.training.loop import Interrupted, Watch, train
 from patchword.training.memory import keep_freed_memory
 from patchword.training.optimizer import make_optimizer
+from patchword.training.paid import probe_before
 from patchword.training.prepare import ask_for, config_for, model_for, prepare, reader_for
 from patchword.training.recipe import Recipe
 from patchword.training.recompute import fit
@@ -207,11 +209,15 @@ def _finish(
         cost = {name: sum(of_seed[name] for of_seed in runs) for name in ("tokens", "seconds")}
         cost |= {"steps": sum(of_seed["step"] for of_seed in runs), "best_step": runs[chosen[0]]["best_step"]}
         told["seeds"] = seeds
+    if run.recipe.blend < 1:
+        start, _ = model_for(run, model.family, model.config, task, reader, compute.device, lambda text: None)
+        blend(model, start, run.recipe.blend)
     told |= task.settle(model, prepared, compute)
     report = task.report(model, prepared, compute) | told | cost
     if run.stage == "finetune" and not run.begins_anew:
         start, _ = model_for(run, model.family, model.config, task, reader, compute.device, lambda text: None)
-        report |= {name: report.get(name, {}) | part for name, part in task.probes(start, prepared, compute).items()}
+        for found in (task.probes(start, prepared, compute), probe_before(run, folder, compute)):
+            report |= {name: report.get(name, {}) | part for name, part in found.items()}
     report["tokens_per_second"] = round(report["tokens"] / max(report["seconds"], 1e-9), 1)
     report["seconds"] = round(report["seconds"], 1)
     report |= {"device": compute.device.type, "threads": torch.get_num_threads()}

@@ -81,6 +81,8 @@ class Recipe(BaseModel):
     ema: UpTo1 | None = None
     """Evaluate and keep a mean of the weights over about this share of the steps so far (`training/ema.py`), not the
     weights at each moment."""
+    blend: UpTo1 = 1.0
+    """How far the layers that are kept lie on the way from those of the start to those learnt (`training/blend.py`)."""
     checkpoint_seconds: Above0 = 60.0
     checkpoint_steps: Count | None = None
     log_steps: Count = 1
@@ -99,6 +101,8 @@ class Recipe(BaseModel):
             raise ValueError("average and patience ask which weights are best, so they do not go with keep last")
         if self.unfreeze and self.tune != "all":
             raise ValueError(f"unfreeze lets all layers learn in the end, so it does not go with tune {self.tune}")
+        if self.blend < 1 and self.tune != "all":
+            raise ValueError(f"blend goes from the start's weights to others, and with tune {self.tune} these stay")
         if self.optimizer == "muon" and self.tune != "all":
             raise ValueError(f"muon moves the matrices of layers, so it does not go with tune {self.tune}")
         return self

@@ -61,7 +61,7 @@ def pretrain(
     if model is not None:
         kind, begin = preset(LADDER[0] if model == AUTO else model)[0], model
         refused, why = (
-            ("tune", "head_lr", "layer_decay", "unfreeze", "extend_vocab"),
+            ("tune", "head_lr", "layer_decay", "unfreeze", "blend", "extend_vocab"),
             f"go on from weights, and {model} has none (--from)",
         )
     else:

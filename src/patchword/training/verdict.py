@@ -9,6 +9,8 @@ from typing import Any
 MAIN = ("f1", "accuracy", "micro_f1", "rmse", "rougeL")
 """The number that stands for a result: the first of these that there is, else the loss."""
 COUNTS = ("rows", "sentences", "words", "hidden_tokens", "hidden_patches", "predicted_classes")
+PROBE, BEFORE = "linear probe", "linear probe, before its pretraining went on"
+"""Two of the simple methods: on the vectors of the start; and of the folder that the start's pretraining began with."""
 _LOWER = ("loss", "rmse", "mae")
 _FEW = 20  # rows of a class, below which what is said of it is hardly more than chance
 
@@ -112,6 +114,22 @@ def trust(report: Report) -> str:
         f"the rows that it is surest of (confidence {point['confidence']:.2f} and more), {point['accuracy']:.1%} are "
         "right."
     )
+
+
+def paid(report: Report) -> str:
+    """Whether it helped that the start's pretraining went on from another folder; "" where it did not go on."""
+    floors = floors_of(report, told_part(report))
+    if BEFORE not in floors or PROBE not in floors:
+        return ""
+    now, then = floors[PROBE], floors[BEFORE]
+    name = main_metric(now)
+    told = f"A linear probe on the start's frozen vectors: {name} {number(now, name)}, and {number(then, name)} before "
+    told += "the start's pretraining went on. "
+    if _apart(now, then, name) is False:
+        return told + "The intervals overlap, so whether that paid can not be said from these rows."
+    if now[name] > then[name]:
+        return told + "It paid."
+    return told + "It did NOT pay: what it went on from is the better start here."
 
 
 def limits(card: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,53 @@
+"""Whether it paid that a start's pretraining went on from another folder, before labels came."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from patchword.models.config import ImageConfig
+from patchword.models.folder import CONFIG, read_json
+from patchword.tasks.task import Compute
+from patchword.training.prepare import ask_for, config_for, model_for, prepare, reader_for
+from patchword.training.run import CARD, RunConfig, RunFolder
+from patchword.training.verdict import BEFORE, PROBE
+
+
+def before(run: RunConfig) -> RunConfig | None:
+    """The same run from the folder that its start's pretraining went on from; None where there was, or is, none."""
+    card = Path(run.start) / CARD
+    if run.begins_anew or not card.is_file():
+        return None
+    told = read_json(card)
+    earlier = run.model_copy(update={"start": str(told.get("start"))})
+    if told.get("stage") != "pretrain" or earlier.begins_anew or not (Path(earlier.start) / CONFIG).is_file():
+        return None
+    return earlier
+
+
+def probe_before(run: RunConfig, folder: RunFolder, compute: Compute) -> dict[str, Any]:
+    """What a linear probe reaches on the vectors from before that: it joins the floors of a report.
+
+    Args:
+        run: that learnt from labels.
+        folder: its own.
+        compute: where the vectors are.
+    """
+    earlier = before(run)
+    if earlier is None:
+        return {}
+    # It has a tokenizer of its own, so the rows are read again; they are held back by what they say, so the same are.
+    reader = reader_for(earlier, folder, False, _nothing)
+    family, config = config_for(earlier, reader)
+    ask = ask_for(earlier)
+    if isinstance(config, ImageConfig):
+        ask = replace(ask, tokens_per_image=config.tokens)
+    prepared = prepare(earlier, ask, reader, family, True)
+    model, _ = model_for(earlier, family, config, prepared.task, reader, compute.device, _nothing)
+    found = prepared.task.probes(model, prepared, compute)
+    return {part: {BEFORE: found[part][PROBE]} for part in ("floors", "test_floors") if PROBE in found.get(part, {})}
+
+
+def _nothing(text: str) -> None:
+    """Tell nothing."""
