@@ -269,6 +269,41 @@ def test_the_best_weights_are_kept_not_the_last(
     assert not torch.equal(best["head.dense.weight"], at_evaluation[3]["head.dense.weight"])
 
 
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(0.1, [10, 20, 30, 40, 50, 60]), (7.0, [10, 60]), (1.5, [10, 30, 50, 60])]
+)
+def test_a_run_by_the_clock_does_not_spend_its_time_on_evaluations(
+    seconds: float,
+    expected: list[int],
+    corpus: list[str],
+    tokenizer: Tokenizer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Six are wished for in a minute of steps of a second; the last one always is."""
+    now = 0.0
+    at: list[int] = []
+    real_step, real_evaluate = loop_module.step, loop_module._evaluate
+
+    def slow_step(*given: Any) -> Any:
+        nonlocal now
+        now += 1.0
+        return real_step(*given)
+
+    def slow_evaluation(*given: Any) -> None:
+        nonlocal now
+        at.append(round(now, -1))
+        real_evaluate(*given)
+        now += seconds
+
+    monkeypatch.setattr(loop_module, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(loop_module, "step", slow_step)
+    monkeypatch.setattr(loop_module, "_evaluate", slow_evaluation)
+    data = prepared("masked_lm", corpus, tokenizer)
+    run(data, Recipe(minutes=1, lr=0.01, batch_size=8, evaluations=6), tokenizer, tmp_path)
+    assert at == expected
+
+
 def test_patience_ends_a_run_that_gets_no_better(corpus: list[str], tokenizer: Tokenizer, tmp_path: Path) -> None:
     data = scripted(corpus, tokenizer, 2.0, 1.0, 1.5, 1.0, 0.5, 0.1)
     recipe = Recipe(steps=12, lr=0.01, batch_size=8, evaluations=6, patience=2)

@@ -101,7 +101,8 @@ def train(
             settle(but=int(late))
             if clock.evaluation_is_due():
                 settle()
-                _evaluate(state, data, recipe, compute, tracker, checkpoints, watch)
+                with clock.judging():
+                    _evaluate(state, data, recipe, compute, tracker, checkpoints, watch)
             due = time.monotonic() - saved_at >= recipe.checkpoint_seconds or (
                 recipe.checkpoint_steps is not None and state.step % recipe.checkpoint_steps == 0
             )
@@ -201,6 +202,10 @@ def _keep(state: TrainState, score: tuple[float, ...], averaged: int, checkpoint
         state.save_best(checkpoints)
 
 
+JUDGING = 0.1
+"""The share of a run by the clock that may go into evaluations before the last."""
+
+
 class _Clock:
     """How far the run is, in its own measure."""
 
@@ -210,6 +215,7 @@ class _Clock:
         self.began = self.last = time.monotonic()
         self.tokens = state.tokens
         self.waited = self.waited_before = 0.0
+        self.judged = self.judged_last = 0.0
 
     def waiting(self, stream: Iterator[tuple[Batch, Position]]) -> Iterator[tuple[Batch, Position]]:
         """The same batches; the time until each is there is noted."""
@@ -243,12 +249,24 @@ class _Clock:
         return self.progress() >= 1.0
 
     def evaluation_is_due(self) -> bool:
-        """When another part of the run is over; the end of the run is the last."""
+        """When another part of the run is over; the end of the run is the last.
+
+        A run by the clock leaves out those with which more than `JUDGING` of its time would go into evaluations.
+        """
         due = int(self.progress() * self.recipe.evaluations + 1e-9)
-        if due > self.state.evaluations:
-            self.state.evaluations = due
-            return True
-        return False
+        if due <= self.state.evaluations:
+            return False
+        self.state.evaluations = due
+        passed = self.before + time.monotonic() - self.began
+        return self.recipe.minutes is None or self.done() or self.judged + self.judged_last <= JUDGING * passed
+
+    @contextmanager
+    def judging(self) -> Iterator[None]:
+        """Around an evaluation: its time is noted."""
+        began = time.monotonic()
+        yield
+        self.judged_last = time.monotonic() - began
+        self.judged += self.judged_last
 
     def measure(self, outcome: Outcome, loss: float, tokens: int) -> dict[str, float]:
         """The line of a step after which so many tokens had been seen."""

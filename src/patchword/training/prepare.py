@@ -255,6 +255,8 @@ def model_for(
         say(f"The start knew other labels ({', '.join(before[:6])}{', ...' if len(before) > 6 else ''}).")
     if loaded.new:
         say(f"New, from random numbers: {', '.join(name.removeprefix('head.') for name in loaded.new)}.")
+        if run.stage == "pretrain" and run.recipe.blend == 1 and run.recipe.tune == "all":
+            say("So the start was made for something else; --blend 0.5 keeps more of what it is good at.")
     if loaded.unused:
         shown = ", ".join(loaded.unused[:4]) + (", ..." if len(loaded.unused) > 4 else "")
         say(f"In the folder, but not needed: {shown}.")
