@@ -10,6 +10,7 @@ import torch
 from patchword.errors import UserError
 from patchword.explain.size import explain
 from patchword.models.family import Model, preset, presets
+from patchword.nn.positions import GridSinCos
 
 CLASSES = tuple(map(str, range(1000)))
 
@@ -402,3 +403,31 @@ def test_flan_t5_has_the_sizes_of_chung_et_al_2022_table_2(name: str, millions: 
 def test_bart_has_the_sizes_of_the_published_weights(name: str, numbers: int) -> None:
     """The authors' list of models rounds them to 140 and 400 million; sizes are in Lewis et al. 2020, section 5."""
     assert count(name, "next_token") == numbers
+
+
+@pytest.mark.parametrize("name", ["patchword-image-tiny", "dinov2-with-registers-small"])
+def test_registers_begin_unequal_and_places_as_sines_and_cosines(name: str) -> None:
+    """Equal registers would get equal gradients for ever."""
+    family, config = preset(name)
+    embed = Model(family, config.model_copy(update={"depth": 1}), "features").trunk.embed
+    special = torch.cat([embed.registers, embed.class_token[None]]).detach()
+    assert torch.cdist(special, special).add(torch.eye(len(special)) * 9).min() > config.init_std
+    places = embed.positions.weight.detach()
+    assert torch.equal(places, GridSinCos(config.grid, config.width).weight)
+
+
+@pytest.mark.parametrize(
+    ("name", "like"),
+    [
+        ("patchword-decoder-tiny", "patchword-tiny"),
+        ("patchword-decoder-base", "patchword-base"),
+        ("patchword-image-small", "vit-small-16"),
+        ("patchword-image-base", "vit-base-16"),
+    ],
+)
+def test_the_ladders_stand_beside_each_other(name: str, like: str) -> None:
+    """As many numbers as the encoder, or the ViT, of that size, within 3 %."""
+    way_out = "class" if "image" in name else "next_token"
+    other = "class" if "image" in name else "masked_token"
+    labels = CLASSES if "image" in name else ()
+    assert count(name, way_out, labels) == pytest.approx(count(like, other, labels), rel=0.03)

@@ -18,8 +18,19 @@ def test_a_family_can_name_a_recipe_for_a_task() -> None:
     usual = default_recipe("pretrain", "masked_lm", 256, 0)
     assert (modern.mask_share, modern.schedule, modern.ema) == (0.3, "wsd", 0.05)
     assert (usual.mask_share, usual.schedule, usual.ema) == (0.15, "cosine", None)
-    for stage, task in (("pretrain", "causal_lm"), ("finetune", "text_classification")):
+    for stage, task in (("pretrain", "span_corruption"), ("finetune", "text_classification")):
         assert default_recipe(stage, task, 256, 100, named=named) == default_recipe(stage, task, 256, 100)
+
+
+def test_next_words_and_pictures_have_theirs() -> None:
+    decoder, image = preset("patchword-decoder-mini")[0], preset("patchword-image-mini")[0]
+    words = default_recipe("pretrain", "causal_lm", 256, 0, named=decoder.recipe)
+    masked = default_recipe("pretrain", "masked_lm", 256, 0, named="modern")
+    assert words == masked.model_copy(update={"mask_share": words.mask_share})
+    assert words.mask_share == default_recipe("pretrain", "causal_lm", 256, 0).mask_share
+    pictures = default_recipe("pretrain", "image_classification", 192, 0, named=image.recipe)
+    usual = default_recipe("pretrain", "image_classification", 192, 0)
+    assert (pictures.dropout, pictures.schedule, pictures.lr) == (0.0, "wsd", usual.lr)
 
 
 def test_every_name_is_that_of_a_recipe() -> None:

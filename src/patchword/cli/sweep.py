@@ -44,7 +44,7 @@ def sweep(
     validation: o.Validation = None,
     max_length: o.MaxLength = None,
     image_size: o.ImageSize = None,
-    augment: o.Augment = "none",
+    augment: o.Augment = None,
     epochs: o.Epochs = None,
     steps: o.Steps = None,
     lr: o.Lr = None,

@@ -21,6 +21,8 @@ from patchword.models.vit_names import ATTENTION_MODULES, CONFIG_NAMES, TRUNK_NA
 from patchword.models.weights import Batched, GridPositions, Rows, weights_and_biases
 from patchword.nn.config import Positive, Probability
 from patchword.nn.norm import Scaled
+from patchword.nn.positions import GridSinCos
+from patchword.nn.transformer import initialise
 
 
 class RegisterConfig(PatchConfig):
@@ -79,6 +81,31 @@ class RegisterViT(ViT):
         super().__init__(config, RegisterEmbedding(config), scaled)
 
 
+def begin(model: nn.Module, config: RegisterConfig) -> None:
+    """Tokens without a patch begin unequal, or registers would stay the same; places begin as sines and cosines."""
+    initialise(model, config.init_std)
+    embed = model.get_submodule("trunk.embed")
+    assert isinstance(embed, RegisterEmbedding)
+    for special in (embed.class_token, embed.registers):
+        nn.init.normal_(special, std=config.init_std)
+    with torch.no_grad():
+        embed.positions.weight.copy_(GridSinCos(config.grid, config.width).weight)
+
+
+# Next to the ViT of each size, for few patches and little time. What a sub-layer adds begins smaller by 1 / sqrt(2 x
+# depth), as in Radford et al. 2019, section 2.3; weights begin smaller the wider a model is (`modernbert.py`).
+def _small(depth: int, width: int) -> RegisterConfig:
+    return RegisterConfig(
+        depth=depth,
+        width=width,
+        heads=width // 64,
+        hidden=4 * width,
+        patch_size=16,
+        layer_scale=(2 * depth) ** -0.5,
+        init_std=width**-0.5,
+    )
+
+
 FAMILY = Family(
     model_type="dinov2_with_registers",
     modality="image",
@@ -126,7 +153,13 @@ FAMILY = Family(
     modules=ATTENTION_MODULES,
     objective="image-classification",
     image_processor="BitImageProcessor",
+    begin=begin,
+    recipe="modern",
     presets={
+        "patchword-image-tiny": _small(4, 128),
+        "patchword-image-mini": _small(6, 192),
+        "patchword-image-small": _small(12, 384),
+        "patchword-image-base": _small(12, 768),
         "dinov2-with-registers-small": RegisterConfig(depth=12, width=384, heads=6, hidden=1536),
         "dinov2-with-registers-base": RegisterConfig(depth=12, width=768, heads=12, hidden=3072),
     },

@@ -31,6 +31,7 @@ def llama_like(
     trunk: type[Llama],
     presets: Mapping[str, LlamaConfig],
     tokenizer: TokenizerStyle,
+    recipe: str = "",
     config_names: Mapping[str, str | Key] | None = None,
     required: Mapping[str, Any] | None = None,
     weight_names: Names = GATED,
@@ -39,7 +40,7 @@ def llama_like(
     """A family whose files are called as Llama's are.
 
     Args:
-        model_type, config, trunk, presets, tokenizer, required: as in `Family`.
+        model_type, config, trunk, presets, tokenizer, recipe, required: as in `Family`.
         name: what its classes begin with ("Llama").
         config_names: of the fields that Llama has not, or has otherwise.
         weight_names: of the feed-forward part, and of what Llama has not.
@@ -93,6 +94,7 @@ def llama_like(
             "span": ways_out.span(f"{name}ForQuestionAnswering", prefix=span_prefix),
         },
         presets=presets,
+        recipe=recipe,
         # A constant that old versions of transformers wrote among the weights.
         ignored=(".rotary_emb.inv_freq",),
         objective="causal-lm",

@@ -45,6 +45,22 @@ def _sizes(depth: int, width: int, heads: int, hidden: int, tied: bool = False) 
     )
 
 
+# The encoders' ladder (`modernbert.py`), from left to right: heads of 64, each with keys and values of its own.
+def _small(depth: int, width: int, hidden: int) -> Qwen3Config:
+    return Qwen3Config(
+        depth=depth,
+        width=width,
+        heads=width // 64,
+        kv_heads=width // 64,
+        head_size=64,
+        hidden=hidden,
+        tied=True,
+        vocab_size=32768,
+        max_length=1024,
+        init_std=width**-0.5,
+    )
+
+
 FAMILY = llama_like(
     "qwen3",
     "Qwen3",
@@ -57,8 +73,13 @@ FAMILY = llama_like(
         "decoder.layers.{i}.attention.key_norm.weight": "layers.{i}.self_attn.k_norm.weight",
     },
     span_prefix="transformer.",
+    recipe="modern",
     tokenizer=TokenizerStyle("bpe", special={"bos": "<|endoftext|>", "eos": "<|endoftext|>", "pad": "<|endoftext|>"}),
     presets={
+        "patchword-decoder-tiny": _small(2, 128, 320),
+        "patchword-decoder-mini": _small(4, 256, 704),
+        "patchword-decoder-small": _small(7, 384, 1024),
+        "patchword-decoder-base": _small(13, 768, 2048),
         "qwen3-0.6b": _sizes(28, 1024, 16, 3072, tied=True),
         "qwen3-1.7b": _sizes(28, 2048, 16, 6144, tied=True),
         "qwen3-4b": _sizes(36, 2560, 32, 9728, tied=True),

@@ -1,0 +1,21 @@
+"""Classes of pictures from random weights in minutes."""
+
+from __future__ import annotations
+
+from patchword.training.recipe import Recipe
+from patchword.training.recipes import pretrain_image_classification
+
+
+def recipe(width: int, rows: int) -> Recipe:
+    """The usual one without dropout; level and then falling, weights averaged, matrices slower by the width."""
+    usual = pretrain_image_classification.recipe(width, rows)
+    return usual.model_copy(
+        update={
+            "dropout": 0.0,
+            "schedule": "wsd",
+            "warmup": 0.05,
+            "betas": (0.9, 0.98),
+            "matrix_lr": (192 / width) ** 0.5,
+            "ema": 0.05,
+        }
+    )
