@@ -32,7 +32,7 @@ from patchword.training.recipe import Recipe
 from patchword.training.recompute import fit
 from patchword.training.run import CARD, RunConfig, RunFolder, versions
 from patchword.training.seeds import choose, finish_seed, finished, load_best, on_test, places
-from patchword.training.tracking import Say, Tracker, said
+from patchword.training.tracking import Say, Tracker, said, working
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,8 @@ def execute(
         cost |= {"tokens": state.tokens, "seconds": state.seconds}
     if model is None:  # a kill came after the last seed's end
         model, _ = model_for(run, family, config, task, reader, device, say)
-    return _finish(folder, run, where, model, cost, prepared, reader, ask, compute)
+    with working("Judging it beside simple methods ...", quiet):
+        return _finish(folder, run, where, model, cost, prepared, reader, ask, compute)
 
 
 def _learn(

@@ -30,7 +30,7 @@ from patchword.tasks.task import Ask, Prepared, Reader, Task, task_named, tasks
 from patchword.training.adapters import adapt
 from patchword.training.growth import grow
 from patchword.training.run import CARD, RunConfig, RunFolder
-from patchword.training.tracking import Say, console
+from patchword.training.tracking import Say, console, working
 from patchword.training.tuning import freeze_trunk
 
 
@@ -62,8 +62,7 @@ def reader_for(run: RunConfig, folder: RunFolder, again: bool, say: Say) -> Read
     kind = hashlib.blake2b(repr(style).encode(), digest_size=8).hexdigest()
     kept = cache_folder() / "vocabularies" / f"{documents.fingerprint()}-{run.vocab_size or 'auto'}-{kind}"
     if not (kept / "tokenizer.json").is_file():
-        status = console.status("Learning a vocabulary from the text ...") if console.is_terminal else None
-        with status or contextlib.nullcontext():
+        with working("Learning a vocabulary from the text ..."):
             tokenizer = train_tokenizer(documents, style, run.vocab_size)
         _keep(tokenizer, kept)
         say(f"Learnt a vocabulary of {tokenizer.vocab_size:,} word pieces from the text.")

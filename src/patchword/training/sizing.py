@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar
@@ -26,7 +26,7 @@ from patchword.training.memory import keep_freed_memory
 from patchword.training.optimizer import make_optimizer
 from patchword.training.prepare import ask_for, config_for, family_of, model_for, prepare, reader_for
 from patchword.training.run import RunConfig, RunFolder
-from patchword.training.tracking import console, said
+from patchword.training.tracking import said, working
 
 AUTO = "auto"
 LADDER = ("patchword-tiny", "patchword-mini", "patchword-small", "patchword-base")
@@ -119,8 +119,7 @@ def choose(run: Callable[[str, int], RunConfig], out: RunFolder, quiet: bool) ->
     settings = run(LADDER[0], _BATCH)
     reader = reader_for(settings, out, False, say)
     prepared = prepare(settings, ask_for(settings), reader, family_of(settings)[0], quiet)
-    status = None if quiet or not console.is_terminal else console.status("Measuring how fast sizes learn here ...")
-    with status or nullcontext():
+    with working("Measuring how fast sizes learn here ...", quiet):
         found = list(climb(lambda name, batch_tokens: measure(run(name, batch_tokens), reader, prepared)))
     best = min(found, key=lambda size: size.loss)
     minutes = settings.recipe.minutes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -29,6 +30,11 @@ Say = Callable[[str], None]
 def said(quiet: bool) -> Say:
     """What shows sentences, or nothing."""
     return (lambda text: None) if quiet else (lambda text: console.print(text, markup=False))
+
+
+def working(text: str, quiet: bool = False) -> AbstractContextManager[object]:
+    """Something that moves beside what is being done, where a person is watching."""
+    return nullcontext() if quiet or not console.is_terminal else console.status(text)
 
 
 class Tracker:
