@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,13 @@ def test_labels_say_whether_it_paid(starts: dict[str, Path], corpus_file: Path, 
             assert "can not be said" in paid(report)
         else:
             assert report["test_floors"][PROBE] != report["test_floors"][BEFORE]
+            shutil.copytree(starts["bert-tiny"], tmp_path / "broken")
+            card = json.loads((tmp_path / name / "patchword.json").read_text()) | {"start": str(tmp_path / "broken")}
+            (tmp_path / name / "patchword.json").write_text(json.dumps(card))
+            (tmp_path / "broken" / "model.safetensors").unlink()
+            again = finetune(tmp_path / name, rows, out=tmp_path / "again", **more).report
+            assert PROBE in again["test_floors"]
+            assert BEFORE not in again["test_floors"]
         assert paid(report) in (tmp_path / f"{name}-run" / "README.md").read_text()
 
 

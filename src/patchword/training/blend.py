@@ -18,7 +18,8 @@ def blend(model: Model, start: Model, share: float) -> None:
         start: the same model as it was when it began.
         share: how far from the start to what was learnt, 0 to 1.
     """
-    began = dict(start.trunk.named_parameters())
+    began = start.tensors()
     with torch.no_grad():
-        for name, parameter in model.trunk.named_parameters():
-            parameter.lerp_(began[name].to(parameter.device), 1 - share)
+        for name, tensor in model.tensors().items():
+            if name.startswith("trunk.") and tensor.is_floating_point():  # counters are not between anything
+                tensor.lerp_(began[name].to(tensor.device), 1 - share)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import torch
 
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
-from patchword.models.config import EncoderDecoderConfig, ImageConfig
 from patchword.models.family import Model
 from patchword.models.folder import config_json, read_json, write_file, write_json, write_model
 from patchword.tasks.precision import choose_precision
@@ -27,7 +26,7 @@ from patchword.training.loop import Interrupted, Watch, train
 from patchword.training.memory import keep_freed_memory
 from patchword.training.optimizer import make_optimizer
 from patchword.training.paid import probe_before
-from patchword.training.prepare import ask_for, config_for, model_for, prepare, reader_for
+from patchword.training.prepare import ask_for, config_for, model_for, prepare, reader_for, with_sizes
 from patchword.training.recipe import Recipe
 from patchword.training.recompute import fit
 from patchword.training.run import CARD, RunConfig, RunFolder, versions
@@ -66,12 +65,8 @@ def execute(
     keep_freed_memory()
 
     reader = reader_for(run, folder, again, say)
-    ask = ask_for(run)
     family, config = config_for(run, reader)
-    if isinstance(config, ImageConfig):
-        ask = replace(ask, tokens_per_image=config.tokens)
-    if isinstance(config, EncoderDecoderConfig):
-        ask = replace(ask, start_token=config.decoder_start_token_id, writes="answer")
+    ask = with_sizes(ask_for(run), config)
     prepared = prepare(run, ask, reader, family, quiet)
     for note in prepared.notes:
         say(note)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from patchword.models.config import ImageConfig
+from patchword.errors import UserError
 from patchword.models.folder import CONFIG, read_json
 from patchword.tasks.task import Compute
-from patchword.training.prepare import ask_for, config_for, model_for, prepare, reader_for
+from patchword.training.prepare import ask_for, config_for, model_for, prepare, reader_for, with_sizes
 from patchword.training.run import CARD, RunConfig, RunFolder
 from patchword.training.verdict import BEFORE, PROBE
 
@@ -37,16 +36,20 @@ def probe_before(run: RunConfig, folder: RunFolder, compute: Compute) -> dict[st
     earlier = before(run)
     if earlier is None:
         return {}
-    # It has a tokenizer of its own, so the rows are read again; they are held back by what they say, so the same are.
-    reader = reader_for(earlier, folder, False, _nothing)
-    family, config = config_for(earlier, reader)
-    ask = ask_for(earlier)
-    if isinstance(config, ImageConfig):
-        ask = replace(ask, tokens_per_image=config.tokens)
-    prepared = prepare(earlier, ask, reader, family, True)
-    model, _ = model_for(earlier, family, config, prepared.task, reader, compute.device, _nothing)
-    found = prepared.task.probes(model, prepared, compute)
+    try:
+        found = _probes(earlier, folder, compute)
+    except UserError:  # that folder is whole no more, and this run is
+        return {}
     return {part: {BEFORE: found[part][PROBE]} for part in ("floors", "test_floors") if PROBE in found.get(part, {})}
+
+
+def _probes(run: RunConfig, folder: RunFolder, compute: Compute) -> dict[str, Any]:
+    """It has a tokenizer of its own, so rows are read again; which are held back depends on what they say alone."""
+    reader = reader_for(run, folder, False, _nothing)
+    family, config = config_for(run, reader)
+    prepared = prepare(run, with_sizes(ask_for(run), config), reader, family, True)
+    model, _ = model_for(run, family, config, prepared.task, reader, compute.device, _nothing)
+    return prepared.task.probes(model, prepared, compute)
 
 
 def _nothing(text: str) -> None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +22,7 @@ from patchword.data.sources import read_labelled
 from patchword.data.store import cache_folder
 from patchword.data.tokenizers import Tokenizer, train_tokenizer
 from patchword.errors import UserError
-from patchword.models.config import ImageConfig, TextConfig
+from patchword.models.config import EncoderDecoderConfig, ImageConfig, TextConfig
 from patchword.models.family import Family, Model, preset
 from patchword.models.folder import CONFIG, describe, find_folder, make_config, read_json, read_model
 from patchword.models.image_processors import read_image_processor
@@ -159,6 +160,15 @@ def ask_for(run: RunConfig) -> Ask:
         max_length=length,
         seed=run.seed,
     )
+
+
+def with_sizes(ask: Ask, config: ModelConfig) -> Ask:
+    """With what follows from the sizes of the model that will read it."""
+    if isinstance(config, ImageConfig):
+        return replace(ask, tokens_per_image=config.tokens)
+    if isinstance(config, EncoderDecoderConfig):
+        return replace(ask, start_token=config.decoder_start_token_id, writes="answer")
+    return ask
 
 
 def _usual_prefix(run: RunConfig) -> str:
