@@ -1,4 +1,9 @@
-"""Classes of pictures from random weights in minutes."""
+"""Classes of pictures from random weights in minutes.
+
+Seen once on two cores with bf16 units: `patchword-image-tiny` on 24,511 grey letters and digits of 62 classes, 32 x 32
+pixels in patches of 4: 34 % of held-back pictures right after a minute (121 steps), 92 % after six (930). What each
+part brings was not measured.
+"""
 
 from __future__ import annotations
 
