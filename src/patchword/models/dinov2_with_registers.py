@@ -13,12 +13,13 @@ from pydantic import model_validator
 from torch import Tensor, nn
 
 from patchword.models.config import PatchConfig
-from patchword.models.family import Family, Key, WayOut
+from patchword.models.dinov2_names import CONFIG_NAMES, REQUIRED, WEIGHT_NAMES
+from patchword.models.family import Family, WayOut
 from patchword.models.heads import ClassAndPatches, ClassHead, FirstToken, Pooled
 from patchword.models.stems import PatchEmbedding
 from patchword.models.vit import ViT
-from patchword.models.vit_names import ATTENTION_MODULES, CONFIG_NAMES, TRUNK_NAMES
-from patchword.models.weights import Batched, GridPositions, Rows, weights_and_biases
+from patchword.models.vit_names import ATTENTION_MODULES
+from patchword.models.weights import weights_and_biases
 from patchword.nn.config import Positive, Probability
 from patchword.nn.norm import Scaled
 from patchword.nn.positions import GridSinCos
@@ -112,34 +113,9 @@ FAMILY = Family(
     config=RegisterConfig,
     trunk=RegisterViT,
     prefix="dinov2_with_registers.",
-    config_names={
-        **CONFIG_NAMES,
-        "hidden": Key(lambda raw: raw["hidden_size"] * (raw.get("mlp_ratio") or 4), lambda hidden: {}),
-        "times": "mlp_ratio",
-        "layer_scale": "layerscale_value",
-        "registers": "num_register_tokens",
-    },
-    required={"qkv_bias": True, "use_swiglu_ffn": False, "drop_path_rate": 0.0},
-    weight_names={
-        **{name: rule for name, rule in TRUNK_NAMES.items() if "{i}" not in name},
-        "embed.positions.weight": GridPositions("embeddings.position_embeddings", antialias=True),
-        "embed.registers": Batched("embeddings.register_tokens"),
-        "embed.mask_token": Batched("embeddings.mask_token"),
-        **weights_and_biases(
-            {
-                "attention.inner.qkv": Rows(tuple(f"attention.attention.{part}" for part in ("query", "key", "value"))),
-                "attention.inner.out": "attention.output.dense",
-                "attention_norm": "norm1",
-                "feedforward.inner.up": "mlp.fc1",
-                "feedforward.inner.down": "mlp.fc2",
-                "feedforward_norm": "norm2",
-            },
-            "encoder.layers.{i}.",
-            "encoder.layer.{i}.",
-        ),
-        "encoder.layers.{i}.attention.scale": "encoder.layer.{i}.layer_scale1.lambda1",
-        "encoder.layers.{i}.feedforward.scale": "encoder.layer.{i}.layer_scale2.lambda1",
-    },
+    config_names=CONFIG_NAMES,
+    required=REQUIRED,
+    weight_names=WEIGHT_NAMES,
     ways_out={
         "features": WayOut("Dinov2WithRegistersModel", lambda config, trunk, classes: Pooled(FirstToken()), bare=True),
         "class": WayOut(
