@@ -426,8 +426,18 @@ def test_registers_begin_unequal_and_places_as_sines_and_cosines(name: str) -> N
     ],
 )
 def test_the_ladders_stand_beside_each_other(name: str, like: str) -> None:
-    """As many numbers as the encoder, or the ViT, of that size, within 3 %."""
-    way_out = "class" if "image" in name else "next_token"
-    other = "class" if "image" in name else "masked_token"
-    labels = CLASSES if "image" in name else ()
-    assert count(name, way_out, labels) == pytest.approx(count(like, other, labels), rel=0.03)
+    """As many numbers as the encoder, or the ViT, of that size, within 3 %, but for a decoder's table of scores."""
+    if "image" in name:
+        assert count(name, "class", CLASSES) == pytest.approx(count(like, "class", CLASSES), rel=0.03)
+    else:
+        config = preset(name)[1]
+        scores = config.vocab_size * config.width
+        assert count(name, "next_token") - scores == pytest.approx(count(like, "masked_token"), rel=0.03)
+
+
+def test_words_with_a_table_of_their_own_begin_as_large_as_what_layers_add() -> None:
+    family, config = preset("patchword-decoder-tiny")
+    small = {"vocab_size": 500, "depth": 1}
+    for tied, std in ((False, 1.0), (True, config.init_std)):
+        words = Model(family, config.model_copy(update=small | {"tied": tied}), "next_token").trunk.embed.words.weight
+        assert float(words.detach().std()) == pytest.approx(std, rel=0.15)  # a cut normal is a little narrower

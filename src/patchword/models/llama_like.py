@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from torch import nn
 
 from patchword.data.tokenizers import TokenizerStyle
 from patchword.models import ways_out
@@ -13,6 +15,7 @@ from patchword.models.heads import NextTokenHead
 from patchword.models.llama_layers import Llama, LlamaConfig
 from patchword.models.rotation import ROTATION
 from patchword.models.weights import Names, Rows, heads_rows
+from patchword.nn.transformer import initialise
 
 GATED: Names = {
     "decoder.layers.{i}.feedforward.up.weight": Rows(
@@ -32,6 +35,7 @@ def llama_like(
     presets: Mapping[str, LlamaConfig],
     tokenizer: TokenizerStyle,
     recipe: str = "",
+    begin: Callable[[nn.Module, Any], None] = lambda model, config: initialise(model, config.init_std),
     config_names: Mapping[str, str | Key] | None = None,
     required: Mapping[str, Any] | None = None,
     weight_names: Names = GATED,
@@ -40,7 +44,7 @@ def llama_like(
     """A family whose files are called as Llama's are.
 
     Args:
-        model_type, config, trunk, presets, tokenizer, recipe, required: as in `Family`.
+        model_type, config, trunk, presets, tokenizer, recipe, begin, required: as in `Family`.
         name: what its classes begin with ("Llama").
         config_names: of the fields that Llama has not, or has otherwise.
         weight_names: of the feed-forward part, and of what Llama has not.
@@ -95,6 +99,7 @@ def llama_like(
         },
         presets=presets,
         recipe=recipe,
+        begin=begin,
         # A constant that old versions of transformers wrote among the weights.
         ignored=(".rotary_emb.inv_freq",),
         objective="causal-lm",

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from functools import partial
 
+from torch import nn
+
 from patchword.data.tokenizers import TokenizerStyle
 from patchword.models.llama_layers import Llama, LlamaConfig
 from patchword.models.llama_like import GATED, llama_like
 from patchword.nn.config import Positive
 from patchword.nn.norm import RMSNorm
+from patchword.nn.transformer import initialise
 
 
 class Qwen3Config(LlamaConfig):
@@ -45,6 +48,19 @@ def _sizes(depth: int, width: int, heads: int, hidden: int, tied: bool = False) 
     )
 
 
+def begin(model: nn.Module, config: Qwen3Config) -> None:
+    """Words with a table of their own begin as large as what a layer adds to them, or it would drown them.
+
+    Next words after a minute, a mini of 256 numbers: 6.74 so, 7.21 with one table for words and scores, in which words
+    are 16 times smaller, and 7.20 where all weights begin with 0.02 (one seed each).
+    """
+    initialise(model, config.init_std)
+    if not config.tied:
+        words = model.get_submodule("trunk.embed.words")
+        assert isinstance(words, nn.Embedding)
+        nn.init.normal_(words.weight, std=config.init_std * config.width**0.5)
+
+
 # The encoders' ladder (`modernbert.py`), from left to right: heads of 64, each with keys and values of its own.
 def _small(depth: int, width: int, hidden: int) -> Qwen3Config:
     return Qwen3Config(
@@ -54,7 +70,6 @@ def _small(depth: int, width: int, hidden: int) -> Qwen3Config:
         kv_heads=width // 64,
         head_size=64,
         hidden=hidden,
-        tied=True,
         vocab_size=32768,
         max_length=1024,
         init_std=width**-0.5,
@@ -74,6 +89,7 @@ FAMILY = llama_like(
     },
     span_prefix="transformer.",
     recipe="modern",
+    begin=begin,
     tokenizer=TokenizerStyle("bpe", special={"bos": "<|endoftext|>", "eos": "<|endoftext|>", "pad": "<|endoftext|>"}),
     presets={
         "patchword-decoder-tiny": _small(2, 128, 320),
