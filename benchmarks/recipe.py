@@ -21,15 +21,15 @@ import json
 import os
 import statistics
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.timed_trainer import train_for
+
 WIDTH = 256
 MASKED, CAUSAL = "masked_lm", "causal_lm"
-_TRIAL_STEPS = 8
 _NOT_SAID = {"steps", "epochs", "minutes", "tune", "head_lr", "layer_decay", "unfreeze", "blend"}
 """Of a recipe: its time, and what is for models that have learnt already."""
 _UNCHANGED: dict[str, Any] = {"ema": 1e-9}  # looks back on less than a step: the weights as they are
@@ -170,14 +170,7 @@ def trainer(setup: Setup, method: str, seed: int, folder: Path) -> Result:
     """transformers' Trainer on the sequences that patchword learns from, judged on those that it is judged on."""
     import torch
     from torch.nn.utils.rnn import pad_sequence
-    from transformers import (
-        AutoTokenizer,
-        DataCollatorForLanguageModeling,
-        Trainer,
-        TrainerCallback,
-        TrainingArguments,
-        set_seed,
-    )
+    from transformers import AutoTokenizer, DataCollatorForLanguageModeling
 
     from patchword.data.loader import Batch, in_order
     from patchword.data.tokenizers import Tokenizer
@@ -236,63 +229,30 @@ def trainer(setup: Setup, method: str, seed: int, folder: Path) -> Result:
         theirs = AutoTokenizer.from_pretrained(folder / "tokenizer")
         collator = DataCollatorForLanguageModeling(theirs, mlm_probability=0.15)
 
-    class Watch(TrainerCallback):
-        """Notes the time of each step; within a budget, judges ten times and stops at its end."""
+    def judge(model: Any) -> float:
+        model.eval()
+        with torch.inference_mode():
+            losses = [float(model(**judged(batch)).loss) for batch in held_out]
+        model.train()
+        return sum(loss * words for loss, words in zip(losses, asked, strict=True)) / sum(asked)
 
-        def __init__(self, seconds: float | None) -> None:
-            self.seconds, self.began = seconds, time.monotonic()
-            self.times: list[float] = []
-            self.curve: list[tuple[float, float]] = []
-            self.tokens = 0
+    tokens = 0
 
-        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            self.began = time.monotonic()
-
-        def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-            now = time.monotonic() - self.began
-            self.times.append(now)
-            if self.seconds is None:
-                return
-            last = now >= self.seconds or state.global_step == state.max_steps
-            if last or now >= self.seconds * (len(self.curve) + 1) / 10:
-                self.curve.append((round(now, 2), self.judge(model)))
-            control.should_training_stop = last
-
-        def judge(self, model: Any) -> float:
-            model.eval()
-            with torch.inference_mode():
-                losses = [float(model(**judged(batch)).loss) for batch in held_out]
-            model.train()
-            return sum(loss * words for loss, words in zip(losses, asked, strict=True)) / sum(asked)
-
-    def train(steps: int, watch: Watch) -> None:
-        set_seed(seed)
+    def build() -> Any:
+        nonlocal tokens
+        tokens = 0
         model = peer(setup.task, tokenizer.vocab_size, 0.0 if tuned else None)
 
         def count(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
-            watch.tokens += int(kwargs["attention_mask"].sum()) if module.training else 0
+            nonlocal tokens
+            tokens += int(kwargs["attention_mask"].sum()) if module.training else 0
 
         model.register_forward_pre_hook(count, with_kwargs=True)
-        arguments = TrainingArguments(
-            output_dir=str(folder / "output"),
-            max_steps=steps,
-            seed=seed,
-            use_cpu=not torch.cuda.is_available(),
-            save_strategy="no",
-            logging_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            **better,
-        )
-        Trainer(model=model, args=arguments, train_dataset=Rows(), data_collator=collator, callbacks=[watch]).train()
+        return model
 
-    trial = Watch(None)
-    train(_TRIAL_STEPS, trial)
-    step = statistics.median(b - a for a, b in zip(trial.times, trial.times[1:], strict=False))
-    watch = Watch(setup.seconds)
-    train(max(2, int(setup.seconds / step)), watch)
-    figures = len(watch.times), watch.tokens, sum(asked)
-    return Result(method, seed, setup.seconds, watch.curve[-1][1], *figures, watch.curve)
+    how: dict[str, Any] = {"seed": seed, "folder": folder, "judge": judge}
+    _, steps, curve = train_for(setup.seconds, build, Rows(), collator, **how, **better)
+    return Result(method, seed, setup.seconds, curve[-1][1], steps, tokens, sum(asked), curve)
 
 
 def table(results: Sequence[Result], beside: str = "Trainer") -> str:

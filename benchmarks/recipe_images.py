@@ -18,7 +18,6 @@ import json
 import os
 import statistics
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,12 +26,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.few_labels import Rows, read
+from benchmarks.timed_trainer import train_for
 
 PRESET = "patchword-image-tiny"
 METHODS = ("patchword", "Trainer", "Trainer, tuned")
 SIDE, PATCH = 32, 4
 _DRAWS = 3
-_TRIAL_STEPS = 8
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,7 @@ class Result:
 def patchword(seed: int, seconds: float, data: Path, folder: Path) -> tuple[Path, int]:
     """`pw.pretrain`; the folder, and how many pictures it read."""
     import patchword as pw
+    from patchword.models.config import PatchConfig
 
     run = pw.pretrain(
         data / "glyphs-train.parquet",
@@ -69,22 +69,16 @@ def patchword(seed: int, seconds: float, data: Path, folder: Path) -> tuple[Path
         seed=seed,
         quiet=True,
     )
-    return run.folder, round(run.report["tokens"] / pw.load(run.folder).model.config.tokens)
+    config = run.model.config
+    assert isinstance(config, PatchConfig)
+    return run.folder, round(run.report["tokens"] / config.tokens)
 
 
 def trainer(method: str, seed: int, seconds: float, train: Rows, folder: Path) -> tuple[Path, int]:
     """transformers' Trainer; the folder, and how many pictures it read."""
     import torch
     from PIL import Image
-    from transformers import (
-        Trainer,
-        TrainerCallback,
-        TrainingArguments,
-        ViTConfig,
-        ViTForImageClassification,
-        ViTImageProcessor,
-        set_seed,
-    )
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
     processor = ViTImageProcessor(size={"height": SIDE, "width": SIDE})
     opened = [Image.open(io.BytesIO(picture)).convert("RGB") for picture in train.inputs]
@@ -94,54 +88,25 @@ def trainer(method: str, seed: int, seconds: float, train: Rows, folder: Path) -
         found = torch.from_numpy(pixels[list(rows)]).permute(0, 3, 1, 2).float() / 127.5 - 1
         return {"pixel_values": found, "labels": torch.from_numpy(train.targets[list(rows)])}
 
-    class Stop(TrainerCallback):
-        """Notes the time of each step, and stops at the end of the budget."""
-
-        def __init__(self, seconds: float) -> None:
-            self.seconds = seconds
-            self.times: list[float] = []
-
-        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            self.began = time.monotonic()
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            self.times.append(time.monotonic() - self.began)
-            control.should_training_stop = self.times[-1] >= self.seconds or state.global_step == state.max_steps
-
     better: dict[str, Any] = {}
     if method != "Trainer":
         better = {"per_device_train_batch_size": 64, "learning_rate": 1e-3, "warmup_steps": 0.1}
-
-    def run(steps: int, stop: Stop) -> Any:
-        set_seed(seed)
-        sizes: dict[str, Any] = {"hidden_size": 128, "intermediate_size": 512, "image_size": SIDE, "patch_size": PATCH}
-        sizes |= {"num_hidden_layers": 4, "num_attention_heads": 2, "num_labels": len(train.names)}
-        model = ViTForImageClassification(ViTConfig(**sizes))
-        arguments = TrainingArguments(
-            output_dir=str(folder / "output"),
-            max_steps=steps,
-            seed=seed,
-            use_cpu=not torch.cuda.is_available(),
-            save_strategy="no",
-            logging_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            **better,
-        )
-        rows: Any = range(len(train.inputs))
-        Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collate, callbacks=[stop]).train()
-        return model
-
-    trial = Stop(float("inf"))
-    run(_TRIAL_STEPS, trial)
-    step = statistics.median(b - a for a, b in zip(trial.times, trial.times[1:], strict=False))
-    stop = Stop(seconds)
-    model = run(max(2, int(seconds / step)), stop)
+    sizes: dict[str, Any] = {"hidden_size": 128, "intermediate_size": 512, "image_size": SIDE, "patch_size": PATCH}
+    sizes |= {"num_hidden_layers": 4, "num_attention_heads": 2, "num_labels": len(train.names)}
+    model, steps, _ = train_for(
+        seconds,
+        lambda: ViTForImageClassification(ViTConfig(**sizes)),
+        range(len(train.inputs)),
+        collate,
+        seed=seed,
+        folder=folder,
+        **better,
+    )
     model.config.id2label = dict(enumerate(train.names))
     model.config.label2id = {name: number for number, name in enumerate(train.names)}
     for part in (model, processor):
         part.save_pretrained(folder / "run")
-    return folder / "run", len(stop.times) * better.get("per_device_train_batch_size", 8)
+    return folder / "run", steps * better.get("per_device_train_batch_size", 8)
 
 
 def judged(folder: Path, count: int) -> tuple[float, float]:
