@@ -29,6 +29,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.kept import Kept
+
 COUNTS = (100, 500, 1000, 0)
 """Labelled rows; 0: all."""
 TEXTS, IMAGES = ("topics", "sentiment"), ("digits", "emoji", "glyphs")
@@ -330,23 +332,19 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", help="all that fit the set")
     parser.add_argument("--results", type=Path, default=Path("few-labels.jsonl"), help="kept here, and gone on with")
     given = parser.parse_args()
-    lines = given.results.read_text().splitlines() if given.results.is_file() else []
-    results = [Result(**json.loads(line)) for line in lines]
-    done = {result.key for result in results}
+    kept = Kept(given.results, Result)
     starts = dict(item.split("=", 1) for item in given.start)
     for count in given.counts:
         for seed in range(given.seeds if count else 1):
             for name in given.sets:
                 for method in given.methods or (OF_TEXTS if name in TEXTS else OF_IMAGES):
                     for start, path in starts.items():
-                        if (name, start, count, seed, method) in done:
+                        if (name, start, count, seed, method) in kept:
                             continue
                         result = run(name, start, count, seed, method, path)
                         print(*asdict(result).values(), flush=True)
-                        with given.results.open("a") as file:
-                            file.write(json.dumps(asdict(result)) + "\n")
-                        results.append(result)
-    print(table(results))
+                        kept.add(result)
+    print(table(kept.results))
 
 
 if __name__ == "__main__":

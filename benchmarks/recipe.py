@@ -17,15 +17,15 @@ Trainer, tuned  batches of 32 rows, 5e-4 with a tenth of warm-up, no dropout
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.kept import Kept
 from benchmarks.timed_trainer import train_for
 
 WIDTH = 256
@@ -308,14 +308,12 @@ def main() -> None:
         parser.error(f"no method {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     tokenizer = given.tokenizer or str(data / "tokenizers" / ("bert-uncased" if given.task == MASKED else "gpt2"))
     where = given.where or ("split=train" if Path(given.data).name == "corpus_software.parquet" else None)
-    lines = given.results.read_text().splitlines() if given.results.is_file() else []
-    results = [Result(**json.loads(line)) for line in lines]
-    done = {result.key for result in results}
+    kept = Kept(given.results, Result)
     for seconds in given.seconds:
         setup = Setup(given.task, given.data, where, tokenizer, given.max_length, seconds)
         for seed in range(given.seeds):
             for method in given.methods or names:
-                if (method, seed, seconds) in done:
+                if (method, seed, seconds) in kept:
                     continue
                 with tempfile.TemporaryDirectory(prefix="recipe-") as folder:
                     if method in ours:
@@ -323,10 +321,8 @@ def main() -> None:
                     else:
                         result = trainer(setup, method, seed, Path(folder))
                 print(method, seed, f"{result.loss:.3f}", result.steps, flush=True)
-                with given.results.open("a") as file:
-                    file.write(json.dumps(asdict(result)) + "\n")
-                results.append(result)
-    print(table(results))
+                kept.add(result)
+    print(table(kept.results))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
 import statistics
 import tempfile
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.few_labels import Rows, read
+from benchmarks.kept import Kept
 from benchmarks.timed_trainer import train_for
 
 PRESET = "patchword-image-tiny"
@@ -153,13 +153,11 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("recipe-images.jsonl"), help="kept here, and gone on with")
     given = parser.parse_args()
     data, train = Path(os.environ["PATCHWORD_DATA"]), read("glyphs", "train")
-    lines = given.results.read_text().splitlines() if given.results.is_file() else []
-    results = [Result(**json.loads(line)) for line in lines]
-    done = {result.key for result in results}
+    kept = Kept(given.results, Result)
     for seconds in given.seconds:
         for seed in range(given.seeds):
             for method in given.methods:
-                if (method, seed, seconds) in done:
+                if (method, seed, seconds) in kept:
                     continue
                 with tempfile.TemporaryDirectory(prefix="recipe-") as name:
                     folder = Path(name)
@@ -169,10 +167,8 @@ def main() -> None:
                         made, pictures = trainer(method, seed, seconds, train, folder)
                     result = Result(method, seed, seconds, *judged(made, given.labels), pictures)
                 print(*asdict(result).values(), flush=True)
-                with given.results.open("a") as file:
-                    file.write(json.dumps(asdict(result)) + "\n")
-                results.append(result)
-    print(table(results))
+                kept.add(result)
+    print(table(kept.results))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.kept import Kept
 from patchword.training.sizing import LADDER, Law, worth
 
 CORPORA = ("corpus_software", "corpus_general")
@@ -130,21 +131,18 @@ def main() -> None:
     parser.add_argument("--batch-tokens", nargs="+", type=int, default=[2048])
     parser.add_argument("--results", type=Path, default=Path("sizes.jsonl"), help="kept here, and gone on with")
     given = parser.parse_args()
-    lines = given.results.read_text().splitlines() if given.results.is_file() else []
-    runs = [Run(**json.loads(line)) for line in lines]
-    done = {one.key for one in runs}
+    kept = Kept(given.results, Run)
     for corpus in given.corpora:
         for seconds in given.seconds:
             for preset in given.presets:
                 for batch_tokens in given.batch_tokens:
-                    if (corpus, preset, seconds, batch_tokens) not in done:
-                        runs.append(run(corpus, preset, seconds, batch_tokens))
-                        print(*asdict(runs[-1]).values(), flush=True)
-                        with given.results.open("a") as file:
-                            file.write(json.dumps(asdict(runs[-1])) + "\n")
-    law, floors = fit(runs)
+                    if (corpus, preset, seconds, batch_tokens) not in kept:
+                        one = run(corpus, preset, seconds, batch_tokens)
+                        print(*asdict(one).values(), flush=True)
+                        kept.add(one)
+    law, floors = fit(kept.results)
     print(law, floors)
-    print(table(runs, law))
+    print(table(kept.results, law))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import nn
-
 from patchword.data.tokenizers import TokenizerStyle
 from patchword.models import ways_out
 from patchword.models.config import GENERATIVE_NAMES, TRANSFORMER_NAMES
@@ -15,7 +13,6 @@ from patchword.models.heads import NextTokenHead
 from patchword.models.llama_layers import Llama, LlamaConfig
 from patchword.models.rotation import ROTATION
 from patchword.models.weights import Names, Rows, heads_rows
-from patchword.nn.transformer import initialise
 
 GATED: Names = {
     "decoder.layers.{i}.feedforward.up.weight": Rows(
@@ -35,7 +32,7 @@ def llama_like(
     presets: Mapping[str, LlamaConfig],
     tokenizer: TokenizerStyle,
     recipe: str = "",
-    begin: Callable[[nn.Module, Any], None] = lambda model, config: initialise(model, config.init_std),
+    begin: Callable[[Any, Any], None] = Family.begin,
     config_names: Mapping[str, str | Key] | None = None,
     required: Mapping[str, Any] | None = None,
     weight_names: Names = GATED,

@@ -205,13 +205,14 @@ def _finish(
         cost = {name: sum(of_seed[name] for of_seed in runs) for name in ("tokens", "seconds")}
         cost |= {"steps": sum(of_seed["step"] for of_seed in runs), "best_step": runs[chosen[0]]["best_step"]}
         told["seeds"] = seeds
-    if run.recipe.blend < 1:
-        start, _ = model_for(run, model.family, model.config, task, reader, compute.device, lambda text: None)
+    start = None
+    if not run.begins_anew and (run.recipe.blend < 1 or run.stage == "finetune"):
+        start, _ = model_for(run, model.family, model.config, task, reader, compute.device, said(True))
+    if start and run.recipe.blend < 1:
         blend(model, start, run.recipe.blend)
     told |= task.settle(model, prepared, compute)
     report = task.report(model, prepared, compute) | told | cost
-    if run.stage == "finetune" and not run.begins_anew:
-        start, _ = model_for(run, model.family, model.config, task, reader, compute.device, lambda text: None)
+    if start and run.stage == "finetune":
         for found in (task.probes(start, prepared, compute), probe_before(run, folder, compute)):
             report |= {name: report.get(name, {}) | part for name, part in found.items()}
     report["tokens_per_second"] = round(report["tokens"] / max(report["seconds"], 1e-9), 1)

@@ -10,6 +10,7 @@ from patchword.models.folder import CONFIG, read_json
 from patchword.tasks.task import Compute
 from patchword.training.prepare import ask_for, config_for, model_for, prepare, reader_for, with_sizes
 from patchword.training.run import CARD, RunConfig, RunFolder
+from patchword.training.tracking import said
 from patchword.training.verdict import BEFORE, PROBE
 
 
@@ -45,12 +46,8 @@ def probe_before(run: RunConfig, folder: RunFolder, compute: Compute) -> dict[st
 
 def _probes(run: RunConfig, folder: RunFolder, compute: Compute) -> dict[str, Any]:
     """It has a tokenizer of its own, so rows are read again; which are held back depends on what they say alone."""
-    reader = reader_for(run, folder, False, _nothing)
+    reader = reader_for(run, folder, False, said(True))
     family, config = config_for(run, reader)
     prepared = prepare(run, with_sizes(ask_for(run), config), reader, family, True)
-    model, _ = model_for(run, family, config, prepared.task, reader, compute.device, _nothing)
+    model, _ = model_for(run, family, config, prepared.task, reader, compute.device, said(True))
     return prepared.task.probes(model, prepared, compute)
-
-
-def _nothing(text: str) -> None:
-    """Tell nothing."""
