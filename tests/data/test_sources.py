@@ -322,7 +322,7 @@ class TestLabelled:
         lines = ["Text;Score", '"So, ""übel""; really";1,5', "fine;2", "none;"]
         (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbf" + (first + "\r\n".join(lines) + "\r\n").encode())
         row = 5 if first else 4
-        assert f"a.csv, row {row}: no label" in message(lambda: read_labelled(tmp_path / "a.csv"))
+        assert f"a.csv, row {row}: nothing in the column 'Score'" in message(lambda: read_labelled(tmp_path / "a.csv"))
         whole = (tmp_path / "a.csv").read_bytes().replace(b"none;\r\n", b"")
         (tmp_path / "a.csv").write_bytes(whole)
         labelled = read_labelled(tmp_path / "a.csv")
@@ -342,8 +342,8 @@ class TestLabelled:
         rows = [{"text": "x", "label": "a"}, {"text": "y", "label": missing}, {"text": "z", "label": missing}]
         path = write_jsonl(tmp_path / "a.jsonl", rows)
         said = message(lambda: read_labelled(path))
-        assert "a.jsonl, row 2: no label" in said
-        assert "a.jsonl, row 3: no label" in said
+        assert "a.jsonl, row 2: nothing in the column 'label'" in said
+        assert "a.jsonl, row 3: nothing in the column 'label'" in said
         unlabelled = read_labelled(path, need_labels=False)
         assert unlabelled.labels is None
         assert "2 rows" in unlabelled.notes[1]

@@ -34,9 +34,9 @@ def test_everything_that_is_wrong_is_told_with_its_row(nasty: Path) -> None:
     assert [place.split("nasty.csv, ")[1] for place in places[unusable]] == [
         "row 4: the text is empty",
         "row 5: the text is empty",
-        "row 17: no label",
+        "row 17: nothing in the column 'label'",
         "row 18: the text is empty",
-        "row 18: no label",
+        "row 18: nothing in the column 'label'",
     ]
     assert places["data: texts that are the same but have different labels: 1, in 2 rows"] == [
         "nasty.csv, row 2: positive",
@@ -55,7 +55,7 @@ def test_the_command_tells_it_and_is_strict_if_asked(nasty: Path) -> None:
     run = CliRunner().invoke
     told = run(app, ["check", str(nasty)])
     assert told.exit_code == 0
-    assert "row 17: no label" in told.output
+    assert "row 17: nothing in the column 'label'" in told.output
     assert told.output.strip().splitlines()[-1].startswith("4 problems to mend, ")
     assert run(app, ["check", str(nasty), "--strict"]).exit_code == 1
     found = json.loads(run(app, ["check", str(nasty), "--json"]).output)

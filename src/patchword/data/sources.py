@@ -210,7 +210,7 @@ def _read_tables(
                     wrong.note(wrong_text(cell, may_be_empty=not need_labels), path, number)
                 texts.append(cell)
             if label and _is_missing(cells.get(label)):
-                unlabelled.note("no label", path, number)
+                unlabelled.note(f"nothing in the column '{label}'", path, number)
             elif label:
                 wrong.note(_wrong_label(cells[label], labels), path, number)
             if bad_rows is not None and wrong.count + (unlabelled.count if need_labels else 0) > before:
