@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -251,7 +252,9 @@ def trainer(setup: Setup, method: str, seed: int, folder: Path) -> Result:
         return model
 
     how: dict[str, Any] = {"seed": seed, "folder": folder, "judge": judge}
-    _, steps, curve = train_for(setup.seconds, build, Rows(), collator, **how, **better)
+    model, steps, curve = train_for(setup.seconds, build, Rows(), collator, **how, **better)
+    model.save_pretrained(folder / "run")
+    tokenizer.save(folder / "run", setup.max_length)
     return Result(method, seed, setup.seconds, curve[-1][1], steps, tokens, sum(asked), curve)
 
 
@@ -301,6 +304,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", help="a folder (BERT's, or GPT-2's, of the data)")
     parser.add_argument("--max-length", type=int, default=128)
     parser.add_argument("--results", type=Path, default=Path("recipe.jsonl"), help="kept here, and gone on with")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the models, for benchmarks.few_labels")
     given = parser.parse_args()
     ours = contenders(given.task)
     names = [*ours, "Trainer", "Trainer, tuned"]
@@ -320,6 +324,8 @@ def main() -> None:
                         result = patchword(setup, *ours[method], method, seed, Path(folder))
                     else:
                         result = trainer(setup, method, seed, Path(folder))
+                    if given.keep:
+                        shutil.copytree(Path(folder) / "run", given.keep / f"{method}-{seed}-{seconds:g}")
                 print(method, seed, f"{result.loss:.3f}", result.steps, flush=True)
                 kept.add(result)
     print(table(kept.results))
