@@ -27,6 +27,7 @@ from patchword.data.loader import Batch, Examples, in_order
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError, did_you_mean
 from patchword.models.family import Family, Modality, Model
+from patchword.tasks.processors import keep_to_share
 
 Reader = Tokenizer | ImageProcessor
 """What turns raw input into what a model reads; kept in the model's folder."""
@@ -282,9 +283,12 @@ class Compute:
 def choose_device(name: str = "auto") -> torch.device:
     """A device by name; "auto" is a CUDA GPU where there is one.
 
+    torch's threads are kept to the container's share of the processors.
+
     Raises:
         UserError: no such device.
     """
+    keep_to_share()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
