@@ -1,8 +1,9 @@
 """`python -m benchmarks.sizes`: does `--model auto` choose well? Every size of its ladder learns for the same time.
 
-Masked words of `PATCHWORD_DATA`'s corpora, each with a vocabulary learnt from it. A run is kept in `--results` as soon
-as it is there, and the same command goes on. Then the law of `training/sizing.py` is fitted to all runs, and what it
-would choose in each case is put beside the best of the runs: its constants are those of the last fit.
+Masked (`--task causal-lm`: next) words of `PATCHWORD_DATA`'s corpora, each with a vocabulary learnt from it. A run is
+kept in `--results` as soon as it is there, and the same command goes on. Then the law of `training/sizing.py` is fitted
+to all runs, and what it would choose in each case is put beside the best of the runs: its constants are those of the
+last fit.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.kept import Kept
-from patchword.training.sizing import LADDER, Law, worth
+from patchword.training.sizing import LADDERS, Law, worth
 
 CORPORA = ("corpus_software", "corpus_general")
 _STEPS = 150
@@ -104,13 +105,13 @@ def fit(runs: Sequence[Run]) -> tuple[Law, dict[str, float]]:
     return Law(float(np.mean(floors)), size, data, spread), dict(zip(corpora, floors, strict=True))
 
 
-def table(runs: Sequence[Run], law: Law) -> str:
+def table(runs: Sequence[Run], law: Law, names: Sequence[str]) -> str:
     """Losses by corpus and budget, the size that the law prefers, and by how much the best of all is better."""
-    lines = ["| | " + " | ".join(LADDER) + " | chosen | worse than the best by |"]
-    lines += ["| --- |" + " ---: |" * (len(LADDER) + 2)]
+    lines = ["| | " + " | ".join(names) + " | chosen | worse than the best by |"]
+    lines += ["| --- |" + " ---: |" * (len(names) + 2)]
     for corpus, seconds in sorted({(one.corpus, one.seconds) for one in runs}):
         mine = [one for one in runs if (one.corpus, one.seconds) == (corpus, seconds)]
-        of = {name: min((o for o in mine if o.preset == name), key=lambda o: o.loss, default=None) for name in LADDER}
+        of = {name: min((o for o in mine if o.preset == name), key=lambda o: o.loss, default=None) for name in names}
         there = [one for one in of.values() if one is not None]
         if len(there) < 2:
             continue
@@ -126,23 +127,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sizes", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--corpora", nargs="+", default=CORPORA, choices=CORPORA)
-    parser.add_argument("--presets", nargs="+", default=LADDER, choices=LADDER)
+    parser.add_argument("--task", default="masked-lm", choices=LADDERS)
+    parser.add_argument("--presets", nargs="+", metavar="NAME", help="all of the task's if not given")
     parser.add_argument("--seconds", nargs="+", type=float, default=[40.0, 120.0, 300.0])
     parser.add_argument("--batch-tokens", nargs="+", type=int, default=[2048])
     parser.add_argument("--results", type=Path, default=Path("sizes.jsonl"), help="kept here, and gone on with")
     given = parser.parse_args()
+    names = LADDERS[given.task].presets
+    if unknown := set(given.presets or ()) - set(names):
+        parser.error(f"no preset {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     kept = Kept(given.results, Run)
     for corpus in given.corpora:
         for seconds in given.seconds:
-            for preset in given.presets:
+            for preset in given.presets or names:
                 for batch_tokens in given.batch_tokens:
                     if (corpus, preset, seconds, batch_tokens) not in kept:
                         one = run(corpus, preset, seconds, batch_tokens)
                         print(*asdict(one).values(), flush=True)
                         kept.add(one)
-    law, floors = fit(kept.results)
+    runs = [one for one in kept.results if one.preset in names]
+    law, floors = fit(runs)
     print(law, floors)
-    print(table(kept.results, law))
+    print(table(runs, law, names))
 
 
 if __name__ == "__main__":

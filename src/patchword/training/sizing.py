@@ -17,6 +17,7 @@ from itertools import islice
 from typing import ClassVar
 
 from patchword.data.loader import Loader, Position
+from patchword.errors import UserError
 from patchword.tasks.precision import choose_precision
 from patchword.tasks.task import Compute, Prepared, Reader, choose_device
 from patchword.training.checkpoint import TrainState, seed_everything
@@ -29,7 +30,6 @@ from patchword.training.run import RunConfig, RunFolder
 from patchword.training.tracking import said, working
 
 AUTO = "auto"
-LADDER = ("patchword-tiny", "patchword-mini", "patchword-small", "patchword-base")
 
 LEARNING = 0.9
 """The share of a run's time in which it makes steps; the rest goes into evaluations and checkpoints."""
@@ -59,8 +59,42 @@ class Law:
         return self.floor + self.size / numbers**self.size_power + self.data / tokens**self.data_power
 
 
-LAW = Law(floor=1.54, size=33.7, data=169.0, spread=0.016)
-"""Of masked words, in runs of 40 to 300 seconds on two corpora; another corpus has another floor, for all sizes."""
+@dataclass(frozen=True)
+class Ladder:
+    """What there is to choose from.
+
+    Args:
+        presets: from the smallest to the largest.
+        law: of them; another corpus has another floor, for all sizes.
+    """
+
+    presets: tuple[str, ...]
+    law: Law
+
+
+LADDERS = {
+    "masked-lm": Ladder(
+        ("patchword-tiny", "patchword-mini", "patchword-small", "patchword-base"),
+        Law(floor=1.54, size=33.7, data=169.0, spread=0.016),  # 11 runs of 40 to 300 seconds on two corpora
+    ),
+    "causal-lm": Ladder(
+        ("patchword-decoder-tiny", "patchword-decoder-mini", "patchword-decoder-small", "patchword-decoder-base"),
+        Law(floor=1.54, size=33.7, data=169.0, spread=0.016),
+    ),
+}
+"""By task."""
+
+
+def ladder(task: str | None) -> Ladder:
+    """The sizes of a task; of masked words where none is asked for.
+
+    Raises:
+        UserError: there are none for it.
+    """
+    name = (task or "masked-lm").replace("_", "-")
+    if name not in LADDERS:
+        raise UserError(f"--model {AUTO} chooses for {' and '.join(LADDERS)}, not for {name}. Name a preset.")
+    return LADDERS[name]
 
 
 @dataclass(frozen=True)
@@ -105,22 +139,23 @@ def batch_for(tokens: float) -> int:
     return int(2 ** round(math.log2(min(max(wanted, 512), 65536))))
 
 
-def choose(run: Callable[[str, int], RunConfig], out: RunFolder, quiet: bool) -> RunConfig:
+def choose(run: Callable[[str, int], RunConfig], sizes: Ladder, out: RunFolder, quiet: bool) -> RunConfig:
     """The settings of the run that is expected to end with the lowest loss.
 
     The vocabulary is learnt and the text is tokenised on the way; both are kept for the run itself.
 
     Args:
         run: (preset, tokens of a batch) -> complete settings of a run with it, for so many minutes.
+        sizes: to choose from.
         out: where the run will write; nothing is written there.
         quiet: tell nothing.
     """
     say = said(quiet)
-    settings = run(LADDER[0], _BATCH)
+    settings = run(sizes.presets[0], _BATCH)
     reader = reader_for(settings, out, False, say)
     prepared = prepare(settings, ask_for(settings), reader, family_of(settings)[0], quiet)
     with working("Measuring how fast sizes learn here ...", quiet):
-        found = list(climb(lambda name, batch_tokens: measure(run(name, batch_tokens), reader, prepared)))
+        found = list(climb(lambda name, tokens: measure(run(name, tokens), sizes.law, reader, prepared), sizes))
     best = min(found, key=lambda size: size.loss)
     minutes = settings.recipe.minutes
     read = float(f"{best.tokens:.2g}")
@@ -128,34 +163,36 @@ def choose(run: Callable[[str, int], RunConfig], out: RunFolder, quiet: bool) ->
     say(
         f"Chosen: {best.preset}, in batches of {best.batch_tokens:,} tokens. A step takes {best.seconds:.2g} s here: "
         f"it reads about {read:,.0f} tokens in {minutes:g} minutes. Losses expected to end higher, give or take "
-        f"{LAW.spread:.0%}: {others}."
+        f"{sizes.law.spread:.0%}: {others}."
     )
     return run(best.preset, best.batch_tokens)
 
 
-def climb(measured: Callable[[str, int], Size]) -> Iterator[Size]:
-    """The sizes of the ladder from the smallest on, until one is expected to be clearly worse than the best.
+def climb(measured: Callable[[str, int], Size], sizes: Ladder) -> Iterator[Size]:
+    """The sizes from the smallest on, until one is expected to be clearly worse than the best.
 
     Args:
         measured: (preset, tokens of a batch) -> what that comes to here.
+        sizes: to choose from.
     """
     best, batch_tokens = math.inf, _BATCH
-    for name in LADDER:
+    for name in sizes.presets:
         size = measured(name, batch_tokens)
         if batch_for(size.tokens) != batch_tokens:
             batch_tokens = batch_for(size.tokens)
             size = measured(name, batch_tokens)
         yield size
         best = min(best, size.loss)
-        if size.loss > best * (1 + 2 * LAW.spread):
+        if size.loss > best * (1 + 2 * sizes.law.spread):
             return
 
 
-def measure(run: RunConfig, reader: Reader, prepared: Prepared, steps: int = 4) -> Size:
+def measure(run: RunConfig, law: Law, reader: Reader, prepared: Prepared, steps: int = 4) -> Size:
     """A few steps of a model with random weights, as its run would make them.
 
     Args:
         run: complete settings.
+        law: what a loss comes to.
         reader, prepared: of the corpus.
         steps: of which the fastest counts, and the first does not.
     """
@@ -181,4 +218,4 @@ def measure(run: RunConfig, reader: Reader, prepared: Prepared, steps: int = 4) 
     read = LEARNING * 60 * run.recipe.minutes / seconds * sum(tokens) / len(tokens)
     numbers = sum(parameter.numel() for parameter in matrices(model))
     fresh = worth(read, prepared.facts["tokens"])
-    return Size(run.start, numbers, run.recipe.batch_tokens, seconds, read, LAW.loss(numbers, fresh))
+    return Size(run.start, numbers, run.recipe.batch_tokens, seconds, read, law.loss(numbers, fresh))

@@ -23,7 +23,7 @@ from patchword.training.recipe import Recipe
 from patchword.training.recipes import default_recipe
 from patchword.training.run import RunConfig, RunFolder
 from patchword.training.seeds import DEFAULT, FEW
-from patchword.training.sizing import AUTO, LADDER, choose
+from patchword.training.sizing import AUTO, choose, ladder
 from patchword.training.tuning import RATES, head_rate
 
 
@@ -42,8 +42,9 @@ def pretrain(
 
     Args:
         data: a file, a folder, a pattern or a list of them: text (.txt, .jsonl, .csv, .parquet), or images.
-        model: a preset, "bert-mini" (`patchword presets`), to begin with random weights; "auto": an encoder of text of
-            the size that ends with the lowest loss in `minutes` (`training/sizing.py`).
+        model: a preset, "bert-mini" (`patchword presets`), to begin with random weights; "auto": an encoder of text
+            (with `task="causal-lm"`, a decoder) of the size that ends with the lowest loss in `minutes`
+            (`training/sizing.py`).
         start: what to go on from instead: a folder that patchword or `transformers` wrote, or a name on the Hugging
             Face hub. Its sizes and its tokenizer are kept.
         out: the folder to write; a Hugging Face model folder when done.
@@ -59,7 +60,7 @@ def pretrain(
         raise UserError("Give a preset to begin anew (--model), or a folder to go on from (--from): one of the two.")
     refused: tuple[str, ...]
     if model is not None:
-        kind, begin = preset(LADDER[0] if model == AUTO else model)[0], model
+        kind, begin = preset(ladder(task).presets[0] if model == AUTO else model)[0], model
         refused, why = (
             ("tune", "head_lr", "layer_decay", "unfreeze", "blend", "extend_vocab"),
             f"go on from weights, and {model} has none (--from)",
@@ -78,7 +79,7 @@ def pretrain(
 
     if model == AUTO:
         _check_auto(data, settings)
-        run = choose(settled, RunFolder.create(Path(out), overwrite), quiet)
+        run = choose(settled, ladder(task), RunFolder.create(Path(out), overwrite), quiet)
     else:
         run = settled(begin)
     return _begin(run, Path(out), overwrite, quiet, stop_after)
@@ -156,7 +157,7 @@ def _check_auto(data: Data, settings: dict[str, Any]) -> None:
         raise UserError(f"--model {AUTO} chooses for a time: give --minutes, not --{given[0]}.")
     columns = {name: settings[name] for name in ("text_column", "image_column") if settings.get(name)}
     if modality(data, **columns) != "text":
-        raise UserError(f"--model {AUTO} chooses among encoders of text. `patchword presets` lists those of pictures.")
+        raise UserError(f"--model {AUTO} chooses among models of text. `patchword presets` lists those of pictures.")
 
 
 def _settle(stage: str, start: str, task: str, data: Data, settings: dict[str, Any]) -> RunConfig:
