@@ -101,7 +101,8 @@ def fit(runs: Sequence[Run]) -> tuple[Law, dict[str, float]]:
     relative = np.array(terms) / losses[:, None]
     found, *_ = np.linalg.lstsq(relative, np.ones(len(runs)), rcond=None)
     *floors, size, data = found.tolist()
-    spread = float(np.sqrt(np.square(relative @ found - 1).sum() / (len(runs) - len(found))))
+    free = len(runs) - len(found)  # none: the law goes through all runs, which says nothing of how far off it is
+    spread = float(np.sqrt(np.square(relative @ found - 1).sum() / free)) if free > 0 else float("nan")
     return Law(float(np.mean(floors)), size, data, spread), dict(zip(corpora, floors, strict=True))
 
 
