@@ -31,8 +31,8 @@ def main(bench: Bench) -> None:
         f"pictures; {rows} rows in memory, all contenders in one process, in turns, {repeats} times after a first one "
         "in which the probabilities of those in fp32 are compared. `pipeline` takes batches of 32 rows in their order, "
         "texts cut at 256 tokens; so does onnxruntime, over the file of `patchword export`, padded to the longest text "
-        "of a batch; patchword's batches are of the same limit, 8,192 tokens. From text to probabilities, or from the "
-        "bytes of a PNG. bf16 only where the hardware runs it fast: `--precision auto` and `dtype=torch.bfloat16`. "
+        "of a batch; patchword's batches stay within that limit of 8,192 tokens. From text to probabilities, or from "
+        "the bytes of a PNG. bf16 only where the hardware runs it fast: `--precision auto` and `dtype=torch.bfloat16`. "
         "Median (least-most) of rows a second; then one's over another's, repeat by repeat.\n"
     )
     races = [

@@ -32,7 +32,7 @@ from patchword.nn.packing import Packed
 from patchword.tasks.file_prediction import FilePrediction, Predicted, write_predictions
 from patchword.tasks.image_classification import ImageClassification
 from patchword.tasks.precision import choose_precision, round_to_int8
-from patchword.tasks.task import Ask, Compute, Reader, Task, choose_device, task_of
+from patchword.tasks.task import Ask, Compute, Reader, Task, choose_device, read_at_once, task_of
 from patchword.tasks.text_classification import TextClassification
 
 Inputs = Sequence[str] | Sequence[tuple[str, str]] | Sequence[Mapping[str, str]] | Sequence[Path | bytes]
@@ -289,7 +289,7 @@ def load(folder: str | Path, device: str = "auto", precision: str = "fp32", imag
     if precision == "int8":
         round_to_int8(model.trunk, on)
     precision, autocast = (precision, nullcontext) if precision == "int8" else choose_precision(precision, on)
-    return Predictor(path, model, reader, max_length, Compute(on, autocast), card, precision)
+    return Predictor(path, model, reader, max_length, Compute(on, autocast, read_at_once(on)), card, precision)
 
 
 def evaluate(folder: str | Path, data: Data, **columns: Any) -> dict[str, float]:

@@ -16,7 +16,7 @@ from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.folder import config_json, read_json, write_file, write_json, write_model
 from patchword.tasks.precision import choose_precision
-from patchword.tasks.task import Ask, Compute, Prepared, Reader, choose_device
+from patchword.tasks.task import Ask, Compute, Prepared, Reader, choose_device, read_at_once
 from patchword.training.adapters import merge, write_adapter
 from patchword.training.blend import blend
 from patchword.training.card import model_card
@@ -73,7 +73,7 @@ def execute(
     task = prepared.task
     _check_same_data(folder, prepared, again)
 
-    compute = Compute(device, autocast, min(run.recipe.batch_tokens, 16384))
+    compute = Compute(device, autocast, min(run.recipe.batch_tokens, read_at_once(device)))
     where = places(folder.path, run.seeds)
     model = None
     cost: dict[str, Any] = {}
