@@ -24,7 +24,7 @@ from transformers import (
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
 from patchword.models.family import Model
-from patchword.models.folder import describe, read_model, write_model
+from patchword.models.folder import describe, find_folder, read_model, write_model
 from patchword.nn.packing import Layout, Packed
 
 LABELS = ("left", "none", "right")
@@ -332,6 +332,13 @@ def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ another head
+
+
+@pytest.mark.parametrize(("file", "words"), [("adapter_config.json", "merge_and_unload"), ("x", "no config.json")])
+def test_a_folder_that_holds_no_model(file: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / file).write_text("{}")
+    with pytest.raises(UserError, match=words):
+        find_folder(tmp_path)
 
 
 def test_a_new_head_is_reported_and_the_trunk_kept(tmp_path: Path) -> None:

@@ -67,6 +67,8 @@ def find_folder(start: str | os.PathLike[str]) -> Path:
     folder = Path(start)
     if folder.is_dir():
         if not (folder / CONFIG).is_file():
+            if (folder / "adapter_config.json").is_file():
+                raise UserError(f"{folder} holds an adapter alone. Name what peft's `merge_and_unload()` saves.")
             raise UserError(f"{folder} is no model folder: it has no {CONFIG}.")
         return folder
     name = str(start)
