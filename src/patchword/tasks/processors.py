@@ -1,8 +1,8 @@
 """How many threads compute: no more than the container's share of the processors.
 
 torch takes a thread for each core that it sees, and a container with `--cpus 2` (a Kubernetes limit) sees all of the
-machine's. Those threads wait for each other, and the kernel stops them together: 45 times slower was seen
-(ollama#17916).
+machine's. Those threads wait for each other, and the kernel stops them together (for torch: onyx#12351; 45 times slower
+was seen elsewhere, ollama#17916).
 """
 
 from __future__ import annotations
