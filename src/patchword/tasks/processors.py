@@ -2,7 +2,8 @@
 
 torch takes a thread for each core that it sees, and a container with `--cpus 2` (a Kubernetes limit) sees all of the
 machine's. Those threads wait for each other, and the kernel stops them together (for torch: onyx#12351; 45 times slower
-was seen elsewhere, ollama#17916).
+was seen elsewhere, ollama#17916). `joblib.cpu_count` reads the quota too, but rounds up, and sees none that is set on a
+service or a user of the machine (only the root of the groups).
 """
 
 from __future__ import annotations
