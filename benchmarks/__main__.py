@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.machine import description
 from benchmarks.race import Bench, Failed
 
-NAMES = ("attention", "corpus", "generation", "prediction", "training")
+NAMES = ("attention", "corpus", "generation", "growth", "prediction", "training")
 _RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
@@ -44,9 +44,9 @@ def main() -> int:
     report("# Benchmarks\n")
     report(f"Written by `{_command()}`; what is compared, and how: [README.md](README.md).\n")
     report("\n".join(description()) + "\n")
-    failed = False
+    failed, rounds = False, 1 if given.quick else given.rounds
     with tempfile.TemporaryDirectory(prefix="patchword-benchmarks-") as folder:
-        bench = Bench(Path(folder), given.quick, report, gigabytes, 1 if given.quick else given.rounds)
+        bench = Bench(Path(folder), given.quick, report, out.parent if out else None, gigabytes, rounds)
         for name in names:
             part = bench.part(name)
             began = bench.now()

@@ -1,4 +1,4 @@
-"""How peak memory and time grow as batch, length, width and corpus double: `python -m benchmarks.growth --out X.png`.
+"""How peak memory and time grow as batch, length, width and corpus double.
 
 Each point is a process of its own. An exponent of 1 is linear, of 2 quadratic; it is fitted over all points, and that
 of the last doubling is given beside it, where what does not grow (weights, a first batch) weighs least.
@@ -6,21 +6,19 @@ of the last doubling is given beside it, where what does not grow (weights, a fi
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import description
-from benchmarks.race import Bench, Failed, table
+from benchmarks.race import Bench, Run, table, why_not
 
 _UNITS = {"memory": ("peak memory", "MB", 1e-6), "seconds": ("time", "s", 1.0)}
+_PICTURE = "growth.png"
 
 
 @dataclass(frozen=True)
@@ -40,34 +38,39 @@ class Axis:
     kind: str = "step"
 
 
-def main() -> None:
-    """Measure, print a table and draw a plot."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
-    parser.add_argument("--preset", default="bert-mini")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: does everything run?")
-    parser.add_argument("--out", type=Path, help="PNG file to draw")
-    given = parser.parse_args()
-    print("\n".join(description()), end="\n\n", flush=True)
-    with tempfile.TemporaryDirectory(prefix="patchword-growth-") as folder:
-        bench = Bench(Path(folder), given.quick, print)
-        measured = {axis.name: measure(bench, axis) for axis in axes(given.preset, given.device, given.quick)}
+def main(bench: Bench) -> None:
+    """Measure, report a table and draw a plot beside it."""
+    bench.report("## Memory and time as sizes double\n")
+    bench.report(
+        f"One step of {_name(bench.quick)}, median of three after a first one (*corpus*: from a file to its first ten "
+        "batches), each size in a process of its own. Memory is the peak over what Python and its libraries hold.\n"
+    )
+    measured = {axis.name: measure(bench, axis) for axis in axes(bench.quick)}
     rows = []
     for name, points in measured.items():
+        good = {size: run.values for size, run in points.items() if run.counts}
         for what, (title, unit, scale) in _UNITS.items():
-            sizes, values = np.array(list(points)), np.array([point[what] for point in points.values()])
+            sizes, values = np.array(list(good)), np.array([point[what] for point in good.values()])
             fitted, last = exponents(sizes, values)
-            shown = ", ".join(f"{value * scale:,.3g}" for value in values)
-            rows.append([name, ", ".join(f"{size:,}" for size in sizes), f"{title}, {unit}", shown, fitted, last])
-    print(table(["doubles", "sizes", "what", "values", "exponent", "of the last doubling"], rows))
-    if given.out:
-        draw(measured, given.out)
+            shown = ", ".join(
+                f"{run.values[what] * scale:,.3g}" if run.counts else why_not([run], short=True)
+                for run in points.values()
+            )
+            rows.append([name, ", ".join(f"{size:,}" for size in points), f"{title}, {unit}", shown, fitted, last])
+    bench.report(table(["doubles", "sizes", "what", "values", "exponent", "of the last doubling"], rows))
+    if bench.beside:
+        draw(measured, bench.beside / _PICTURE)
+        bench.report(f"![the same as a plot]({_PICTURE})\n")
 
 
-def axes(preset: str, device: str, quick: bool) -> list[Axis]:
+def _name(quick: bool) -> str:
+    return "bert-tiny" if quick else "bert-mini"
+
+
+def axes(quick: bool) -> list[Axis]:
     """What doubles, and between which sizes."""
     steps = 1 if quick else 3
-    common = {"name": "bert-tiny" if quick else preset, "device": device}
+    common = {"name": _name(quick)}
 
     def step(sizes: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
         return {"settings": common | {"sizes": sizes or {}, "rows": 512, **more}, "steps": steps}
@@ -90,18 +93,15 @@ def axes(preset: str, device: str, quick: bool) -> list[Axis]:
     ]
 
 
-def measure(bench: Bench, axis: Axis) -> dict[int, dict[str, float]]:
-    """Figures by size; sizes that fail are left out, and told."""
-    points = {}
+def measure(bench: Bench, axis: Axis) -> dict[int, Run]:
+    """Figures by size; after one that fails nothing larger is tried."""
+    points: dict[int, Run] = {}
     for size in axis.sizes:
         cache = str(bench.folder / f"cache-{axis.kind}-{size}")
-        try:
-            argument = json.dumps(axis.settings(size))
-            points[size] = bench.child("run_growth", axis.kind, argument, PATCHWORD_CACHE=cache)
-        except Failed as error:
-            print(f"{axis.name} {size}: {error}", file=sys.stderr)
+        work = partial(bench.child, "run_growth", axis.kind, json.dumps(axis.settings(size)), PATCHWORD_CACHE=cache)
+        points[size] = bench.measure(f"{axis.name} {size:,}", work)
+        if points[size].failure:
             break
-        bench.tell(f"{axis.name} {size:,}: {points[size]}")
     return points
 
 
@@ -113,7 +113,7 @@ def exponents(sizes: np.ndarray, values: np.ndarray) -> tuple[str, str]:
     return f"{np.polyfit(x, y, 1)[0]:.2f}", f"{(y[-1] - y[-2]) / (x[-1] - x[-2]):.2f}"
 
 
-def draw(measured: dict[str, dict[int, dict[str, float]]], out: Path) -> None:
+def draw(measured: dict[str, dict[int, Run]], out: Path) -> None:
     """A column for what doubles, a row for memory and one for time, both axes logarithmic."""
     from matplotlib.figure import Figure
 
@@ -122,8 +122,8 @@ def draw(measured: dict[str, dict[int, dict[str, float]]], out: Path) -> None:
     for column, (name, points) in enumerate(measured.items()):
         for row, (what, (title, unit, scale)) in enumerate(_UNITS.items()):
             place = grid[row][column]
-            sizes = np.array(list(points))
-            values = np.array([point[what] * scale for point in points.values()])
+            good = {size: run.values[what] * scale for size, run in points.items() if run.counts}
+            sizes, values = np.array(list(good)), np.array(list(good.values()))
             fitted, last = exponents(sizes, values)
             place.loglog(sizes, values, "o-", base=2)
             place.set_title(f"exponent {fitted} (last {last})", fontsize=9)
@@ -131,7 +131,3 @@ def draw(measured: dict[str, dict[int, dict[str, float]]], out: Path) -> None:
             place.set_ylabel(f"{title}, {unit}")
             place.grid(True, which="both", alpha=0.3)
     figure.savefig(out, dpi=120)
-
-
-if __name__ == "__main__":
-    main()

@@ -82,14 +82,15 @@ def matmul_speed(device: torch.device, autocast: Callable[[], Any], seconds: flo
     """FLOP/s of the fastest of several large matrix products, in the type that the model computes in."""
     size = 8192 if device.type == "cuda" else 1024
     a, b = (torch.randn(size, size, device=device) for _ in range(2))
-    best, until = float("inf"), time.perf_counter() + seconds
     with autocast():
-        while time.perf_counter() < until:
-            began = time.perf_counter()
-            a @ b
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            best = min(best, time.perf_counter() - began)
+        a, b = a.to(kind := (a @ b).dtype), b.to(kind)
+    best, until = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        began = time.perf_counter()
+        a @ b
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - began)
     return 2 * size**3 / best
 
 

@@ -57,12 +57,14 @@ class Bench:
         folder: for temporary files; removed afterwards.
         quick: tiny sizes, to see that everything works.
         report: takes lines of Markdown, shows them and keeps them.
+        beside: where a plot may be written, which lies beside the report; None: nowhere.
         patience: seconds that may still go into waiting for a quiet machine and repeating what was disturbed.
     """
 
     folder: Path
     quick: bool
     report: Callable[[str], None]
+    beside: Path | None = None
     gigabytes: float = 1.0
     rounds: int = 5
     patience: float = 180.0

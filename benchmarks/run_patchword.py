@@ -1,6 +1,6 @@
-"""One training run of patchword, in a process of its own: what `patchword pretrain` does, with a stop watch.
+"""One training run of patchword, in a process of its own: `patchword pretrain` or `finetune` with a stop watch.
 
-It is `patchword.training.stages.pretrain` itself, from reading the data to the one loop with its bar, metrics and
+It is `patchword.training.stages` itself, from reading the data to the one loop with its bar, metrics and
 TensorBoard; only the tracker also looks at the clock here, and stops after so many steps.
 """
 
@@ -20,8 +20,13 @@ class _Enough(Exception):
     """As many steps as were wanted."""
 
 
-def run(settings: Mapping[str, Any], warm_up: int, least: int, seconds: float) -> dict[str, Any]:
-    """Train with `settings`; after `warm_up` steps time `least` steps, or as many as begin within `seconds`.
+def run(stage: str, settings: Mapping[str, Any], warm_up: int, least: int, seconds: float) -> dict[str, Any]:
+    """Learn; after `warm_up` steps time `least` steps, or as many as begin within `seconds`.
+
+    Args:
+        stage: "pretrain" or "finetune".
+        settings: what that function takes.
+        warm_up, least, seconds: of the stop watch.
 
     Returns:
         tokens_per_second, steps (timed ones), memory (bytes at most), first_step (seconds since the process began),
@@ -30,7 +35,7 @@ def run(settings: Mapping[str, Any], warm_up: int, least: int, seconds: float) -
     import torch
 
     from patchword.tasks.precision import choose_precision
-    from patchword.training.stages import pretrain
+    from patchword.training import stages
     from patchword.training.tracking import Tracker
 
     watch = StopWatch(warm_up, least, seconds)
@@ -47,7 +52,7 @@ def run(settings: Mapping[str, Any], warm_up: int, least: int, seconds: float) -
 
     try:
         with patch.object(Tracker, "step", step):
-            pretrain(**settings, steps=100_000, checkpoint_seconds=1e6, evaluations=1, quiet=True)
+            getattr(stages, stage)(**settings, steps=100_000, checkpoint_seconds=1e6, evaluations=1, quiet=True)
     except _Enough:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         # Found out once a process, so this is what the run had.

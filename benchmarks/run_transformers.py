@@ -1,8 +1,10 @@
 """One training run of transformers' Trainer, in a process of its own.
 
 Masked language modelling as their example `run_mlm.py` does it: `line_by_line` (a text a row, padded to the longest of
-its batch), or grouped (all texts end to end, cut into full blocks). Images: ViTForImageClassification over pixels that
-lie ready in memory as floats, so that the peer pays nothing for reading them.
+its batch), or grouped (all texts end to end, cut into full blocks). Next words as `run_clm.py` does, in blocks.
+Labelled texts as `run_classification.py` does: padded to the greatest length; or grouped by length and padded to the
+longest of a batch. Images: ViTForImageClassification over pixels that lie ready in memory as floats, so that the peer
+pays nothing for reading them.
 """
 
 from __future__ import annotations
@@ -35,12 +37,12 @@ def run(
     """Train; after `warm_up` steps time `least` steps, or as many as begin within `seconds`.
 
     Args:
-        kind: "mlm" or "images".
-        config: of the model.
+        kind: "mlm", "clm", "texts" or "images".
+        config: of the model; for "texts" what is another than in `start`.
         folder: for caches and output.
         batch: rows a step.
-        grouped: full blocks instead of padded lines; columns that the collator can use are kept.
-        inputs: `corpus` and `tokenizer`, files; or `images`, how many, and `side`, their pixels.
+        grouped: full blocks instead of padded lines; columns that the collator can use are kept. "texts": by length.
+        inputs: `corpus` and `tokenizer`; `start` and `labelled`; or `images`, how many, and `side`, their pixels.
 
     Returns:
         tokens_per_second (without padding) or images_per_second, steps (timed ones), memory (bytes at most),
@@ -50,14 +52,17 @@ def run(
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     model: Any
-    if kind == "mlm":
-        model, data, collator = _masked_lm(config, Path(folder), grouped, max_length, **inputs)
-    else:
+    if kind == "images":
         model, data, collator = _images(config, **inputs)
+    elif kind == "texts":
+        model, data, collator = _labelled_texts(config, Path(folder), grouped, max_length, **inputs)
+    else:
+        model, data, collator = _language_model(kind, config, Path(folder), grouped, max_length, **inputs)
     counted: list[int] = []
 
     def count(module: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
-        counted.append(int(kwargs["attention_mask"].sum()) if kind == "mlm" else len(kwargs["pixel_values"]))
+        pixels = kwargs.get("pixel_values")
+        counted.append(int(kwargs["attention_mask"].sum()) if pixels is None else len(pixels))
 
     model.register_forward_pre_hook(count, with_kwargs=True)
     watch = StopWatch(warm_up, least, seconds)
@@ -74,7 +79,8 @@ def run(
         max_steps=100_000,
         use_cpu=not torch.cuda.is_available(),
         bf16=bf16,
-        remove_unused_columns=kind == "mlm" and not grouped,
+        remove_unused_columns=kind in ("mlm", "texts") and not grouped,
+        train_sampling_strategy="group_by_length" if kind == "texts" and grouped else "random",
         dataloader_pin_memory=torch.cuda.is_available(),
         save_strategy="no",
         logging_strategy="no",
@@ -83,14 +89,22 @@ def run(
     )
     trainer = Trainer(model=model, args=arguments, train_dataset=data, data_collator=collator, callbacks=[Watch()])
     trainer.train()
-    return watch.figures("tokens" if kind == "mlm" else "images") | {"precision": "bf16" if bf16 else "fp32"}
+    return watch.figures("images" if kind == "images" else "tokens") | {"precision": "bf16" if bf16 else "fp32"}
 
 
-def _masked_lm(
-    config: dict[str, Any], folder: Path, grouped: bool, max_length: int, corpus: str, tokenizer: str
+def _language_model(
+    kind: str, config: dict[str, Any], folder: Path, grouped: bool, max_length: int, corpus: str, tokenizer: str
 ) -> tuple[Any, Any, Any]:
     from datasets import load_dataset
-    from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, DataCollatorForLanguageModeling
+    from transformers import (
+        AutoTokenizer,
+        BertConfig,
+        BertForMaskedLM,
+        DataCollatorForLanguageModeling,
+        GPT2Config,
+        GPT2LMHeadModel,
+        default_data_collator,
+    )
 
     reader = AutoTokenizer.from_pretrained(tokenizer)
     texts = load_dataset("text", data_files={"train": corpus}, split="train", cache_dir=str(folder / "datasets"))
@@ -115,12 +129,46 @@ def _masked_lm(
             batched=True,
             batch_size=_BLOCK_TEXTS,
             remove_columns=columns,
-            cache_file_name=str(folder / f"{name}.arrow"),
+            cache_file_name=str(folder / f"{kind}-{name}.arrow"),
         )
 
     data = mapped(mapped(texts, whole, "whole"), group, "grouped") if grouped else mapped(texts, lines, "lines")
-    model = BertForMaskedLM(BertConfig(**config))
-    return model, data, DataCollatorForLanguageModeling(tokenizer=reader, mlm_probability=0.15)
+    if kind == "mlm":
+        model = BertForMaskedLM(BertConfig(**config))
+        return model, data, DataCollatorForLanguageModeling(tokenizer=reader, mlm_probability=0.15)
+
+    def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        ids = default_data_collator([{"input_ids": row["input_ids"]} for row in rows])["input_ids"]
+        return {"input_ids": ids, "attention_mask": ids.new_ones(ids.shape), "labels": ids}
+
+    return GPT2LMHeadModel(GPT2Config(**config)), data, collate
+
+
+def _labelled_texts(
+    config: dict[str, Any], folder: Path, grouped: bool, max_length: int, start: str, labelled: str
+) -> tuple[Any, Any, Any]:
+    from datasets import load_dataset
+    from transformers import (
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+        DataCollatorWithPadding,
+        default_data_collator,
+    )
+
+    reader = AutoTokenizer.from_pretrained(start)
+    texts = load_dataset("json", data_files={"train": labelled}, split="train", cache_dir=str(folder / "datasets"))
+    numbers = {name: number for number, name in enumerate(sorted(set(texts["label"])))}
+
+    def encode(rows: dict[str, list[str]]) -> Any:
+        padding = False if grouped else "max_length"
+        found = reader(rows["text"], padding=padding, truncation=True, max_length=max_length)
+        return {**found, "labels": [numbers[label] for label in rows["label"]]}
+
+    name = "by-length" if grouped else "padded"
+    cached = str(folder / f"{name}.arrow")
+    data = texts.map(encode, batched=True, remove_columns=texts.column_names, cache_file_name=cached)
+    model = AutoModelForSequenceClassification.from_pretrained(start, **config)
+    return model, data, DataCollatorWithPadding(reader) if grouped else default_data_collator
 
 
 def _images(config: dict[str, Any], images: str, side: str) -> tuple[Any, Any, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import os
+import statistics
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ from benchmarks.race import hand_back
 _MIN_WORDS = 12
 _ENOUGH = 4_000_000  # characters of docstrings; to find them takes about ten seconds
 VOCABULARY = 30522
+MAX_LENGTH = 128
 
 
 def write_corpus(path: Path, limit: int | None = None) -> str:
@@ -70,6 +72,21 @@ def _paragraphs(file: Path) -> Iterator[str]:
                     yield paragraph
 
 
+def write_bytes_tokenizer(folder: Path, corpus: Path) -> str:
+    """The same for models of next words: GPT-2's, of bytes."""
+    from patchword.data.documents import Documents
+    from patchword.data.tokenizers import Tokenizer, train_tokenizer
+    from patchword.models.gpt2 import FAMILY
+
+    folder.mkdir(parents=True, exist_ok=True)
+    given = Path(os.environ.get("PATCHWORD_DATA", ".")) / "tokenizers" / "gpt2"
+    if (given / "vocab.json").is_file():
+        Tokenizer.load(given).save(folder, 1024)
+        return "GPT-2"
+    train_tokenizer(Documents(corpus, lines=True), FAMILY.tokenizer, VOCABULARY).save(folder, 1024)
+    return "learnt from the text"
+
+
 def write_tokenizer(folder: Path, corpus: Path) -> str:
     """Write a tokenizer that both sides read; returns where its vocabulary is from."""
     from patchword.data.documents import Documents
@@ -96,16 +113,24 @@ def _vocabularies() -> Iterator[tuple[Path, str]]:
 
 
 def main(folder: Path, limit: int) -> None:
-    """Write `corpus.txt` and `tokenizer/`, and tell what patchword's precision `auto` is here."""
+    """Write `corpus.txt`, `tokenizer/` and `bytes-tokenizer/`; tell of them, and what precision `auto` is here."""
     import torch
 
+    from patchword.data.tokenizers import Tokenizer
     from patchword.tasks.precision import choose_precision
 
     corpus = folder / "corpus.txt"
-    text = write_corpus(corpus, limit or None)
-    vocabulary = write_tokenizer(folder / "tokenizer", corpus)
+    told = {"text": write_corpus(corpus, limit or None)}
+    told["vocabulary"] = write_tokenizer(folder / "tokenizer", corpus)
+    told["bytes_vocabulary"] = write_bytes_tokenizer(folder / "bytes-tokenizer", corpus)
+    tokenizer = Tokenizer.load(folder / "tokenizer")
+    with corpus.open(encoding="utf-8") as lines:
+        some = tokenizer.encode(list(islice(lines, 2000)))
+    frame = len(tokenizer.before) + len(tokenizer.after)
+    tokens = statistics.mean(min(MAX_LENGTH, len(ids) + frame) for ids in some)
+    size = Tokenizer.load(folder / "bytes-tokenizer").vocab_size
     precision, _ = choose_precision("auto", torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    hand_back({"text": text, "vocabulary": vocabulary, "precision": precision})
+    hand_back(told | {"tokens": tokens, "bytes": size, "precision": precision})
 
 
 if __name__ == "__main__":
