@@ -52,5 +52,6 @@ def plot_curves(steps: list[dict[str, Any]], looks: list[dict[str, Any]]) -> Any
     rates.set_ylabel("learning rate")
     rates.set_ylim(bottom=0)
     handles = [*axes.get_legend_handles_labels()[0], *rates.get_legend_handles_labels()[0]]
-    axes.legend(handles, [str(handle.get_label()) for handle in handles], frameon=False, fontsize=9)
+    named = [str(handle.get_label()) for handle in handles]
+    figure.legend(handles, named, loc="outside upper center", ncols=len(named), frameon=False, fontsize=9)
     return figure
