@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -331,6 +332,22 @@ def test_few_rows_of_text_keep_the_end_unless_validation_is_asked(start: Path, c
     assert finetune_settings(start, corpus_rows, keep="best").recipe.keep == "best"
 
 
+def test_dropout_is_what_the_start_learnt_with(start: Path, corpus_rows: Path, tmp_path: Path) -> None:
+    """With what a model has never met it forgets more than it learns: so says its folder, and not the recipe."""
+    assert (
+        finetune_settings(start, corpus_rows).recipe.dropout
+        == json.loads((start / "config.json").read_text())["hidden_dropout_prob"]
+    )
+    other = shutil.copytree(start, tmp_path / "other")
+    config = json.loads((other / "config.json").read_text()) | {"hidden_dropout_prob": 0.25}
+    (other / "config.json").write_text(json.dumps(config))
+    assert finetune_settings(other, corpus_rows).recipe.dropout == 0.25
+    assert finetune_settings(other, corpus_rows, dropout=0.05).recipe.dropout == 0.05
+    learnt = finetune(other, corpus_rows, out=tmp_path / "run", steps=1, seeds=1, quiet=True)
+    assert learnt.model.config.dropout == 0.25
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["hidden_dropout_prob"] == 0.25
+
+
 def test_a_mean_is_kept_where_validation_prefers_it(tmp_path: Path) -> None:
     """The target is 3: 0, its mean with 8, theirs with 2 (a third each), alone 3.1; 9 spoils any mean."""
     state, kept = averaged([0.0, 8.0, 2.0, 3.1, 9.0], 3.0, tmp_path)
@@ -350,7 +367,7 @@ def test_an_average_resumes_exactly(start: Path, corpus_rows: Path, tmp_path: Pa
         "seeds": 1,
         "quiet": True,
     }
-    settings |= {"average": True, "lr": 3e-3, "head_lr": 1}
+    settings |= {"average": True, "lr": 3e-3, "head_lr": 1, "dropout": 0.1}
     whole = finetune(start, corpus_rows, out=tmp_path / "whole", **settings)
     assert whole.report["averaged"] > 1  # else the test would show nothing
     with pytest.raises(Interrupted):

@@ -196,7 +196,9 @@ def config_for(run: RunConfig, reader: Reader) -> tuple[Family, ModelConfig]:
         "attention_dropout": run.recipe.attention_dropout,
         "activation_dropout": run.recipe.dropout,
     }
-    changes: dict[str, Any] = {name: rate for name, rate in rates.items() if name in family.config.model_fields}
+    changes: dict[str, Any] = {
+        name: rate for name, rate in rates.items() if rate is not None and name in family.config.model_fields
+    }
     if isinstance(config, TextConfig):
         assert isinstance(reader, Tokenizer)
         if run.begins_anew:

@@ -66,7 +66,8 @@ class Recipe(BaseModel):
     length_start: UpTo1 = 0.25
     mask_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.15
     """Share of a text that is hidden while masked words are learnt; an evaluation always hides 15 %."""
-    dropout: Share = 0.0
+    dropout: Share | None = 0.0
+    """None: what the start learnt with, as its folder says."""
     attention_dropout: Share = 0.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 

@@ -175,6 +175,9 @@ def _settle(stage: str, start: str, task: str, data: Data, settings: dict[str, A
         raise UserError(f"{start} reads {family.modality}s, but {data} are not {family.modality}s.")
     asked = {field.name for field in fields(Ask)} - {"data"}
     rows = kind.rows(Ask(data, **{name: value for name, value in settings.items() if name in asked}))
+    default = default_recipe(stage, kind.name, config.width, rows, start not in presets(), family.recipe)
+    if default.dropout is None:
+        default = default.model_copy(update={"dropout": getattr(config, "dropout", 0.0)})
     seeds = settings.pop("seeds", DEFAULT if kind.reads == "labelled" and stage == "finetune" and rows < FEW else 1)
     try:
         run = RunConfig(
@@ -184,11 +187,7 @@ def _settle(stage: str, start: str, task: str, data: Data, settings: dict[str, A
             data=_absolute(data),
             **{name: _absolute(settings.pop(name)) for name in ("validation", "test") if name in settings},
             seeds=seeds,
-            recipe=_recipe(
-                default_recipe(stage, kind.name, config.width, rows, start not in presets(), family.recipe),
-                recipe,
-                seeds,
-            ),
+            recipe=_recipe(default, recipe, seeds),
             **settings,
         )
     except pydantic.ValidationError as error:
