@@ -351,3 +351,14 @@ def test_help_is_quick_because_torch_is_not_imported() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "labels" in done.stdout
+
+
+def test_predicting_loads_no_compiler(writer: Path) -> None:
+    """torch's own takes as long to import as the rest of torch, and nothing on a CPU asks for it."""
+    code = (
+        "import sys, patchword\n"
+        f"patchword.load({str(writer)!r}, device='cpu').generate(['hi'], max_new_tokens=2)\n"
+        "assert 'torch' in sys.modules and 'torch._dynamo' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

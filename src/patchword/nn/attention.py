@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.attention.varlen import varlen_attn
 
 from patchword.nn.cache import KeyValues
 from patchword.nn.packing import Layout, Packed
@@ -129,6 +128,8 @@ def attend_variable_length(
     """
     if rule.dropout > 0.0 or bias is not None or query.dtype not in (torch.bfloat16, torch.float16):
         return attend_by_runs(query, key, value, layout, keys, rule, bias)
+    from torch.nn.attention.varlen import varlen_attn  # with it comes torch's compiler: a second, on a CPU for nothing
+
     window = -1 if rule.mask.window is None else rule.mask.window
     output = varlen_attn(
         query,
