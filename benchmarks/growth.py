@@ -129,5 +129,9 @@ def draw(measured: dict[str, dict[int, Run]], out: Path) -> None:
             place.set_title(f"exponent {fitted} (last {last})", fontsize=9)
             place.set_xlabel(name)
             place.set_ylabel(f"{title}, {unit}")
+            if good:
+                place.set_ylim(2 ** np.floor(np.log2(values.min())), 2 ** np.ceil(np.log2(values.max())))
+            for axis in (place.xaxis, place.yaxis):
+                axis.set_major_formatter("{x:,g}")
             place.grid(True, which="both", alpha=0.3)
     figure.savefig(out, dpi=120)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from patchword.tasks.task import Ask
 from patchword.training.prepare import ask_for
 from patchword.training.recipes import default_recipe
 from patchword.training.run import RunConfig
+from patchword.training.stages import finetune_settings
 
 STYLE = TokenizerStyle(
     "bpe", {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>"}, before=("bos",), after=("eos",)
@@ -75,6 +77,25 @@ def test_an_empty_cell_is_told_with_its_row(tmp_path: Path, row: dict[str, objec
     data = table(tmp_path / "a.jsonl", [{"document": "a", "summary": "b"}, row])
     with pytest.raises(UserError, match="row 2"):
         Summarization.rows(Ask(data))
+
+
+def test_the_lead_is_cut_where_it_suits_what_was_learnt_from(tokenizer: Tokenizer) -> None:
+    """At the length that is in the middle, 2 words, it would be half as good."""
+    documents = [f"a{i} b{i} c{i} d{i} e{i} f{i} g{i} h{i}. And more." for i in range(20)]
+    summaries = [text[: text.index(f" g{i}")] if i % 5 < 2 else "other words" for i, text in enumerate(documents)]
+    task = Summarization(tokenizer, Form("", "", 64, 16))
+    train = SummaryExamples(documents, summaries, tokenizer, task.form, None)
+    held_out = SummaryExamples(documents[:2], summaries[:2], tokenizer, task.form, None)
+    assert task.floors(train, held_out)["lead"]["rougeL"] == 1.0
+
+
+def test_of_summaries_one_seed_runs(rows: Path, tmp_path: Path, corpus: list[str]) -> None:
+    """Nothing begins at random, so chance decides little, and each run of a large model takes long."""
+    (tmp_path / "text.txt").write_text("\n\n".join(corpus))
+    settings: dict[str, Any] = {"model": "gpt2-tiny", "steps": 1, "max_length": 32, "quiet": True}
+    start = pw.pretrain(tmp_path / "text.txt", out=tmp_path / "start", **settings).folder
+    assert finetune_settings(start, rows, "summarization").seeds == 1
+    assert finetune_settings(start, rows, "summarization", seeds=3).seeds == 3
 
 
 def test_lead_is_the_first_sentence_cut() -> None:

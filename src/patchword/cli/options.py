@@ -224,7 +224,8 @@ Seed = Annotated[int, typer.Option(help="Of every random generator.", rich_help_
 Seeds = Annotated[
     int | None,
     typer.Option(
-        help="Runs that differ in chance alone; the best is kept, the spread is told. 5 under 2,000 labels, else 1.",
+        help="Runs that differ in chance alone; the best is kept, the spread is told. 5 under 2,000 labels, 1 for more "
+        "and for summaries.",
         rich_help_panel=_RUN,
     ),
 ]

@@ -37,6 +37,8 @@ _DOCUMENT = ["document", "article", "dialogue", "text", "source", "input"]
 _SUMMARY = ["summary", "highlights", "headline", "synopsis", "target", "title"]
 _WHILE_LEARNING, _AT_THE_END = 200, 500
 _HELD_BACK = 0.1
+_LEAD_CUTS = (0.25, 0.5, 0.75, 0.9, 1.0)
+"""Quantiles of the summaries' lengths: where the first sentence may be cut."""
 
 
 class Summarization(Task):
@@ -47,6 +49,7 @@ class Summarization(Task):
     way_out = "next_token"
     trunk = Generative
     reads = "labelled"
+    new_head = False
 
     def __init__(self, tokenizer: Tokenizer, form: Form) -> None:
         self.tokenizer = tokenizer
@@ -218,13 +221,19 @@ class Summarization(Task):
         return metrics["rougeL"], -metrics["loss"]
 
     def floors(self, train: Examples, held_out: Examples) -> dict[str, dict[str, float]]:
-        """The first sentence, cut at as many words as a summary that was learnt from has in the middle."""
+        """The first sentence, cut after as many words as suit the summaries that were learnt from best."""
         assert isinstance(train, SummaryExamples)
         assert isinstance(held_out, SummaryExamples)
-        words = int(np.median([len(text.split()) for text in train.summaries]))
-        some = evenly(len(held_out), _AT_THE_END)
-        lead = [lead_of(held_out.documents[i], words) for i in some]
-        return {"lead": summed_up(rouges([held_out.summaries[i] for i in some], lead))}
+
+        def scores(examples: SummaryExamples, some: Sequence[int], words: int) -> np.ndarray:
+            leads = [lead_of(examples.documents[i], words) for i in some]
+            return rouges([examples.summaries[i] for i in some], leads)
+
+        learnt = evenly(len(train), _WHILE_LEARNING)
+        lengths = [len(train.summaries[i].split()) for i in learnt]
+        cuts = sorted({int(cut) for cut in np.quantile(lengths, _LEAD_CUTS)})
+        words = max(cuts, key=lambda cut: float(scores(train, learnt, cut)[:, -1].mean()))
+        return {"lead": summed_up(scores(held_out, evenly(len(held_out), _AT_THE_END), words))}
 
     def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
         """Scores and floors, and three summaries beside the expected ones."""

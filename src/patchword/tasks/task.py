@@ -131,6 +131,8 @@ class Task(ABC):
     """Other heads whose models can be used for it."""
     reads: ClassVar[Literal["corpus", "labelled"]]
     """Unlabelled text, or rows with labels."""
+    new_head: ClassVar[bool] = True
+    """Whether it learns from labels with a head that begins at random: chance decides much then, where they are few."""
     reads_words: ClassVar[bool] = False
     """Whether an input can be a list of words."""
     heeds: ClassVar[tuple[str, ...]] = ()

@@ -178,7 +178,8 @@ def _settle(stage: str, start: str, task: str, data: Data, settings: dict[str, A
     default = default_recipe(stage, kind.name, config.width, rows, start not in presets(), family.recipe)
     if default.dropout is None:
         default = default.model_copy(update={"dropout": getattr(config, "dropout", 0.0)})
-    seeds = settings.pop("seeds", DEFAULT if kind.reads == "labelled" and stage == "finetune" and rows < FEW else 1)
+    by_chance = stage == "finetune" and kind.reads == "labelled" and kind.new_head and rows < FEW
+    seeds = settings.pop("seeds", DEFAULT if by_chance else 1)
     try:
         run = RunConfig(
             stage=stage,
