@@ -157,7 +157,10 @@ Memory = Annotated[
         rich_help_panel=_LEARN,
     ),
 ]
-Dropout = Annotated[float | None, typer.Option(help="Dropout while learning.", rich_help_panel=_LEARN)]
+Dropout = Annotated[
+    float | None,
+    typer.Option(help="Dropout while learning; fine-tuned texts: what the start has.", rich_help_panel=_LEARN),
+]
 Tune = Annotated[
     str | None,
     typer.Option(

@@ -1,4 +1,9 @@
-"""Summaries from pretrained weights. Not measured and not tuned yet."""
+"""Summaries from pretrained weights.
+
+Seen once each, SmolLM2-135M (a decoder, width 576) on 450 descriptions of software with one-line summaries, one pass of
+29 steps, ROUGE-L on 100 others, where the first sentence has 0.307: 0.319 at 4e-5, 0.337 at 1.3e-4 (the rate below),
+0.313 at 4e-4. From 1,000 rows 0.355 on 200 test rows; the first sentence 0.285. No encoder-decoder was tried.
+"""
 
 from __future__ import annotations
 
