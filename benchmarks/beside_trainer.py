@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -59,11 +59,11 @@ class Shape:
     stage: str = "pretrain"
     cold: bool = False
     both: bool = True
-    speed: str = field(init=False)
-    """The figure that is raced over."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "speed", f"{self.unit}_per_second")
+    @property
+    def speed(self) -> str:
+        """The figure that is raced over."""
+        return f"{self.unit}_per_second"
 
 
 def race(bench: Bench, shape: Shape) -> None:

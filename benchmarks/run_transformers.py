@@ -121,18 +121,10 @@ def _language_model(
         total = len(next(iter(ends.values()))) // max_length * max_length
         return {name: [v[i : i + max_length] for i in range(0, total, max_length)] for name, v in ends.items()}
 
-    def mapped(data: Any, function: Any, name: str) -> Any:
-        # The cache file is named, so that a second run finds it whatever the function's hash is.
-        columns = data.column_names
-        return data.map(
-            function,
-            batched=True,
-            batch_size=_BLOCK_TEXTS,
-            remove_columns=columns,
-            cache_file_name=str(folder / f"{kind}-{name}.arrow"),
-        )
-
-    data = mapped(mapped(texts, whole, "whole"), group, "grouped") if grouped else mapped(texts, lines, "lines")
+    if grouped:
+        data = _mapped(_mapped(texts, whole, folder / f"{kind}-whole"), group, folder / f"{kind}-grouped")
+    else:
+        data = _mapped(texts, lines, folder / f"{kind}-lines")
     if kind == "mlm":
         model = BertForMaskedLM(BertConfig(**config))
         return model, data, DataCollatorForLanguageModeling(tokenizer=reader, mlm_probability=0.15)
@@ -164,11 +156,20 @@ def _labelled_texts(
         found = reader(rows["text"], padding=padding, truncation=True, max_length=max_length)
         return {**found, "labels": [numbers[label] for label in rows["label"]]}
 
-    name = "by-length" if grouped else "padded"
-    cached = str(folder / f"{name}.arrow")
-    data = texts.map(encode, batched=True, remove_columns=texts.column_names, cache_file_name=cached)
+    data = _mapped(texts, encode, folder / ("by-length" if grouped else "padded"))
     model = AutoModelForSequenceClassification.from_pretrained(start, **config)
     return model, data, DataCollatorWithPadding(reader) if grouped else default_data_collator
+
+
+def _mapped(data: Any, function: Any, cached: Path) -> Any:
+    """What the examples do with a data set. The cache is named: a second run finds it, whatever the function's hash."""
+    return data.map(
+        function,
+        batched=True,
+        batch_size=_BLOCK_TEXTS,
+        remove_columns=data.column_names,
+        cache_file_name=f"{cached}.arrow",
+    )
 
 
 def _images(config: dict[str, Any], images: str, side: str) -> tuple[Any, Any, Any]:

@@ -55,7 +55,7 @@ def _shapes(bench: Bench, read: Mapping[str, Any]) -> Iterator[Shape]:
     yield _bert(folder, "bert-mini", 256, 4, 1024 if quick else 8192, read["tokens"], quick)
     if not quick:
         yield _bert(folder, "bert-base", 768, 12, 1024, read["tokens"], quick)
-        yield _gpt2(folder, read["bytes"])
+        yield _gpt2(folder, read["bytes"], read["tokens"])
     yield _vit(folder, 8 if quick else 32, quick)
     start, labelled = real_encoder(), Path(os.environ.get("PATCHWORD_DATA", ".")) / _LABELLED
     if start and labelled.is_file():
@@ -99,7 +99,7 @@ def _bert(folder: Path, name: str, width: int, depth: int, tokens: int, length: 
     )
 
 
-def _gpt2(folder: Path, vocabulary: int) -> Shape:
+def _gpt2(folder: Path, vocabulary: int, length: float) -> Shape:
     """Both of the Trainer's runs read full blocks, as `run_clm.py` does."""
     ours, peer = _text(folder, "causal-lm")
     drops = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
@@ -112,7 +112,7 @@ def _gpt2(folder: Path, vocabulary: int) -> Shape:
         _FEW,
         _FEW,
         _FEW,
-        training_flops_per_token("gpt2", length=MAX_LENGTH),
+        training_flops_per_token("gpt2", length=round(length)),
         both=False,
     )
 

@@ -53,5 +53,5 @@ def plot_curves(steps: list[dict[str, Any]], looks: list[dict[str, Any]]) -> Any
     rates.set_ylim(bottom=0)
     handles = [*axes.get_legend_handles_labels()[0], *rates.get_legend_handles_labels()[0]]
     named = [str(handle.get_label()) for handle in handles]
-    figure.legend(handles, named, loc="outside upper center", ncols=len(named), frameon=False, fontsize=9)
+    figure.legend(handles, named, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     return figure
