@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchword.data.loader import Batch, Examples, Loader, Position, by_length, in_order
+from patchword.data.shuffle import Permutation
 from patchword.data.store import Sequences
 from patchword.data.tokenizers import Tokenizer
 from patchword.nn.packing import Layout, Packed
@@ -85,6 +86,23 @@ def test_any_saved_position_gives_the_same_rest(lengths, budget, data) -> None:
     stop = data.draw(st.integers(0, len(whole) - 1))
     saved = Position(**whole[stop][1].state())
     assert read(loader, len(whole) - stop - 1, saved) == whole[stop + 1 :]
+
+
+def test_the_order_is_looked_up_for_many_batches_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Counted(Permutation):
+        def __getitem__(self, positions: np.ndarray) -> np.ndarray:
+            asked.append(len(positions))
+            return super().__getitem__(positions)
+
+    loader = Loader(Numbered(np.random.default_rng(0).integers(1, 9, 200)), seed=5, batch_tokens=30)
+    at_once = an_epoch(loader)
+    monkeypatch.setattr("patchword.data.loader.Permutation", Counted)
+    monkeypatch.setattr("patchword.data.loader._LOOK_AHEAD", 30)  # no more than that fit into a batch
+    monkeypatch.setattr("patchword.data.loader._ORDERED", 60)
+    assert an_epoch(loader) == at_once
+    assert len([count for count in asked if count]) <= 200 / 30 + 1 < len(at_once)
 
 
 @pytest.mark.parametrize("workers", [1, 3])

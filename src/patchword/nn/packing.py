@@ -153,7 +153,7 @@ class BlockLayout(Layout):
         """Tokens of each sequence."""
         return self._lengths * self.count
 
-    @cached_property
+    @property
     def longest(self) -> int:
         """Tokens of every sequence."""
         return self._lengths[0]
