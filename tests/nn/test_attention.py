@@ -11,11 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from patchword.nn.attention import Mask, Rule, SelfAttention, attend_by_runs, attend_on_cpu
+from patchword.nn.attention import (
+    AT_ONCE,
+    CAUSAL,
+    Mask,
+    Rule,
+    SelfAttention,
+    attend_by_runs,
+    attend_in_blocks,
+    attend_on_cpu,
+)
 from patchword.nn.block import Block, Order, post_norm, pre_norm
 from patchword.nn.feedforward import FeedForward
 from patchword.nn.norm import RMSNorm
-from patchword.nn.packing import Layout, Packed
+from patchword.nn.packing import BlockLayout, Layout, Packed
 from patchword.nn.positions import RelativeBias, Rotary
 from patchword.nn.transformer import Transformer
 
@@ -237,6 +246,52 @@ def test_the_kernel_of_the_cpu_keeps_the_type_of_its_input() -> None:
     assert output.dtype == torch.bfloat16
     expected = torch.cat([naive(*(x.split([2, 4])[n] for x in (query, key, value)), False) for n in (0, 1)])
     assert (output - expected).abs().max() <= 2**-8 * expected.abs().max()
+
+
+@given(count=st.integers(1, 5), length=st.integers(1, 9), scale=st.sampled_from([None, 0.3]), seed=SEEDS)
+def test_blocks_are_attended_as_by_the_kernel(count, length, scale, seed) -> None:
+    """The same formula in another order: results and gradients agree as far as fp32 goes."""
+    torch.manual_seed(seed)
+    layout, rule = BlockLayout(count, length), Rule(scale=scale)
+    query, key, value = (2 * torch.randn(count * length, HEADS, 8, requires_grad=True) for _ in range(3))
+    weight = torch.randn(count * length, HEADS, 8)
+    outputs = [
+        attend_in_blocks(query, key, value, layout, rule),
+        attend_by_runs(query, key, value, layout, layout, rule, None),
+    ]
+    for made, expected in zip(
+        *([output, *torch.autograd.grad(output, (query, key, value), weight)] for output in outputs), strict=True
+    ):
+        assert (made - expected).detach().abs().max() <= 1e-5 * max(1.0, float(expected.detach().abs().max()))
+
+
+def test_pictures_in_half_precision_are_attended_in_it_and_texts_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With sequences up to a length: the weights of all pairs are there at once."""
+    asked = []
+    monkeypatch.setattr(
+        "patchword.nn.attention.attend_in_blocks",
+        lambda *given: asked.append(given[0].dtype) or attend_in_blocks(*given),
+    )
+
+    def attend(layout: Layout, dtype: torch.dtype, rule: Rule) -> float:
+        parts = torch.randn(3, layout.tokens, HEADS, 8).to(dtype)
+        output = attend_on_cpu(*parts, layout, layout, rule, None)
+        expected = attend_by_runs(*parts.float(), layout, layout, rule, None)
+        assert output.dtype == dtype
+        return float((output - expected).norm() / expected.norm())
+
+    half = torch.bfloat16
+    # Scores and weights are rounded to 8 bits as well: 0.4 % each.
+    assert attend(BlockLayout(3, 20), half, Rule()) <= 2**-7
+    assert asked == [half]
+    for layout, dtype, rule in (
+        (BlockLayout(3, 20), torch.float32, Rule()),
+        (BlockLayout(3, 20), half, Rule(CAUSAL)),
+        (BlockLayout(1, AT_ONCE + 1), half, Rule()),
+        (Layout([20, 20, 20]), half, Rule()),
+    ):
+        assert attend(layout, dtype, rule) <= 2**-8
+    assert asked == [half]
 
 
 def test_dropout_acts_on_the_weights_while_training_only() -> None:
