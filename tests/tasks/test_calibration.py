@@ -18,7 +18,7 @@ def drawn(logits: np.ndarray, seed: int = 0) -> np.ndarray:
     return (logits + random.gumbel(size=logits.shape)).argmax(1)
 
 
-@pytest.mark.parametrize("factor", [0.6, 1.0, 3.0, 8.0])
+@pytest.mark.parametrize("factor", [0.03, 0.6, 1.0, 3.0, 8.0])
 def test_the_temperature_of_overstated_logits_is_what_they_were_multiplied_by(factor: float) -> None:
     logits = np.random.default_rng(1).normal(size=(20_000, 4)) * 2
     found = fit_temperature(factor * logits, drawn(logits), SINGLE)
@@ -27,7 +27,8 @@ def test_the_temperature_of_overstated_logits_is_what_they_were_multiplied_by(fa
 
 def test_the_temperature_is_that_of_the_lowest_loss_on_a_grid() -> None:
     random = np.random.default_rng(2)
-    logits, targets = random.normal(size=(200, 3)) * 3, random.integers(3, size=200)
+    logits = random.normal(size=(5000, 3)) * 3
+    targets = np.where(random.random(5000) < 0.5, drawn(logits), random.integers(3, size=5000))
     losses = {t: scores(logits / t, targets, SINGLE)["loss"] for t in np.geomspace(0.5, 20, 400)}
     assert fit_temperature(logits, targets, SINGLE) == pytest.approx(min(losses, key=losses.__getitem__), rel=0.02)
 
@@ -41,7 +42,10 @@ def test_several_labels_have_one_temperature() -> None:
 
 def test_rows_that_are_all_right_do_not_make_it_certain() -> None:
     logits = np.eye(3)[np.arange(30) % 3]
-    assert fit_temperature(logits, np.arange(30) % 3, SINGLE) == pytest.approx(0.5, abs=0.01)
+    # 31 of 32: e^(1/T) / (e^(1/T) + 2).
+    assert fit_temperature(logits, np.arange(30) % 3, SINGLE) == pytest.approx(1 / np.log(62), rel=0.01)
+    # Each decision for itself: of 30 rows with 3 labels, and scores of 1 and -1.
+    assert fit_temperature(2 * logits - 1, logits, MULTI) == pytest.approx(1 / np.log(31), rel=0.01)
 
 
 def test_the_error_is_the_gap_in_each_bin_by_its_rows() -> None:

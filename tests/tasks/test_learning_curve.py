@@ -56,7 +56,9 @@ def test_the_sentence_says_what_more_labels_bring() -> None:
     assert f"200 labels bring a linear probe to an accuracy of {now:.3f}; twice as many" in text
     assert f"to about {then:.2f}" in text
     random = np.random.default_rng(1)
-    flat = [random.random((5, 200)) < 0.4 for _ in COUNTS]
+    unsure = [random.random((5, 40)) < 0.4 for _ in COUNTS]
+    assert "may be no further at all" in told("linear probe", COUNTS, unsure)
+    flat = [random.random((5, 2000)) < 0.4 for _ in COUNTS]
     assert "hardly any further" in told("linear probe", COUNTS, flat)
     assert "hardly any further" in told("linear probe", COUNTS, certain(0.0, 0.0, 100))
 

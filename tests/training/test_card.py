@@ -11,7 +11,9 @@ import pytest
 from huggingface_hub import ModelCard
 
 import patchword as pw
-from patchword.training.verdict import beats_floor, headline, limits, start_of
+from patchword.tasks.labels import MULTI
+from patchword.tasks.metrics import scores
+from patchword.training.verdict import beats_floor, collapsed, headline, limits, start_of, trust
 
 HOW: dict[str, Any] = {"steps": 2, "batch_size": 8, "precision": "fp32", "device": "cpu", "quiet": True}
 
@@ -100,7 +102,8 @@ def measured(value: float, name: str = "accuracy") -> dict[str, float]:
     ("model", "expected"),
     [
         (0.9, "better by 15.0 points than tf-idf, 0.750 (0.700 to 0.800)."),
-        (0.8, "better by 5.0 points than tf-idf, 0.750 (0.700 to 0.800); but the intervals overlap, so it may be"),
+        (0.83, "better by 8.0 points than tf-idf, 0.750 (0.700 to 0.800)."),
+        (0.8, "better by 5.0 points than tf-idf, 0.750 (0.700 to 0.800); but on so few rows that may be chance."),
         (0.75, "NOT better than tf-idf, 0.750 (0.700 to 0.800)."),
         (0.7, "NOT better than tf-idf, 0.750 (0.700 to 0.800); it is worse by 5.0 points."),
     ],
@@ -109,6 +112,41 @@ def test_the_best_floor_is_what_counts(model: float, expected: str) -> None:
     report = {"validation": measured(model), "floors": {"majority": measured(0.5), "tf-idf": measured(0.75)}}
     assert expected in headline(report)
     assert beats_floor(report) is (model > 0.75)
+
+
+@pytest.mark.parametrize(("hits", "certain"), [((56, 48), True), ((56, 54), False)])
+def test_a_difference_is_told_from_chance_as_by_newcombe(hits: tuple[int, int], certain: bool) -> None:
+    """Newcombe 1998, table II: 56 of 70 and 48 of 80 are 0.0524 to 0.3339 apart; Wilson's intervals overlap there."""
+
+    def wilson(right: int, count: int) -> dict[str, float]:
+        z, share = 1.959964, right / count
+        middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+        half = z * (share * (1 - share) / count + z * z / (4 * count**2)) ** 0.5 / (1 + z * z / count)
+        return {"accuracy": share, "accuracy_low": middle - half, "accuracy_high": middle + half, "rows": count}
+
+    model, floor = wilson(hits[0], 70), wilson(hits[1], 80)
+    assert model["accuracy_low"] < floor["accuracy_high"]
+    said = headline({"validation": model, "floors": {"tf-idf": floor}})
+    assert ("may be chance" in said) is not certain
+
+
+def test_several_labels_are_told_as_decisions_and_as_collapsed_where_none_is_given() -> None:
+    truth = np.tile([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], (10, 1))
+    metrics = scores(np.full((20, 3), -1.0), truth, MULTI)
+    point = {"share": 0.8, "accuracy": 0.9, "confidence": 0.6}
+    report = {"validation": metrics, "coverage": [point], "calibration_error": 0.1}
+    assert "of the yes-or-no decisions, one for each row and label," in trust(report)
+    assert collapsed(metrics) == "gives no row any label"
+    assert any("gives no row any label" in limit for limit in limits({"report": report}))
+    assert not collapsed(scores(np.array([[1.0, -1, -1]] * 20), truth, MULTI))
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_a_validation_part_chose_the_weights_or_did_not(keep: str) -> None:
+    card: dict[str, Any] = {"report": {"validation": measured(0.9)}, "recipe": {"keep": keep}}
+    assert any("chose the weights" in limit for limit in limits(card)) is (keep == "best")
+    card["report"]["seeds"] = {"count": 2}
+    assert any("chose the weights" in limit for limit in limits(card))
 
 
 def test_of_errors_the_lower_is_better() -> None:

@@ -112,6 +112,12 @@ def test_a_mean_of_weights_is_their_mean() -> None:
     assert mean["count"] == 4
 
 
+def test_the_interval_of_a_share_stays_within_0_and_1() -> None:
+    told = seeds.spread([{"accuracy": 0.6, "loss": 0.1}, {"accuracy": 0.9, "loss": 2.0}])
+    assert (told["accuracy"]["low"], told["accuracy"]["high"]) == (0.0, 1.0)
+    assert told["loss"]["low"] < 0.0 < 1.0 < told["loss"]["high"]
+
+
 def test_a_seed_that_gives_every_row_one_class_is_told() -> None:
     targets = np.arange(10) % 2
     one_class = scores(np.tile([1.0, 0.0], (10, 1)), targets, "single_label_classification")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from patchword.training.verdict import COUNTS, floors_of, headline, main_metric, number, paid, trust
+from patchword.training.verdict import COUNTS, collapsed, floors_of, headline, main_metric, number, paid, trust
 
 if TYPE_CHECKING:
     from patchword.training.stages import Result
@@ -81,21 +82,26 @@ def _trust(console: Console, report: dict[str, Any]) -> None:
         console.print(
             f"{seeds['count']} seeds: {name} in {part} {ends['mean']:.3f} on average, from {ends['min']:.3f} to "
             f"{ends['max']:.3f} (the mean is within {ends['low']:.3f} and {ends['high']:.3f} with 95 %). Kept, as best "
-            f"in validation: {which}{', '.join(str(number) for number in seeds['chosen'])}.",
+            f"in validation: {which}{_numbers(seeds['chosen'])}.",
             highlight=False,
         )
         if seeds["collapsed"]:
             console.print(
-                f"[bold]Collapsed[/bold]: seed {', '.join(map(str, seeds['collapsed']))} gives every row the same "
-                "class. A lower --lr or more --epochs may help.",
+                f"[bold]Collapsed[/bold]: seed {_numbers(seeds['collapsed'])} tells nothing apart. A lower --lr or "
+                "more --epochs may help.",
                 highlight=False,
             )
-    elif report["validation"].get("predicted_classes") == 1:
-        console.print("[bold]Collapsed[/bold]: every row gets the same class. Try a lower --lr, or more --epochs.")
+    elif what := collapsed(report["validation"]):
+        console.print(f"[bold]Collapsed[/bold]: it {what}. Try a lower --lr, or more --epochs.")
     if "learning_curve" in report:
         console.print(report["learning_curve"]["told"], highlight=False)
     for sentence in filter(None, (paid(report), trust(report))):
         console.print(sentence, highlight=False)
+
+
+def _numbers(seeds: Sequence[int]) -> str:
+    """Counted from 1, as they are while they learn."""
+    return ", ".join(str(number + 1) for number in seeds)
 
 
 def _count(metrics: dict[str, Any]) -> str:

@@ -47,7 +47,7 @@ def plot_coverage(curve: Sequence[Mapping[str, float]]) -> Drawing:
     axes.plot(
         [100 * point["share"] for point in curve], [100 * point["accuracy"] for point in curve], "o-", color=_BLUE
     )
-    axes.set_xlabel("rows that are answered, surest first (%)")
+    axes.set_xlabel("answered, surest first (%)")
     axes.set_ylabel("of them right (%)")
     axes.set_xlim(0, 103)
     axes.grid(alpha=0.25)

@@ -21,6 +21,7 @@ from patchword.training.verdict import (
     COUNTS,
     best_floor,
     cost,
+    decided,
     floors_of,
     headline,
     limits,
@@ -175,7 +176,7 @@ def _seeds(run: Finished) -> list[Block]:
     name = main_metric(run.report["validation"])
     rows = [
         (
-            str(of_seed["seed"]),
+            str(i + 1),
             number(of_seed["validation"], name),
             f"{of_seed['best_step']:,}",
             f"{of_seed['seconds']:,.0f}",
@@ -197,7 +198,7 @@ def _curve(run: Finished) -> list[Block]:
     figure = plot_learning(read_metrics(places(run.folder.path, run.config.seeds)[chosen]))
     if figure is None:
         return []
-    of_seed = f" The seed that was best, {run.config.seed + chosen}." if run.config.seeds > 1 else ""
+    of_seed = f" The seed that was best, {chosen + 1}." if run.config.seeds > 1 else ""
     return [Heading("While it learnt"), Figure.of(figure, f"Loss and learning rate over steps.{of_seed}")]
 
 
@@ -242,7 +243,10 @@ def _trust(run: Finished) -> list[Block]:
         return []
     blocks: list[Block] = [Heading("Can its confidence be believed?"), Paragraph(trust(run.report))]
     blocks.append(
-        Figure.of(plot_coverage(run.report["coverage"]), "What is right if only the surest rows are answered.")
+        Figure.of(
+            plot_coverage(run.report["coverage"]),
+            f"What is right if only the surest {decided(run.report).rstrip(',')} are answered.",
+        )
     )
     if run.report.get("reliability"):
         caption = "How often it is right at each confidence; larger points are more rows."

@@ -12,13 +12,14 @@ from patchword.tasks.metrics import probabilities
 
 BINS = 15
 SHARES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
-_LOWEST, _HIGHEST = 0.5, 20.0
+_LOWEST, _HIGHEST = 0.01, 100.0
 
 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray, problem: str) -> float:
     """The number that logits are divided by so that held-back rows are most likely (Guo et al. 2017, section 4.2).
 
-    It changes no prediction. On rows that are all right it would go to 0, so it stays within 0.5 and 20.
+    It changes no prediction. On rows that are all right it would go to 0, were each not taken for right with a chance
+    of (n + 1) / (n + 2) only, as of labels that n rows were right about (Platt 1999, section 2.2).
 
     Args:
         logits: `[n, c]`.
@@ -28,14 +29,17 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray, problem: str) -> fl
     from scipy.optimize import minimize_scalar
 
     z = logits.astype(np.float64)
+    doubt = 1 / (len(z) + 2)
+    hits = targets if problem == MULTI else np.eye(z.shape[1])[targets]
+    chances = hits * (1 - doubt) + (1 - hits) * doubt / (1 if problem == MULTI else z.shape[1] - 1)
 
     def loss(log_temperature: float) -> float:
         scaled = z / np.exp(log_temperature)
         if problem == MULTI:
-            return float((np.logaddexp(0, scaled) - scaled * targets).mean())
+            return float((np.logaddexp(0, scaled) - scaled * chances).mean())
         largest = scaled.max(1, keepdims=True)
         log_sum = largest[:, 0] + np.log(np.exp(scaled - largest).sum(1))
-        return float((log_sum - scaled[np.arange(len(z)), targets]).mean())
+        return float((log_sum - (scaled * chances).sum(1)).mean())
 
     found = minimize_scalar(loss, bounds=(np.log(_LOWEST), np.log(_HIGHEST)), method="bounded")
     return float(np.exp(found.x))

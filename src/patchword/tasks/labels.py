@@ -60,7 +60,8 @@ class LabelSet:
         flat = [v for value in values for v in _several(value)] if problem == MULTI else values
         names = tuple(sorted({str(value) for value in flat}, key=_natural))
         if len(names) < 2:
-            raise UserError(f"The column '{column}' holds one label only, {names}; there is nothing to tell apart.")
+            held = f"one label only, '{names[0]}'" if names else "no label"
+            raise UserError(f"The column '{column}' holds {held}; there is nothing to tell apart.")
         return cls(names, problem)
 
     def encode(self, values: Sequence[Any], origins: Sequence[str]) -> np.ndarray:

@@ -19,7 +19,7 @@ MOST_ROWS = 2000
 """More labels than this are not few any more, and no curve is drawn."""
 _FEWEST_ROWS = 16
 _RESAMPLES = 1000
-_LITTLE = 0.01  # of accuracy
+_LITTLE, _SOME = 0.01, 0.03  # of accuracy
 
 Fit = Callable[[np.ndarray], np.ndarray]
 """Numbers of the labelled rows to learn from, `[count]` -> predicted classes of the rows to test on, `[R]`."""
@@ -118,6 +118,11 @@ def told(name: str, counts: Sequence[int], wrong: Sequence[np.ndarray]) -> str:
     now = 1.0 - float(wrong[-1].mean())
     then, low, high = twice(counts, wrong)
     which = f"{counts[-1]:,} labels bring a {name} to an accuracy of {now:.3f}; twice as many would bring it"
-    if then - now < _LITTLE or low <= now:
+    if high - now < _SOME:
         return f"{which} hardly any further (between {low:.3f} and {high:.3f} with 95 %)."
+    if then - now < _LITTLE or low <= now:
+        return (
+            f"{which} to about {then:.3f}; on so few rows that may be no further at all (between {low:.3f} and "
+            f"{high:.3f} with 95 %)."
+        )
     return f"{which} to about {then:.3f} (between {low:.3f} and {high:.3f} with 95 %)."

@@ -10,6 +10,22 @@ import numpy as np
 from patchword.tasks.labels import MULTI, REGRESSION, SINGLE
 
 RESAMPLES = 1000
+PROPORTIONS = frozenset(
+    (
+        "accuracy",
+        "macro_f1",
+        "micro_f1",
+        "exact_match",
+        "precision",
+        "recall",
+        "f1",
+        "exact",
+        "rouge1",
+        "rouge2",
+        "rougeL",
+    )
+)
+"""Metrics that are never below 0 or above 1."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +152,7 @@ def _multi(logits: np.ndarray, targets: np.ndarray, seed: int) -> dict[str, floa
             "micro_f1", float(micro(*sums.sum(0))), _resampled(sums, lambda s: float(micro(*s.sum(0))), seed)
         ),
         "macro_f1": float(per_class.mean()),
+        "predicted_classes": int(predicted.any(0).sum()),
         **_with_interval("exact_match", exact.mean(), _resampled(exact, np.mean, seed)),
         "rows": len(targets),
     }

@@ -92,6 +92,7 @@ def _what(name: str, run: RunConfig, card: Mapping[str, Any], config: Mapping[st
     shown = ", ".join(f"`{label}`" for label in labels[:20]) + (", ..." if len(labels) > 20 else "")
     classes = f" It knows {len(labels)} labels: {shown}." if labels else ""
     recipe = run.recipe.model_dump(exclude_none=True, exclude_defaults=True)
+    recipe |= run.model_dump(include={"class_weights", "contrast"}, exclude_none=True, exclude_defaults=True)
     settings = ", ".join(f"{key} {value}" for key, value in recipe.items())
     count = card["report"].get("seeds", {}).get("count", 1)
     seeds = f"seed {run.seed}" if count == 1 else f"{count} seeds from {run.seed} on"

@@ -34,11 +34,13 @@ def plot_curves(steps: list[dict[str, Any]], looks: list[dict[str, Any]]) -> Any
     axes.plot(x, smooth, color="#1f5a96", label="smoothed")
     if looks:
         at = [line["step"] for line in looks]
-        axes.plot(at, [line["loss"] for line in looks], "o-", color="#c4501b", label="validation")
+        # The steps of a regression know squared errors by the variance alone, which 1 - R^2 is.
+        values = [1 - line["r2"] if "r2" in line else line["loss"] for line in looks]
+        axes.plot(at, values, "o-", color="#c4501b", label="validation")
         if "unigram_loss" in looks[0]:
             axes.axhline(looks[0]["unigram_loss"], color="#666666", linestyle=":", label="word frequencies alone")
     axes.set_xlabel("step")
-    axes.set_ylabel("loss (nats)")
+    axes.set_ylabel("squared error by the variance" if looks and "r2" in looks[0] else "loss (nats)")
     axes.grid(alpha=0.25)
     rates = axes.twinx()
     rates.plot(

@@ -169,6 +169,7 @@ def _card(run: RunConfig, model: Model, ask: Ask, prepared: Prepared) -> dict[st
         "problem": model.problem,
         "max_length": ask.max_length if model.family.modality == "text" else None,
         "data": {"files": list(run.data), **prepared.facts},
+        "recipe": run.recipe.model_dump(exclude_none=True),
         "seed": run.seed,
         "versions": versions(),
     }

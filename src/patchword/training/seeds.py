@@ -8,6 +8,7 @@ Wortsman et al. 2022), the best in validation are kept.
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,10 +21,11 @@ from torch import Tensor
 
 from patchword.models.family import Model
 from patchword.models.folder import read_json, write_json
-from patchword.tasks.metrics import interval
+from patchword.tasks.metrics import PROPORTIONS, interval
 from patchword.tasks.task import Compute, Prepared
 from patchword.training.checkpoint import TrainState
 from patchword.training.restored import restored
+from patchword.training.verdict import collapsed
 
 DEFAULT = 5
 """Seeds of a run on few labels."""
@@ -51,8 +53,8 @@ class SeedResult:
 
     @property
     def collapsed(self) -> bool:
-        """Whether it gives every row the same class."""
-        return self.validation.get("predicted_classes") == 1
+        """Whether it tells nothing apart."""
+        return bool(collapsed(self.validation))
 
 
 def places(folder: Path, count: int) -> list[Path]:
@@ -141,11 +143,12 @@ def spread(metrics: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]
         if isinstance(first, float) and not name.endswith(("_low", "_high")):
             values = torch.tensor([float(of_seed[name]) for of_seed in metrics], dtype=torch.float64)
             ends = interval(values.numpy())
+            least, most = (0.0, 1.0) if name in PROPORTIONS else (-math.inf, math.inf)
             told[name] = {
                 "mean": ends.mean,
                 "std": float(values.std()),
-                "low": ends.low,
-                "high": ends.high,
+                "low": max(ends.low, least),
+                "high": min(ends.high, most),
                 "min": float(values.min()),
                 "max": float(values.max()),
             }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
@@ -91,17 +92,21 @@ def headline(report: Report) -> str:
     beside = f"{method}, {number(values, name)}"
     if not beats_floor(report):
         return f"{score}: NOT better than {beside}" + (f"; it is worse by {by}." if gap else ".")
-    apart = _apart(metrics, values, name)
-    doubt = "; but the intervals overlap, so it may be chance" if apart is False else ""
+    doubt = "; but on so few rows that may be chance" if _apart(metrics, values, name) is False else ""
     return f"{score}: better by {by} than {beside}{doubt}."
 
 
 def _apart(one: Mapping[str, float], other: Mapping[str, float], name: str) -> bool | None:
-    """Whether two intervals have nothing in common; None where there are none."""
+    """Whether the 95 % interval of a difference leaves 0 out; None where there are no intervals.
+
+    It is made from those of the two (Newcombe 1998, method 10). They are of the same rows, and mostly right about the
+    same ones, so that it is rather too wide.
+    """
     low, high = f"{name}_low", f"{name}_high"
     if low not in one or low not in other:
         return None
-    return one[low] > other[high] or other[low] > one[high]
+    above, below = (one, other) if one[name] > other[name] else (other, one)
+    return above[name] - below[name] > math.hypot(above[name] - above[low], below[high] - below[name])
 
 
 def trust(report: Report) -> str:
@@ -111,9 +116,22 @@ def trust(report: Report) -> str:
     point = next(point for point in report["coverage"] if point["share"] == 0.8)
     return (
         f"A confidence is off by {report['calibration_error']:.3f} on average. If the model answers only the 80 % of "
-        f"the rows that it is surest of (confidence {point['confidence']:.2f} and more), {point['accuracy']:.1%} are "
-        "right."
+        f"the {decided(report)} that it is surest of (confidence {point['confidence']:.2f} and more), "
+        f"{point['accuracy']:.1%} are right."
     )
+
+
+def decided(report: Report) -> str:
+    """What a confidence is of: a row; or, where a row can have several labels, whether it has one of them."""
+    return "yes-or-no decisions, one for each row and label," if "micro_f1" in report[told_part(report)] else "rows"
+
+
+def collapsed(metrics: Mapping[str, float]) -> str:
+    """What a model does that tells nothing apart, or ""."""
+    several = "micro_f1" in metrics
+    if metrics.get("predicted_classes") != (0 if several else 1):
+        return ""
+    return "gives no row any label" if several else "gives every row the same class"
 
 
 def paid(report: Report) -> str:
@@ -126,7 +144,7 @@ def paid(report: Report) -> str:
     told = f"A linear probe on the start's frozen vectors: {name} {number(now, name)}, and {number(then, name)} before "
     told += "the start's pretraining went on. "
     if _apart(now, then, name) is False:
-        return told + "The intervals overlap, so whether that paid can not be said from these rows."
+        return told + "So small a difference may be chance: whether that paid can not be said from these rows."
     if now[name] > then[name]:
         return told + "It paid."
     return told + "It did NOT pay: what it went on from is the better start here."
@@ -141,14 +159,17 @@ def limits(card: Mapping[str, Any]) -> list[str]:
         told.append("A simple method is as good on these rows: " + headline(report))
     if part == "validation":
         told.append(
-            "There was no test part. The scores are those of the validation part, which chose the weights too, so they "
-            "are somewhat too good."
+            "There was no test part. The scores are those of the validation part, which "
+            + (
+                "chose the weights too, so they are somewhat too good."
+                if _chosen(card)
+                else "fitted the confidences too."
+            )
         )
-    collapsed = report.get("seeds", {}).get("collapsed", [])
-    if collapsed:
-        told.append(f"{len(collapsed)} of {report['seeds']['count']} seeds collapsed: they give every row one class.")
-    elif report[part].get("predicted_classes") == 1:
-        told.append("The model collapsed: it gives every row the same class.")
+    if gone := report.get("seeds", {}).get("collapsed", []):
+        told.append(f"{len(gone)} of {report['seeds']['count']} seeds collapsed: they tell nothing apart.")
+    elif what := collapsed(report[part]):
+        told.append(f"The model collapsed: it {what}.")
     rare = [f"{label} {rows}" for label, rows in data.get("label_rows", {}).items() if rows < _FEW]
     if rare:
         told.append(f"Classes with fewer than {_FEW} rows to learn from: {_listed(rare)}.")
@@ -158,6 +179,11 @@ def limits(card: Mapping[str, Any]) -> list[str]:
     if data.get("dropped_tokens") and data.get("tokens"):
         told.append(f"{data['dropped_tokens'] / data['tokens']:.1%} of all tokens were cut off and not read.")
     return told
+
+
+def _chosen(card: Mapping[str, Any]) -> bool:
+    """Whether the validation part chose among weights: of several evaluations, or of several seeds."""
+    return "seeds" in card["report"] or card.get("recipe", {}).get("keep") != "last"
 
 
 def _listed(names: list[str]) -> str:
