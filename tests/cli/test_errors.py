@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import patchword as pw
 from patchword.cli.main import main
+from patchword.errors import Notice, UserError
 from patchword.models.family import Model, preset
 from patchword.models.folder import write_model
 
@@ -179,6 +181,40 @@ def test_names_that_do_not_exist(run: Run, base: Path, tmp_path: Path) -> None:
     assert "holds no run" in run("resume", tmp_path)
     assert "no task" in run("finetune", base, data, "--task", "text-clasification", "--out", tmp_path / "out")
     assert "reads images" in run("pretrain", data, "--model", "vit-tiny-16", "--out", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (("--image-size", 32), ("image_size", "reads texts")),
+        (("--lora-rank", 4), ("lora_rank", "--tune lora or dora")),
+        (("--lora-rank", 4, "--tune", "head"), ("lora_rank", "--tune lora or dora")),
+    ],
+)
+def test_a_setting_that_would_change_nothing_is_refused(
+    run: Run, base: Path, tmp_path: Path, settings: tuple, words: tuple
+) -> None:
+    said = run("finetune", base, table(tmp_path / "t.csv"), *settings, "--out", tmp_path / "out")
+    for word in words:
+        assert word in said
+
+
+def test_a_small_vocabulary_for_a_large_table_is_doubtful(base: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(base, tmp_path / "base")
+    family, config = preset("bert-tiny")
+    write_model(Model(family, config.model_copy(update={"vocab_size": 4000}), "masked_token"), folder)
+    with pytest.warns(Notice, match=r"4,000\. Is it this model's own"):
+        pw.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"), [("", "is empty"), (" \n", "is empty"), (None, "no text"), (3, "of type int")]
+)
+def test_what_is_no_text_has_no_label(base: Path, tmp_path: Path, given: object, words: str) -> None:
+    settings = {"steps": 1, "seeds": 1, "quiet": True}
+    model = pw.load(pw.finetune(base, table(tmp_path / "t.csv"), out=tmp_path / "out", **settings).folder)
+    with pytest.raises(UserError, match=f"Input 2: .*{words}"):
+        model.predict(["a refund", given])
 
 
 def test_a_finished_run_is_not_resumed(run: Run, base: Path, tmp_path: Path) -> None:

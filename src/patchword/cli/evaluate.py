@@ -44,6 +44,10 @@ def evaluate(
     if json:
         typer.echo(dumps(metrics, indent=2))
         return
-    for name, value in metrics.items():
-        if not name.endswith(("_low", "_high")):
-            typer.echo(f"{name:<14} {value:,}" if isinstance(value, int) else f"{name:<14} {number(metrics, name)}")
+    names = [name for name in metrics if not name.endswith(("_low", "_high"))]
+    width = max(14, *map(len, names))
+    for name in names:
+        value = metrics[name]
+        typer.echo(
+            f"{name:<{width}} {value:,}" if isinstance(value, int) else f"{name:<{width}} {number(metrics, name)}"
+        )

@@ -64,4 +64,7 @@ def info(folder: Annotated[str, typer.Argument(help="A model folder, a run, or a
 def _line(name: str, value: Any) -> None:
     if isinstance(value, dict):
         value = ", ".join(f"{key} = {item}" for key, item in value.items())
-    typer.echo(f"{name:<22} {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    if isinstance(value, list):
+        # What was found in the data is told by its title.
+        value = "; ".join(str(item["title"]) if isinstance(item, dict) else str(item) for item in value)
+    typer.echo(f"{name:<22} {value}")

@@ -57,7 +57,8 @@ def show(result: Result) -> None:
     folder = result.folder
     after = f"predict {folder} {new}" if "floors" in report else f"finetune {folder} {labelled} --out ..."
     console.print(f"Written: {folder}   Next: patchword {after}", highlight=False)
-    console.print(f"Errors, slices, labels to look at again: patchword report {folder}", highlight=False)
+    page = "Errors, slices, labels to look at again" if "floors" in report else "All of this as a page"
+    console.print(f"{page}: patchword report {folder}", highlight=False)
 
 
 def _scores(part: str, rows: dict[str, dict[str, Any]]) -> Table:
@@ -66,7 +67,7 @@ def _scores(part: str, rows: dict[str, dict[str, Any]]) -> Table:
     table.add_column("")
     names = [name for name in rows["model"] if not name.endswith(("_low", "_high")) and name not in COUNTS]
     for name in names:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     for row, metrics in rows.items():
         table.add_row(row, *(number(metrics, name) for name in names))
     return table

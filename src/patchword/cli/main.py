@@ -99,7 +99,8 @@ def main() -> None:
         sys.exit(141)
     except OSError as error:
         # A full disk, no permission: not ours to mend, but no reason for a traceback.
-        print(f"patchword: {error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename else "A file can not be read or written: "
+        print(f"patchword: {where}{error.strerror or error}.", file=sys.stderr)
         sys.exit(2)
 
 

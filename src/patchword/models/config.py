@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from pydantic import Field, model_validator
 
+from patchword.errors import Notice, UserError
 from patchword.nn.config import ModelConfig, Positive, Probability, TransformerConfig
 
 TRANSFORMER_NAMES: Mapping[str, str] = {
@@ -39,6 +42,30 @@ class TextConfig(TransformerConfig):
     """Tokens of the longest sequence."""
     pad_token_id: int | None = Field(0, ge=0)
     """Padding never enters the core; kept for those that pad."""
+
+
+_UNUSED = 0.1
+"""Share of a word table that has no piece where tables are rounded up: 2 % at most in published models."""
+
+
+def check_vocabulary(place: str | Path, pieces: int, config: TextConfig) -> None:
+    """Do a vocabulary and a model belong together, as far as their sizes say? A warning tells that it is doubtful.
+
+    Args:
+        place: where both come from.
+        pieces: ids of the vocabulary.
+        config: of the model.
+
+    Raises:
+        UserError: the model has too small a table.
+    """
+    sizes = f"{place}: the tokenizer has {pieces:,} ids, but the model was built for {config.vocab_size:,}."
+    if pieces > config.vocab_size:
+        raise UserError(f"{sizes} They do not belong together; take both from one folder.")
+    if pieces < (1 - _UNUSED) * config.vocab_size:
+        warnings.warn(
+            f"{sizes} Is it this model's own? With another one all it has learnt is lost.", Notice, stacklevel=3
+        )
 
 
 class GenerativeConfig(TextConfig):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from patchword.data.columns import Sample
+from patchword.data.columns import Sample, wrong_text
 from patchword.data.files import Data, ending, find
 from patchword.data.row_file import check_can_be_written
 from patchword.data.row_stream import RowStream
@@ -22,7 +22,7 @@ from patchword.errors import UserError
 from patchword.generation.settings import read_settings
 from patchword.generation.write import write
 from patchword.generation.writer import lay_out_for_writing, what_writes
-from patchword.models.config import EncoderDecoderConfig, ImageConfig, TextConfig
+from patchword.models.config import EncoderDecoderConfig, ImageConfig, TextConfig, check_vocabulary
 from patchword.models.family import Model
 from patchword.models.folder import describe, find_folder, read_json, read_model
 from patchword.models.heads import VocabularyHead
@@ -106,6 +106,7 @@ class Predictor:
         task = self.task
         if not inputs:
             return []
+        self._check(inputs)
         examples = task.inputs(inputs, self.reader, self._ask(pairs=self.pairs))
         return task.predict(self.model, examples, self.compute)
 
@@ -197,12 +198,20 @@ class Predictor:
         if pool not in ("mean", "class", "last", "max"):
             raise UserError(f"There is no pooling '{pool}'; there are mean, class, last and max.")
         kind = TextClassification if isinstance(self.reader, Tokenizer) else ImageClassification
+        self._check(inputs, may_be_empty=True)
         examples = kind.inputs(inputs, self.reader, self._ask(windows="never"))
         out = np.empty((len(examples), self.model.config.width), np.float32)
         for ids, batch in self.compute.over(self.model, examples):
             vectors = _POOLS[pool](self.model.read(*batch.inputs))
             out[ids] = vectors.float().cpu().numpy()
         return out
+
+    def _check(self, inputs: Inputs, may_be_empty: bool = False) -> None:
+        """Is each text a text, and is something in it? What a task puts together of several it looks at itself."""
+        for number, item in enumerate(inputs if isinstance(self.reader, Tokenizer) else (), 1):
+            together = isinstance(item, Sequence | Mapping) and not isinstance(item, str | bytes)
+            if problem := None if together else wrong_text(item, may_be_empty):
+                raise UserError(f"Input {number}: {problem}.")
 
     @property
     def goes_on(self) -> bool:
@@ -270,11 +279,7 @@ def load(folder: str | Path, device: str = "auto", precision: str = "fp32", imag
         if image_size is not None:
             raise UserError(f"--image-size {image_size}: {path} reads texts. Leave it out.")
         reader = Tokenizer.load(path)
-        if reader.vocab_size > config.vocab_size:
-            raise UserError(
-                f"{path}: the tokenizer has {reader.vocab_size:,} ids, but the model was built for "
-                f"{config.vocab_size:,}. They do not belong together."
-            )
+        check_vocabulary(path, reader.vocab_size, config)
         max_length = min(int(card.get("max_length") or config.max_length), config.max_length)
     else:
         assert isinstance(config, ImageConfig)

@@ -22,7 +22,7 @@ from patchword.data.sources import read_labelled
 from patchword.data.store import cache_folder
 from patchword.data.tokenizers import Tokenizer, train_tokenizer
 from patchword.errors import UserError
-from patchword.models.config import EncoderDecoderConfig, ImageConfig, TextConfig
+from patchword.models.config import EncoderDecoderConfig, ImageConfig, TextConfig, check_vocabulary
 from patchword.models.family import Family, Model, preset
 from patchword.models.folder import CONFIG, describe, find_folder, make_config, read_json, read_model
 from patchword.models.image_processors import read_image_processor
@@ -217,11 +217,8 @@ def config_for(run: RunConfig, reader: Reader) -> tuple[Family, ModelConfig]:
             }
         elif run.extend_vocab:
             changes["vocab_size"] = max(config.vocab_size, reader.vocab_size)
-        elif reader.vocab_size > config.vocab_size:
-            raise UserError(
-                f"{run.start}: the tokenizer has {reader.vocab_size:,} ids, but the model was built for "
-                f"{config.vocab_size:,}. They do not belong together; take both from one folder."
-            )
+        else:
+            check_vocabulary(run.start, reader.vocab_size, config)
     if isinstance(config, ImageConfig):
         assert isinstance(reader, ImageProcessor)
         changes["image_size"] = reader.size

@@ -160,6 +160,13 @@ def _check_auto(data: Data, settings: dict[str, Any]) -> None:
         raise UserError(f"--model {AUTO} chooses among models of text. `patchword presets` lists those of pictures.")
 
 
+_OF_ANOTHER = {
+    "text": {"image_size", "patch_size", "image_column"},
+    "image": {"max_length", "windows", "doc_stride", "max_target_length", "prefix", "prompt", "text_column"},
+}
+"""Settings that say nothing to a model of texts, and of pictures."""
+
+
 def _settle(stage: str, start: str, task: str, data: Data, settings: dict[str, Any]) -> RunConfig:
     """The complete settings of a run from those that were given."""
     settings = {name: value for name, value in settings.items() if value is not None}
@@ -171,6 +178,12 @@ def _settle(stage: str, start: str, task: str, data: Data, settings: dict[str, A
     heeded = {"augment", "label_smoothing", "mask_share", "length_ramp"}
     if ignored := heeded & (settings.keys() | asked_for) - set(kind.heeds):
         raise UserError(f"{', '.join(sorted(ignored))}: {kind.name} has no use for it. Leave it out.")
+    if foreign := sorted(_OF_ANOTHER[family.modality] & settings.keys()):
+        raise UserError(f"{', '.join(foreign)}: {start} reads {family.modality}s. Leave it out.")
+    if (low_rank := sorted(name for name in asked_for if name.startswith("lora_"))) and (
+        recipe.get("tune") not in ("lora", "dora")
+    ):
+        raise UserError(f"{', '.join(low_rank)}: that is for --tune lora or dora. Give one of them, or leave it out.")
     if modality(data, **{k: v for k, v in settings.items() if k in ("text_column", "image_column")}) != family.modality:
         raise UserError(f"{start} reads {family.modality}s, but {data} are not {family.modality}s.")
     asked = {field.name for field in fields(Ask)} - {"data"}
