@@ -62,6 +62,17 @@ def test_every_form_gives_the_same_questions(name: str, write: Any, tmp_path: Pa
     assert read.unanswerable == 1
 
 
+def test_parts_of_a_file_know_their_rows_and_have_fingerprints_of_their_own(tmp_path: Path) -> None:
+    write_lines(tmp_path / "q.jsonl")
+    read = read_questions(tmp_path / "q.jsonl")
+    some = read.subset([2, 0])
+    assert list(some.origins) == ["q.jsonl, row 3", "q.jsonl, row 1"]
+    assert some.inputs == [("Who?", CONTEXT), ("Which river?", CONTEXT)]
+    prints = [part.fingerprint for part in (read, some, read.subset([2, 0]), read.subset([0, 2]))]
+    assert prints[1] == prints[2]
+    assert len(set(prints)) == 3
+
+
 def csv_of(folder: Path, *rows: tuple[str, ...], header: tuple[str, ...] = ("question", "context", "answer")) -> Path:
     path = folder / "q.csv"
     with path.open("w", newline="", encoding="utf-8") as file:

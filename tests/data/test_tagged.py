@@ -102,6 +102,14 @@ def test_tables_of_spans(row: dict[str, Any], tmp_path: Path) -> None:
     assert [text.spans for text in read_tagged(path).texts] == [(), (Span(3, 7, "PLACE"),)]
 
 
+@pytest.mark.parametrize("span", [["a", 7, "PLACE"], [3, 7.5, "PLACE"], {"start": "a", "end": "b", "label": "PLACE"}])
+def test_spans_whose_places_are_no_numbers_are_told_with_their_row(span: Any, tmp_path: Path) -> None:
+    path = table(tmp_path / "a.jsonl", {"text": "in Rome now", "spans": [span]})
+    assert holds_tags(path)
+    with pytest.raises(UserError, match=r"a\.jsonl, row 1: the span .* needs a start and an end, whole numbers"):
+        read_tagged(path)
+
+
 def test_other_tables_are_not_taken(tmp_path: Path) -> None:
     rows = {"text": "in Rome", "label": "x"}, {"text": "in Rome", "tags": ["a", "b"]}
     assert not any(holds_tags(table(tmp_path / "a.jsonl", row)) for row in rows)

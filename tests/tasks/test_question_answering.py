@@ -22,7 +22,7 @@ from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.folder import read_model
 from patchword.tasks.answers import Found, best_spans, nearest_sentence, null_threshold
-from patchword.tasks.question_answering import QuestionAnswering
+from patchword.tasks.question_answering import QuestionAnswering, _mistakes
 from patchword.tasks.question_windows import QuestionWindows, token_span
 from patchword.tasks.squad_metrics import f1, normalise, row_scores, summary
 from patchword.tasks.task import Ask, Compute, Prepared
@@ -267,6 +267,50 @@ def test_no_context_stands_on_both_sides(questions: Questions, tokenizer: Tokeni
     assert prepared.facts["rows"] + prepared.facts["validation_rows"] == 36 == QuestionAnswering.rows(ask)
     facts = prepared.task.facts()
     assert facts == {"unanswerable": True, "null_threshold": 0.0, "doc_stride": 16}
+
+
+def asked(path: Path, *rows: tuple[str, str]) -> Path:
+    answers: dict[str, list[str]] = {"text": [], "answer_start": []}
+    cells = [{"question": question, "context": context, "answers": answers} for question, context in rows]
+    path.write_text("".join(json.dumps(row) + "\n" for row in cells), "utf-8")
+    return path
+
+
+def test_contexts_that_are_the_same_but_for_case_and_signs_are_on_one_side(
+    tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    rows = [(f"bo {i}?", f"{'bada' if i % 2 else 'Bada,'} fol {i // 2}") for i in range(40)]
+    path = asked(tmp_path / "q.jsonl", *rows)
+    prints = set()
+    for seed in range(5):
+        prepared = QuestionAnswering.prepare(Ask(path, seed=seed), tokenizer, lambda n: None)
+        train, held = (
+            {context.split()[-1] for context in part.questions.contexts}
+            for part in (prepared.train, prepared.validation)
+        )
+        assert len(held) == 2
+        assert not train & held
+        prints.add((prepared.facts["fingerprint"], prepared.facts["validation_fingerprint"]))
+    assert len({whole for whole, _ in prints}) == 1
+    assert len({held for _, held in prints} | {whole for whole, _ in prints}) == len(prints) + 1 > 2
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_held_out_questions_that_are_learnt_from_are_told(part: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    path = asked(tmp_path / "q.jsonl", *((f"bo {i}?", f"bada fol {i}") for i in range(20)))
+    apart = asked(tmp_path / "apart.jsonl", ("bo 1?", "bada fol 2"), ("Bo 3", "Bada fol 3."))
+    prepared = QuestionAnswering.prepare(Ask(path, **{part: apart}), tokenizer, lambda n: None)
+    told = f"{part} rows that are in the training data: 1 of 2"
+    (finding,) = prepared.facts["findings"]
+    assert (finding["title"], finding["places"]) == (told, ["apart.jsonl, row 2"])
+    assert any(note.startswith(told) for note in prepared.notes)
+
+
+def test_no_mistakes_are_told_as_such() -> None:
+    rows = Questions(["q"], ["ab cd"], [[("ab", 0)]], {})
+    found = [Found(0, 2, 1.0, 0.0, 0.5)]
+    assert _mistakes(found, ["ab"], rows)["samples_are"] == "Every answer is exactly the expected one."
+    assert ": 1 of 1 are shown" in _mistakes(found, ["cd"], rows)["samples_are"]
 
 
 def test_the_surest_mistakes_are_shown(

@@ -191,3 +191,30 @@ def test_columns_found_by_name_are_not_told_as_asked(rows: Path, tokenizer: Toke
     assert "(test)" in notes[-1]
     with pytest.warns(Notice, match="cut off"):
         Summarization(tokenizer, Form("", "\n", 48, 8)).labelled(ask, tokenizer)
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_held_out_documents_that_are_learnt_from_are_told(part: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    data = table(tmp_path / "a.jsonl", [{"document": f"bada fol {i}", "summary": "b"} for i in range(20)])
+    rows = [{"document": "gen", "summary": "b"}, {"document": "Bada fol 3.", "summary": "other"}]
+    ask = Ask(data, max_length=48, max_target_length=8, **{part: table(tmp_path / "apart.jsonl", rows)})
+    prepared = Summarization.prepare(ask, tokenizer, lambda n: None)
+    told = f"{part} rows that are in the training data: 1 of 2"
+    (finding,) = prepared.facts["findings"]
+    assert (finding["title"], finding["places"]) == (told, ["apart.jsonl, row 2"])
+    assert any(note.startswith(told) for note in prepared.notes)
+
+
+def test_documents_that_are_the_same_are_on_one_side(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """Of nearly no others, there are too few to do so, and that is told."""
+    data = table(tmp_path / "a.jsonl", [{"document": f"bada fol {i // 2}", "summary": f"s{i}"} for i in range(80)])
+    for seed in range(5):
+        ask = Ask(data, seed=seed, max_length=48, max_target_length=8)
+        prepared = Summarization.prepare(ask, tokenizer, lambda n: None)
+        train, held = (set(part.documents) for part in (prepared.train, prepared.validation))
+        assert held
+        assert not train & held
+        assert any("80 rows that are the same as others are on the same side" in note for note in prepared.notes)
+    same = table(tmp_path / "b.jsonl", [{"document": "bada", "summary": f"s{i}"} for i in range(20)])
+    notes = Summarization.prepare(Ask(same, max_length=48, max_target_length=8), tokenizer, lambda n: None).notes
+    assert any("the same ones are on both sides" in note for note in notes)

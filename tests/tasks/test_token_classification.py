@@ -328,3 +328,59 @@ def test_a_model_with_other_spelling_is_measured_in_its_own(tokenizer: Tokenizer
     assert [labels[tag] for tag in examples.targets] == ["S-NAME", "O", "B-NAME", "I-NAME", "E-NAME"]
     metrics = task._measured(examples, [examples.targets])
     assert metrics["f1"] == metrics["accuracy"] == 1.0
+
+
+def conll(path: Path, rows: list[str]) -> Path:
+    """The first word of each row is none of a name."""
+    tagged = [[f"{word}\t{'B-NAME' if n else 'O'}\n" for n, word in enumerate(row.split())] for row in rows]
+    path.write_text("\n".join(map("".join, tagged)))
+    return path
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_held_out_sentences_that_are_learnt_from_are_told(part: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    rows = [f"bada {word} folgen" for word in ("one", "two", "three", "four", "five")]
+    data = conll(tmp_path / "a.conll", rows)
+    apart = conll(tmp_path / "apart.conll", ["never seen", "Bada THREE folgen ."])
+    prepared = TokenClassification.prepare(Ask(data, **{part: apart}), tokenizer, lambda n: None)
+    told = f"{part} rows that are in the training data: 1 of 2 (apart.conll, row 4)"
+    assert any(note.startswith(told) for note in prepared.notes)
+    assert [finding["severity"] for finding in prepared.facts["findings"]] == ["problem"]
+    clean = TokenClassification.prepare(Ask(data), tokenizer, lambda n: None)
+    assert not clean.facts["findings"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sentences_that_are_the_same_are_on_one_side(tokenizer: Tokenizer, tmp_path: Path, seed: int) -> None:
+    path = conll(tmp_path / "a.conll", [f"number {i // 2} b{i // 2}" for i in range(80)])
+    prepared = TokenClassification.prepare(Ask(path, seed=seed), tokenizer, lambda n: None)
+    train, held = ({text.text for text in part.documents} for part in (prepared.train, prepared.validation))
+    assert held
+    assert not train & held
+    assert any("80 rows that are the same as others are on the same side" in note for note in prepared.notes)
+
+
+def test_two_sentences_are_enough_to_hold_one_back(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    for rows in (["bada x", "fol y"], ["bada x", "bada x"], ["bada x", "bada x", "fol y"]):
+        path = conll(tmp_path / "a.conll", rows)
+        facts = TokenClassification.prepare(Ask(path), tokenizer, lambda n: None).facts
+        assert facts["rows"] >= 1
+        assert facts["validation_rows"] >= 1
+
+
+def test_spans_inside_tokens_are_told_with_their_rows(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    rows = [{"text": "bada fol", "spans": [[0, 4, "A"]]}, {"text": "bada fol", "spans": [[1, 3, "A"]]}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "b.jsonl").write_text(json.dumps({"text": "gen tim", "spans": [[0, 3, "A"]]}))
+    ask = Ask(tmp_path / "a.jsonl", validation=tmp_path / "b.jsonl")
+    notes = TokenClassification.prepare(ask, tokenizer, lambda n: None).notes
+    assert any("1 kind of entity: A 2." in note for note in notes)
+    assert any("inside a token: 1 (a.jsonl, row 2); widened" in note for note in notes)
+
+
+def test_no_mistakes_are_told_as_such(tokenizer: Tokenizer) -> None:
+    task = TokenClassification(LABELS)
+    words = TaggedText.of_words(["bada", "saw"], ["B-NAME", "O"])
+    examples = TaggedExamples([words], tokenizer, 32, {name: i for i, name in enumerate(LABELS)})
+    assert task._looked_at(examples, [examples.targets])["samples_are"] == "It read every text rightly."
+    assert task._looked_at(examples, [examples.targets * 0])["samples_are"].endswith(": 1 of 1 are shown.")

@@ -1,38 +1,56 @@
-"""What can be checked in a second or two, before a model learns: called by the tasks that classify."""
+"""What can be checked in a second or two, before a model learns: called by the tasks that learn from labels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from patchword.checks.contents import odd_texts
 from patchword.checks.findings import Finding
 from patchword.checks.labels import label_findings
 from patchword.checks.same import contradictions, leakage
 from patchword.data.duplicates import same_inputs
-from patchword.data.sources import Labelled
+from patchword.data.sources import Labelled, Rows
 
 MOST_ROWS = 20_000
 
 
-def quick_findings(data: Labelled, held_out: Mapping[str, Labelled]) -> list[Finding]:
+def quick_findings(data: Labelled, held_out: Mapping[str, Labelled | None]) -> list[Finding]:
     """Labels, odd texts, contradictions, and held-out rows that are in the data: of the first 20,000 rows of each.
 
     Pictures are the same where their files are. `check` finds more.
 
     Args:
         data: rows that are learnt from.
-        held_out: "validation", "test" -> rows that were given apart.
+        held_out: "validation", "test" -> rows that were given apart; None where there are none.
     """
-    data = data.subset(range(min(len(data), MOST_ROWS)))
+    data = _first(data)
     groups = same_inputs(data.inputs)
     findings = [*label_findings(data), *contradictions(data, "data", groups)]
     if data.modality == "text":
         findings += odd_texts(as_texts(data), data.origins, "data")
+    findings += learnt_from(data, held_out)
+    return sorted(findings, key=lambda finding: finding.severity != "problem")
+
+
+def learnt_from(data: Rows, held_out: Mapping[str, Rows | None]) -> list[Finding]:
+    """Held-out rows whose input is in the data: of the first 20,000 rows of each; arguments as of `quick_findings`."""
+    data = _first(data)
+    findings: list[Finding] = []
     for name, part in held_out.items():
-        rows = part.subset(range(min(len(part), MOST_ROWS)))
+        if part is None:
+            continue
+        rows = _first(part)
         together = same_inputs([*data.inputs, *rows.inputs])
         findings += leakage(name, rows, together[: len(data)], together[len(data) :])
-    return sorted(findings, key=lambda finding: finding.severity != "problem")
+    return findings
+
+
+Some = TypeVar("Some", bound=Rows)
+
+
+def _first(rows: Some) -> Some:
+    return rows.subset(range(min(len(rows), MOST_ROWS)))
 
 
 def as_texts(data: Labelled) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from patchword.checks.findings import SHOWN, Finding, shown
 from patchword.data.duplicates import Ids
-from patchword.data.sources import Labelled
+from patchword.data.sources import Labelled, Rows
 
 _BY_NATURE = 0.25
 """Share of rows that are nearly the same from which on that tells of the kind of data more than of copies."""
@@ -51,7 +51,7 @@ def repeats(data: Labelled, name: str, exact: Ids, near: Ids) -> list[Finding]:
     return findings
 
 
-def leakage(name: str, other: Labelled, train: Ids, groups: Ids, near: bool = False) -> list[Finding]:
+def leakage(name: str, other: Rows, train: Ids, groups: Ids, near: bool = False) -> list[Finding]:
     """Rows of another split that stand in the training data.
 
     Args:

@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 from patchword.data.columns import Problems, Sample, wrong_text
 from patchword.data.documents import text_lines
@@ -57,6 +57,24 @@ class Origins(Sequence[str]):
         return Origins(
             self._names, array("q", (self._name_of[i] for i in ids)), array("q", (self._rows[i] for i in ids))
         )
+
+
+class Rows(Protocol):
+    """Examples in memory, whatever is to be learnt of them."""
+
+    @property
+    def inputs(self) -> Sequence[str | tuple[str, str] | Path | bytes]:
+        """What is read of each, by which two are told to be the same."""
+
+    @property
+    def origins(self) -> Sequence[str]:
+        """Where each came from, such as "tickets.csv, row 7"."""
+
+    def __len__(self) -> int:
+        """How many they are."""
+
+    def subset(self, ids: Iterable[int]) -> Self:
+        """Those with these numbers, in this order."""
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,15 @@ class Span(NamedTuple):
 
 
 def looks_like_spans(cell: object) -> bool:
-    """Whether a cell is a list of {start, end, label} or [start, end, label]."""
-    return isinstance(cell, list) and bool(cell) and isinstance(_read(cell[0]), Span)
+    """Whether a cell is a list of {start, end, label} or [start, end, label], be it with a wrong start or end."""
+    if not isinstance(cell, list) or not cell:
+        return False
+    item = cell[0]
+    if isinstance(item, dict):
+        return all(any(name in item for name in names) for names in (_START, _END, _LABEL))
+    if not isinstance(item, list | tuple) or len(item) < 3:
+        return False
+    return isinstance(item[2], str) and any(type(place) is int for place in item[:2])
 
 
 def _read(item: Any) -> Span | str:

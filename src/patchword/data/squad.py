@@ -5,6 +5,7 @@ Rajpurkar et al. 2016 and 2018: an answer is a piece of the context; a question 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +27,7 @@ class Questions:
         questions, contexts: a text each.
         answers: of each question those that count as right; none where it is unanswerable.
         columns: where they stand in the table: "text" is the question, "pair" the context, "label" the answers.
+        origins: file and row of each; empty where nobody knows.
         notes: what was found out, in sentences for the person.
         fingerprint: hex blake2b of the contents and of what was chosen from them.
     """
@@ -34,11 +36,17 @@ class Questions:
     contexts: Sequence[str]
     answers: Sequence[Sequence[Answer]]
     columns: Mapping[str, str]
+    origins: Sequence[str] = ()
     notes: Sequence[str] = ()
     fingerprint: str = ""
 
     def __len__(self) -> int:
         return len(self.questions)
+
+    @property
+    def inputs(self) -> list[tuple[str, str]]:
+        """Each question with its context."""
+        return list(zip(self.questions, self.contexts, strict=True))
 
     @property
     def unanswerable(self) -> int:
@@ -53,6 +61,8 @@ class Questions:
             questions=[self.questions[i] for i in ids],
             contexts=[self.contexts[i] for i in ids],
             answers=[self.answers[i] for i in ids],
+            origins=[self.origins[i] for i in ids] if self.origins else (),
+            fingerprint=hash_of([self.fingerprint, array("q", ids).tobytes()]),
         )
 
 
@@ -100,7 +110,7 @@ def read_questions(
                 f"{did_you_mean(column, sample.columns)} Question answering needs question, context and answers."
             )
     wanted = [c for c in (question, context, answer, "answer_start", "is_impossible") if c in sample.columns]
-    questions, contexts, answers, guessed = [], [], [], 0
+    questions, contexts, answers, origins, guessed = [], [], [], [], 0
     wrong = Problems()
     for path in tables:
         for number, cells in rows(path, wanted, kept):
@@ -117,6 +127,7 @@ def read_questions(
             questions.append(asked)
             contexts.append(text)
             answers.append(right)
+            origins.append(f"{path.name}, row {number}")
     wrong.stop()
     notes = [f"question column: '{question}', context column: '{context}', answers: '{answer}'"]
     if guessed:
@@ -130,6 +141,7 @@ def read_questions(
         [str(text) for text in contexts],
         answers,
         columns,
+        origins,
         notes,
         hash_of([repr((columns, where)), *tables]),
     )

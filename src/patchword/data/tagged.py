@@ -56,6 +56,19 @@ class Tagged:
     notes: list[str] = field(default_factory=list)
     fingerprint: str = ""
 
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def inputs(self) -> list[str]:
+        """The texts without their tags."""
+        return [text.text for text in self.texts]
+
+    @property
+    def origins(self) -> list[str]:
+        """File and row of each."""
+        return [text.origin for text in self.texts]
+
     def subset(self, ids: Iterable[int]) -> Tagged:
         """The texts with these numbers."""
         ids = [int(i) for i in ids]

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from patchword.nn.cache import KeyValues
-from patchword.nn.packing import Layout, Packed
+from patchword.nn.packing import BlockLayout, Layout, Packed
 from patchword.nn.positions import RelativeBias
 
 
@@ -116,13 +116,11 @@ def attend_in_blocks(query: Tensor, key: Tensor, value: Tensor, layout: Layout, 
     """
     block = len(query) // layout.longest, layout.longest, *query.shape[1:]
     query, key, value = (part.view(block).transpose(1, 2) for part in (query, key, value))
-    scale = query.shape[3] ** -0.5 if rule.scale is None else rule.scale
-    weights = F.dropout(((scale * query) @ key.mT).softmax(-1), rule.dropout)
+    weights = F.dropout(((rule.scale or query.shape[3] ** -0.5) * query @ key.mT).softmax(-1), rule.dropout)
     return (weights @ value).transpose(1, 2).flatten(0, 1)
 
 
-AT_ONCE = 512
-"""Tokens of a sequence up to which all its weights may be there at once: a quarter of what else a layer keeps."""
+AT_ONCE = 512  # tokens of a sequence of which all weights may be there: a quarter of what else a layer keeps
 
 
 def attend_on_cpu(
@@ -130,13 +128,12 @@ def attend_on_cpu(
 ) -> Tensor:
     """The same on a CPU, in fp32 whatever comes in: its attention kernel takes six times as long backwards in bf16.
 
-    But for pictures: in bf16 the equation as it is written takes a third of that time (197 tokens, AVX-512). It is
-    no way for texts, whose batches have ever new sizes, for each of which the products' library would make code: a
-    bert-mini learnt from half as many tokens a second.
+    But for pictures: in bf16 the equation as it is written takes a third of that time (197 tokens, AVX-512). Texts
+    have ever new sizes, for each of which code would be made: a bert-mini learnt half as many tokens a second so.
     """
     with torch.autocast("cpu", enabled=False):
         plain = rule.mask == BIDIRECTIONAL and bias is None and query.shape == key.shape
-        if plain and layout.recurs and layout.longest <= AT_ONCE and query.dtype == torch.bfloat16:
+        if plain and isinstance(layout, BlockLayout) and layout.longest <= AT_ONCE and query.dtype == torch.bfloat16:
             return attend_in_blocks(query, key, value, layout, rule)
         bias = None if bias is None else bias.float()
         output = attend_by_runs(query.float(), key.float(), value.float(), layout, keys, rule, bias)

@@ -30,9 +30,6 @@ class Layout:
         before: tokens of each sequence that were read earlier, and are in a cache; none where not given.
     """
 
-    recurs = False
-    """Whether batch after batch is laid out alike, so that what is made for these sizes once serves again."""
-
     def __init__(
         self, lengths: Sequence[int], device: torch.device | str = "cpu", before: Sequence[int] | None = None
     ) -> None:
@@ -146,8 +143,6 @@ class Layout:
 
 class BlockLayout(Layout):
     """N sequences of one length, such as pictures: a dense block. N can be a symbol in a graph that is traced."""
-
-    recurs = True
 
     def __init__(self, count: int, length: int, device: torch.device | str = "cpu") -> None:
         super().__init__((length,), device)

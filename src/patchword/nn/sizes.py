@@ -20,8 +20,3 @@ def missing(values: Tensor) -> int:
     if values.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
         return 0
     return usual(len(values)) - len(values)
-
-
-def nothing(values: Tensor) -> int:
-    """Where the number of rows is looked at by something else."""
-    return 0

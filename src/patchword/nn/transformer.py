@@ -14,7 +14,7 @@ from patchword.nn.cache import Cache
 from patchword.nn.experts import MixtureOfExperts
 from patchword.nn.packing import Packed
 from patchword.nn.positions import LearnedPositions, RelativeBias
-from patchword.nn.sizes import missing, nothing
+from patchword.nn.sizes import missing
 
 
 class Transformer(nn.Module):
@@ -40,8 +40,7 @@ class Transformer(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.recomputed = 0
         """Layers, from the first on, that keep only what comes in and are computed again in the backward pass."""
-        self.missing = nothing if any(isinstance(part, MixtureOfExperts) for part in self.modules()) else missing
-        """Tokens to add, to come to a usual number; experts would count them."""
+        self.counts_tokens = any(isinstance(part, MixtureOfExperts) for part in self.modules())
 
     def forward(self, sequences: Packed, memory: Packed | None = None, cache: Cache | None = None) -> Packed:
         """`[T, width]` -> `[T, width]`, same layout.
@@ -51,8 +50,8 @@ class Transformer(nn.Module):
             memory: other sequences, for layers that look at them.
             cache: of what was read before; what is read now is added.
         """
-        alone = memory is None and cache is None
-        read = sequences.filled(self.missing(sequences.values)) if alone else sequences
+        as_it_is = self.counts_tokens or memory is not None or cache is not None
+        read = sequences if as_it_is else sequences.filled(missing(sequences.values))
         hidden_states: Tensor = read.values
         kept = cache.layers if cache else [None] * len(self.layers)
         for number, (layer, of_layer) in enumerate(zip(self.layers, kept, strict=True)):

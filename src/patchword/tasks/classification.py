@@ -126,7 +126,7 @@ class Classification(Task):
                 else "Some labels have a | or a ; in them; --problem multi_label_classification would cut them there."
             )
         if ask.validation is None:
-            learn, hold, together = held_back(rows, label_set, targets, cls.validation_share, ask.seed)
+            learn, hold, together = held_back(rows, cls.validation_share, ask.seed, label_set, targets)
             if not len(hold):
                 raise UserError(
                     f"{ask.data}: {len(targets)} rows are too few to hold some back for validation; "
@@ -155,8 +155,8 @@ class Classification(Task):
                 "in the loss of a step."
             )
         test_rows = None if ask.test is None else cls.read(ask.test, ask)
-        apart = {"validation": None if ask.validation is None else validation, "test": test_rows}
-        findings = quick_findings(rows, {name: part for name, part in apart.items() if part is not None})
+        apart = None if ask.validation is None else validation
+        findings = quick_findings(rows, {"validation": apart, "test": test_rows})
         notes += [finding.sentence() for finding in findings if finding.severity == "problem"]
         task = cls(label_set, smoothing=ask.label_smoothing, contrast=share)
         if label_set.problem == REGRESSION:

@@ -31,7 +31,7 @@ def floors(
 
     "majority": always what is commonest. "tf-idf" for text: TF-IDF of words and word pairs, then logistic
     regression; of a pair, those of either text, and which share of its words the other one has. "pixels" for
-    images: logistic regression on the pixels. A regression has the mean, and ridge.
+    images: logistic regression on the pixels. A regression has "mean", and ridge for the others.
 
     Args:
         modality: what the inputs are.
@@ -54,7 +54,7 @@ def floors(
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of convergence: a floor is a floor
         predictions = {
-            "majority": _majority(targets, len(truth), classes, problem),
+            "mean" if problem == REGRESSION else "majority": _majority(targets, len(truth), classes, problem),
             name: linear(modality, problem, inputs, targets, test[0], classes),
         }
     return {

@@ -9,7 +9,7 @@ import numpy as np
 
 from patchword.data.duplicates import same_inputs
 from patchword.data.loader import Examples
-from patchword.data.sources import Labelled
+from patchword.data.sources import Rows
 from patchword.tasks.labels import MULTI, REGRESSION, SINGLE, LabelSet, split, split_groups
 
 
@@ -43,10 +43,22 @@ def rows_of(labels: LabelSet, targets: np.ndarray) -> dict[str, int]:
     return dict(zip(labels.names, map(int, counts), strict=True))
 
 
+_ONE_CLASS = LabelSet(("",), SINGLE)
+
+
 def held_back(
-    rows: Labelled, label_set: LabelSet, targets: np.ndarray, share: float, seed: int
+    rows: Rows, share: float, seed: int, label_set: LabelSet = _ONE_CLASS, targets: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """Row numbers to learn from and to validate on, and what is told of rows that are the same."""
+    """Row numbers to learn from and to validate on, and what is told of rows that are the same.
+
+    Args:
+        rows: those that are the same go to one side.
+        share: of the rows, for validation.
+        seed: fixes who goes where.
+        label_set, targets: classes that are held back in their proportion; without them, rows are drawn from all.
+    """
+    if targets is None:
+        targets = np.zeros(len(rows), np.int64)
     groups = same_inputs(rows.inputs)
     alike = int((np.bincount(groups)[groups] > 1).sum())
     by_row = split(label_set, targets, share, seed)

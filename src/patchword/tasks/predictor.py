@@ -106,7 +106,7 @@ class Predictor:
         task = self.task
         if not inputs:
             return []
-        self._check(inputs)
+        self._check(inputs, may_be_empty=not isinstance(task, TextClassification))
         examples = task.inputs(inputs, self.reader, self._ask(pairs=self.pairs))
         return task.predict(self.model, examples, self.compute)
 
@@ -206,7 +206,7 @@ class Predictor:
             out[ids] = vectors.float().cpu().numpy()
         return out
 
-    def _check(self, inputs: Inputs, may_be_empty: bool = False) -> None:
+    def _check(self, inputs: Inputs, may_be_empty: bool) -> None:
         """Is each text a text, and is something in it? What a task puts together of several it looks at itself."""
         for number, item in enumerate(inputs if isinstance(self.reader, Tokenizer) else (), 1):
             together = isinstance(item, Sequence | Mapping) and not isinstance(item, str | bytes)

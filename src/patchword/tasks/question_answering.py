@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from patchword.checks.quick import learnt_from
 from patchword.data.columns import Sample
+from patchword.data.duplicates import same_inputs
 from patchword.data.files import Data
 from patchword.data.loader import Batch, Examples
 from patchword.data.squad import Questions, holds_questions, read_questions
@@ -65,15 +67,19 @@ class QuestionAnswering(Task):
     @classmethod
     def prepare(cls, ask: Ask, reader: Reader, progress: Callable[[int], None]) -> Prepared:
         """Read the questions; where no validation part is given, hold back a tenth of the contexts with theirs."""
-        train = _read(ask.data, ask)
-        notes = [*train.notes, f"{len(train):,} questions, {train.unanswerable:,} of them without an answer."]
+        train = rows = _read(ask.data, ask)
+        notes = [*rows.notes, f"{len(rows):,} questions, {rows.unanswerable:,} of them without an answer."]
+        apart = None
         if ask.validation is None:
-            validation, train = _held_back(train, ask)
+            validation, train = _held_back(rows, ask)
             notes.append(
                 f"{len(validation):,} questions held back for validation, on contexts of their own (seed {ask.seed})."
             )
         else:
-            validation = _read(ask.validation, ask)
+            validation = apart = _read(ask.validation, ask)
+        test_rows = None if ask.test is None else _read(ask.test, ask)
+        findings = learnt_from(rows, {"validation": apart, "test": test_rows})
+        notes += [finding.sentence() for finding in findings]
         if train.unanswerable and validation.unanswerable < LEAST_UNANSWERABLE:
             notes.append(
                 f"{validation.unanswerable:,} validation questions have no answer, under {LEAST_UNANSWERABLE}: that "
@@ -81,13 +87,14 @@ class QuestionAnswering(Task):
             )
         task = cls(train.unanswerable > 0, doc_stride=ask.doc_stride)
         learn, held = (_examples(part, reader, ask) for part in (train, validation))
-        test = None if ask.test is None else task.labelled(replace(ask, data=ask.test), reader)
+        test = None if test_rows is None else _examples(test_rows, reader, ask)
         facts = {
-            "fingerprint": train.fingerprint,
+            "fingerprint": rows.fingerprint,
             "validation_fingerprint": validation.fingerprint,
-            "columns": dict(train.columns),
+            "columns": dict(rows.columns),
             "rows": len(train),
             "validation_rows": len(validation),
+            "findings": [asdict(finding) for finding in findings],
             **learn.facts,
         }
         return Prepared(task, learn, held, test, (*notes, *learn.notes), facts)
@@ -226,8 +233,11 @@ def _mistakes(found: Sequence[Found], answers: Sequence[str], questions: Questio
         }
         for n in wrong[:_SHOWN]
     ]
-    told = f"{len(samples)} of {len(wrong):,} answers that are not exactly the expected ones: those it was surest of."
-    return {"samples": samples, "samples_are": told}
+    told = (
+        f"Answers that are not exactly the expected ones: {len(samples)} of {len(wrong):,} are shown, those it was "
+        "surest of."
+    )
+    return {"samples": samples, "samples_are": told if wrong else "Every answer is exactly the expected one."}
 
 
 def _examples(questions: Questions, reader: Reader, ask: Ask) -> QuestionWindows:
@@ -245,15 +255,18 @@ def _read(data: Data, ask: Ask) -> Questions:
 
 
 def _held_back(rows: Questions, ask: Ask) -> tuple[Questions, Questions]:
-    """A tenth of the contexts with their questions, and the rest."""
+    """A tenth of the contexts with their questions, and the rest. Those that differ in case or signs are one."""
     contexts = list(dict.fromkeys(rows.contexts))
-    if len(contexts) < 2:
+    numbers = same_inputs(contexts)
+    count = len(np.unique(numbers))
+    if count < 2:
         raise UserError(
             f"{ask.data}: all questions are about one context, so none can be held back for validation; "
             "give a file of their own (--validation)."
         )
-    order = np.random.default_rng(ask.seed).permutation(len(contexts))
-    held = {contexts[i] for i in order[: max(1, round(VALIDATION_SHARE * len(contexts)))]}
+    order = np.random.default_rng(ask.seed).permutation(count)
+    chosen = np.isin(numbers, order[: max(1, round(VALIDATION_SHARE * count))])
+    held = {context for context, is_held in zip(contexts, chosen, strict=True) if is_held}
     inside = np.array([context in held for context in rows.contexts])
     return rows.subset(np.flatnonzero(inside)), rows.subset(np.flatnonzero(~inside))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from patchword.checks.quick import learnt_from
 from patchword.data.columns import Sample
 from patchword.data.files import Data, ending, find
 from patchword.data.loader import Examples
@@ -25,6 +26,7 @@ from patchword.generation.write import ends_of, write_framed
 from patchword.models.family import Model
 from patchword.models.heads import VocabularyHead
 from patchword.models.trunks import Generative
+from patchword.tasks.labelled import held_back
 from patchword.tasks.language_model import balanced
 from patchword.tasks.review import evenly
 from patchword.tasks.rouge import rouges, summed_up
@@ -81,19 +83,21 @@ class Summarization(Task):
         if not tokenizer.has("eos"):
             raise UserError("Summaries need a token that ends a text (eos), and this tokenizer has none.")
         rows = _read(ask.data, ask)
-        notes, learn = list(rows.notes), rows
+        notes, learn, apart = list(rows.notes), rows, None
         if ask.validation is None:
-            order = np.random.default_rng(ask.seed).permutation(len(rows))
-            held = round(len(rows) * _HELD_BACK)
-            if not held:
+            kept, hold, together = held_back(rows, _HELD_BACK, ask.seed)
+            if not len(hold):
                 raise UserError(
                     f"{ask.data}: {len(rows)} rows are too few to hold some back for validation; give more, or a "
                     "file of their own (--validation)."
                 )
-            validation, learn = rows.subset(order[:held]), rows.subset(order[held:])
-            notes.append(f"{held:,} of {len(rows):,} rows held back for validation (seed {ask.seed}).")
+            learn, validation = rows.subset(kept), rows.subset(hold)
+            notes.append(f"{len(hold):,} of {len(rows):,} rows held back for validation (seed {ask.seed}){together}.")
         else:
-            validation = _read(ask.validation, ask)
+            validation = apart = _read(ask.validation, ask)
+        test_rows = None if ask.test is None else _read(ask.test, ask)
+        findings = learnt_from(rows, {"validation": apart, "test": test_rows})
+        notes += [finding.sentence() for finding in findings]
         target = ask.max_target_length
         if not target:
             frame = 1 if ask.writes == "rest" else len(tokenizer.before) + len(tokenizer.after)
@@ -106,7 +110,7 @@ class Summarization(Task):
         task = cls(tokenizer, Form(ask.prefix, PROMPT if ask.prompt is None else ask.prompt, ask.max_length, target))
         train = task._examples(learn, ask)
         held_out = task._examples(validation, ask)
-        test = None if ask.test is None else task._examples(_read(ask.test, ask), ask)
+        test = None if test_rows is None else task._examples(test_rows, ask)
         parts = {"": train, " (validation)": held_out} | ({} if test is None else {" (test)": test})
         shares = ", ".join(f"{part.dropped / max(part.tokens, 1):.1%}{name}" for name, part in parts.items())
         notes.append(
@@ -120,6 +124,7 @@ class Summarization(Task):
             "columns": rows.columns,
             "rows": len(train),
             "validation_rows": len(validation),
+            "findings": [asdict(finding) for finding in findings],
             "tokens": train.tokens,
             "dropped_tokens": train.dropped,
             "max_length": ask.max_length,

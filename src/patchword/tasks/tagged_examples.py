@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from patchword.checks.findings import SHOWN
 from patchword.data.loader import Batch, Examples
 from patchword.data.spans import Span, tags_of, widened, words_of
 from patchword.data.store import Sequences
@@ -70,11 +71,12 @@ class TaggedExamples(Examples):
         marks: bool = True,
         cut: bool = False,
     ) -> None:
-        self.marks = marks
+        self.marks, self.max_length = marks, max_length
         self.before, self.after = (np.array(part, np.int64) for part in (tokenizer.before, tokenizer.after))
         room = max_length - len(self.before) - len(self.after)
         self.documents: list[Document] = []
         self.widened = self.repaired = self.pieces = self.long = 0
+        self.widened_in: list[str] = []  # origins of the texts
         ids: list[np.ndarray] = []
         # For each window: the places of first pieces, and the numbers of their words among all words.
         self.places: list[np.ndarray] = []
@@ -123,8 +125,27 @@ class TaggedExamples(Examples):
             return Document(text.text, words, tags_of(words, text.spans), list(text.spans))
         spans, changed = widened(text.spans, offsets)
         self.widened += changed
+        self.widened_in += [text.origin] * (changed > 0)
         words = words_of(text.text, (place for span in spans for place in span[:2]))
         return Document(text.text, words, tags_of(words, spans), spans)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was done to the texts, in sentences for the person."""
+        notes = [
+            f"{self.pieces:,} tokens in {len(self):,} windows of at most {self.max_length}; longer texts "
+            f"({self.long:,}) are read in windows that overlap, and nothing is cut off."
+        ]
+        if self.repaired:
+            notes.append(
+                f"Entities that begin with I- after something else: {self.repaired:,}; read as beginning there (IOB1)."
+            )
+        if self.widened:
+            notes.append(
+                f"Spans that begin or end inside a token: {self.widened:,} ({'; '.join(self.widened_in[:SHOWN])}); "
+                "widened to the tokens that they touch."
+            )
+        return notes
 
     def __len__(self) -> int:
         return len(self.sequences)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
+from patchword.checks.quick import learnt_from
 from patchword.data.columns import Sample
 from patchword.data.files import Data
 from patchword.data.loader import Batch, Examples
@@ -28,6 +29,7 @@ from patchword.tasks.entity_metrics import (
     tag_counts,
     tag_scores,
 )
+from patchword.tasks.labelled import held_back
 from patchword.tasks.review import evenly
 from patchword.tasks.tagged_examples import TaggedExamples
 from patchword.tasks.tags import OUTSIDE, entities, label_names, marks_spans, to_bio, transitions, viterbi
@@ -69,7 +71,7 @@ class TokenClassification(Task):
     @classmethod
     def rows(cls, ask: Ask) -> int:
         """Sentences or documents."""
-        return len(_read(ask).texts)
+        return len(_read(ask))
 
     @classmethod
     def input_columns(cls, sample: Sample, ask: Ask) -> tuple[str, ...]:
@@ -96,35 +98,38 @@ class TokenClassification(Task):
         task = cls(_labels(rows))
         notes = list(rows.notes)
         if ask.validation is None:
-            count = len(rows.texts)
-            if count < 2:
+            learn, hold, together = held_back(rows, max(VALIDATION_SHARE, 1 / len(rows)), ask.seed)
+            if not len(learn) or not len(hold):
                 raise UserError(
-                    f"{ask.data}: one sentence is too few to hold some back for validation; give more, or a file of "
-                    "their own (--validation)."
+                    f"{ask.data}: {len(rows)} sentences (equal ones stay together) are too few to hold some back for "
+                    "validation; give more, or a file of their own (--validation)."
                 )
-            order = np.random.default_rng(ask.seed).permutation(count)
-            held = max(1, round(VALIDATION_SHARE * count))
-            train, validation = rows.subset(np.sort(order[held:])), rows.subset(np.sort(order[:held]))
-            notes.append(f"{held:,} of {count:,} sentences held back for validation (seed {ask.seed}).")
+            train, validation, apart = rows.subset(learn), rows.subset(hold), None
+            notes.append(
+                f"{len(hold):,} of {len(rows):,} sentences held back for validation (seed {ask.seed}){together}."
+            )
         else:
-            train, validation = rows, _read(replace(ask, data=ask.validation))
+            train, validation = rows, (apart := _read(replace(ask, data=ask.validation)))
         train_examples = task._examples(train, reader, ask, cut=True)
         if not train_examples.words:
             raise UserError(f"{ask.data}: there are no words to learn from.")
         validation_examples = task._examples(validation, reader, ask)
-        test = None if ask.test is None else task.labelled(replace(ask, data=ask.test), reader)
+        test_rows = None if ask.test is None else _read(replace(ask, data=ask.test))
+        test = None if test_rows is None else task._examples(test_rows, reader, ask)
+        findings = learnt_from(rows, {"validation": apart, "test": test_rows})
         facts = {
             "fingerprint": rows.fingerprint,
             "validation_fingerprint": validation.fingerprint,
             "columns": rows.columns,
-            "rows": len(train.texts),
-            "validation_rows": len(validation.texts),
+            "rows": len(train),
+            "validation_rows": len(validation),
+            "findings": [asdict(finding) for finding in findings],
             "words": train_examples.words,
             "tokens": train_examples.pieces,
             "dropped_tokens": 0,
             "windows": len(train_examples),
         }
-        notes += task._told(train_examples, ask.max_length)
+        notes += [*(finding.sentence() for finding in findings), task._told(train_examples), *train_examples.notes]
         return Prepared(task, train_examples, validation_examples, test, tuple(notes), facts)
 
     @classmethod
@@ -191,7 +196,9 @@ class TokenClassification(Task):
             }
             for n in (wrong[at] for at in evenly(len(wrong), _SHOWN))
         ]
-        told = f"{len(samples)} of {len(wrong):,} texts that it did not read rightly, with what differs."
+        told = f"Texts that it did not read rightly, with what differs: {len(samples)} of {len(wrong):,} are shown."
+        if not wrong:
+            told = "It read every text rightly."
         return {"review": {"unit": unit, "classes": classes}, "samples": samples, "samples_are": told}
 
     def better(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
@@ -308,24 +315,17 @@ class TokenClassification(Task):
             **rows,
         }
 
-    def _told(self, train: TaggedExamples, max_length: int) -> list[str]:
+    def _told(self, train: TaggedExamples) -> str:
         what = [span.label for document in train.documents for span in document.entities]
         counts = Counter(what) if self.marks else Counter(self.labels[tag] for tag in train.targets.tolist())
-        shown = ", ".join(f"{name} {count:,}" for name, count in counts.most_common(6))
+        most = ", ".join(f"{name} {count:,}" for name, count in counts.most_common(6))
         more = f", ... {counts.most_common()[-1][0]} {counts.most_common()[-1][1]:,}" if len(counts) > 6 else ""
-        kind = "kinds of entity" if self.marks else "tags"
-        notes = [
-            f"{len(train.documents):,} sentences, {train.words:,} words; {len(counts)} {kind}: {shown}{more}.",
-            f"{train.pieces:,} tokens in {len(train):,} windows of at most {max_length}; {train.long:,} longer texts "
-            "are read in windows that overlap, and nothing is cut off.",
-        ]
-        if train.repaired:
-            notes.append(
-                f"{train.repaired:,} entities begin with I- after something else; read as beginning there (IOB1)."
-            )
-        if train.widened:
-            notes.append(f"{train.widened:,} spans begin or end inside a token; widened to the tokens that they touch.")
-        return notes
+        plural = "" if len(counts) == 1 else "s"
+        kind = f"kind{plural} of entity" if self.marks else f"tag{plural}"
+        return (
+            f"{len(train.documents):,} sentences, {train.words:,} words; {len(counts)} {kind}"
+            f"{': ' if counts else ''}{most}{more}."
+        )
 
 
 def _only(text: str, some: Sequence[Entity], other: Sequence[Entity]) -> str:
