@@ -106,7 +106,7 @@ class Predictor:
         task = self.task
         if not inputs:
             return []
-        self._check(inputs, may_be_empty=not isinstance(task, TextClassification))
+        self._check(inputs)
         examples = task.inputs(inputs, self.reader, self._ask(pairs=self.pairs))
         return task.predict(self.model, examples, self.compute)
 
@@ -198,7 +198,7 @@ class Predictor:
         if pool not in ("mean", "class", "last", "max"):
             raise UserError(f"There is no pooling '{pool}'; there are mean, class, last and max.")
         kind = TextClassification if isinstance(self.reader, Tokenizer) else ImageClassification
-        self._check(inputs, may_be_empty=True)
+        self._check(inputs)
         examples = kind.inputs(inputs, self.reader, self._ask(windows="never"))
         out = np.empty((len(examples), self.model.config.width), np.float32)
         for ids, batch in self.compute.over(self.model, examples):
@@ -206,11 +206,11 @@ class Predictor:
             out[ids] = vectors.float().cpu().numpy()
         return out
 
-    def _check(self, inputs: Inputs, may_be_empty: bool) -> None:
-        """Is each text a text, and is something in it? What a task puts together of several it looks at itself."""
+    def _check(self, inputs: Inputs) -> None:
+        """Is each text a text, be it an empty one? What a task puts together of several it looks at itself."""
         for number, item in enumerate(inputs if isinstance(self.reader, Tokenizer) else (), 1):
             together = isinstance(item, Sequence | Mapping) and not isinstance(item, str | bytes)
-            if problem := None if together else wrong_text(item, may_be_empty):
+            if problem := None if together else wrong_text(item, may_be_empty=True):
                 raise UserError(f"Input {number}: {problem}.")
 
     @property
