@@ -52,6 +52,8 @@ def test_sentences(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     first, second = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert (first["text"], second["text"]) == ("one, two", "")
     assert float(first["p(no)"]) + float(first["p(yes)"]) == pytest.approx(1, abs=1e-5)
+    assert run(monkeypatch, folder, "really?") == 0  # a question, no pattern of files
+    assert capsys.readouterr().out.count("really?") == 1
     assert run(monkeypatch, folder, "one two", "--no-probabilities") == 0
     assert capsys.readouterr().out.startswith("text,label,confidence\n")
     assert run(monkeypatch, folder, "one two", "--out", "x.csv") == 2

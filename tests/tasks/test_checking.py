@@ -77,15 +77,44 @@ def test_texts_without_labels_are_checked_too(tmp_path: Path) -> None:
     assert titles == ["data: texts with HTML: 1 of 2", "data: there are no labels that can be used"]
 
 
-def test_of_another_task_the_format_is_checked(tmp_path: Path) -> None:
+def test_words_are_checked_like_other_texts(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
-    path.write_text("Anna B-NAME\nruns O\n\nBob B-NAME\n", "utf-8")
-    report = pw.check(path)
-    assert report.about == ["These are data for token classification; only their format was checked.", "data: 2 rows"]
+    sentences = [f"{name} B-NAME\nruns O\n{number} B-NUM\n" for number, name in enumerate(["Anna", "Bob", "Eve"] * 4)]
+    path.write_text("\n".join([*sentences, "Max B-NAMES\nruns O\n", "Max B-NAME\nruns O\n"]), "utf-8")
+    (tmp_path / "test.conll").write_text(f"{sentences[0]}\nTim B-PLACE\nsings O\n", "utf-8")
+    report = pw.check(path, test=tmp_path / "test.conll")
+    assert report.about[:3] == [
+        "These are data for token classification.",
+        "data: 14 texts",
+        "  3 labels: NAME 13, NUM 12, NAMES 1",
+    ]
+    titles = " | ".join(finding.title for finding in report.findings)
+    assert "'NAME' (rows: 13) and 'NAMES' (1)" in " ".join(" ".join(finding.places) for finding in report.findings)
+    assert "same but have different labels: 1" in titles
+    assert "test rows that are, or nearly are, in the training data: 1 of 2" in titles
+    assert "PLACE" in " ".join(" ".join([found.title, *found.places]) for found in report.findings)
     path.write_text("Anna B-NAME\nruns\n", "utf-8")
     (found,) = pw.check(path).findings
     assert found.severity == "problem"
     assert "a.conll" in found.places[0]
+
+
+def test_questions_and_documents_are_checked_for_what_they_share(tmp_path: Path) -> None:
+    context = "The pump runs at two bars and its valve opens at three."
+    rows = [
+        {
+            "question": f"What opens at {n}?",
+            "context": f"{context} Part {n} of them.",
+            "answers": {"text": ["pump"], "answer_start": [4]},
+        }
+        for n in range(4)
+    ]
+    for name, some in (("train", rows), ("test", [rows[1]])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some), "utf-8")
+    report = pw.check(tmp_path / "train.jsonl", test=tmp_path / "test.jsonl")
+    assert report.about[0] == "These are data for question answering."
+    assert report.numbers["data"]["rows"] == 4
+    assert any("in the training data: 1 of 1" in finding.title for finding in report.findings)
 
 
 def test_a_broken_table_is_a_finding_and_a_missing_one_an_error(tmp_path: Path) -> None:

@@ -49,7 +49,9 @@ def sentences(inputs: list[str], model: Predictor) -> list[Any]:
     if not model.pairs:
         return list(inputs)
     if len(inputs) % 2:
-        raise UserError("The model reads pairs of texts: give two sentences for each, or a table.")
+        raise UserError(
+            "The model reads two texts together, such as a question and its context: give two for each, or a table."
+        )
     return list(zip(inputs[::2], inputs[1::2], strict=True))
 
 
@@ -62,7 +64,7 @@ def _is_sentence(item: str) -> bool:
     """Anything that is no path and does not look like one."""
     if not item.strip():  # nothing, as text; as a path it would be this folder
         return True
-    if any(character in item for character in "*?[") and " " not in item:
+    if any(character in item.rstrip("?") for character in "*?[") and " " not in item:
         return False
     try:
         return not Path(item).exists() and (" " in item or not Path(item).suffix) and not item.endswith("/")

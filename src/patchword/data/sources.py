@@ -43,6 +43,11 @@ class Origins(Sequence[str]):
     def __init__(self, names: list[str], name_of: array[int], rows: array[int]) -> None:
         self._names, self._name_of, self._rows = names, name_of, rows
 
+    @classmethod
+    def named(cls, places: Sequence[str]) -> Origins:
+        """Places that are written out already."""
+        return cls(list(places), array("q", range(len(places))), array("q", bytes(8 * len(places))))
+
     def __len__(self) -> int:
         return len(self._rows)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,6 +39,12 @@ class TaggedText:
     tags: tuple[str, ...] | None = None
     spans: tuple[Span, ...] | None = None
     origin: str = ""
+
+    @property
+    def kinds(self) -> set[str]:
+        """The kinds of entity, or the tags, that stand in it."""
+        tags = {re.sub("^[BIESLU]-", "", tag) for tag in self.tags or ()} - {"O"}
+        return tags | {span.label for span in self.spans or ()}
 
     @classmethod
     def of_words(cls, words: Sequence[str], tags: Sequence[str] | None = None, origin: str = "") -> TaggedText:

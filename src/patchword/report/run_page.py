@@ -245,7 +245,7 @@ def _trust(run: Finished) -> list[Block]:
     blocks.append(
         Figure.of(
             plot_coverage(run.report["coverage"]),
-            f"What is right if only the surest {decided(run.report).rstrip(',')} are answered.",
+            f"What is right if only the surest {decided(run.report)} are answered.",
         )
     )
     if run.report.get("reliability"):

@@ -31,10 +31,9 @@ def check(
     """Look at data before a model learns from them: rows that can not be used, labels, duplicates, leaks.
 
     Args:
-        data: what is learnt from: texts or pictures, with labels or without. Of data of another task than
-            classification only the format is checked.
+        data: what is learnt from: texts or pictures, with labels or without; or words, questions or summaries.
         validation, test: the other splits, if they are apart.
-        model: a folder; its tokenizer counts the tokens, and what would be cut off.
+        model: a folder; its tokenizer counts the tokens, and what would be cut off, of texts that are classified.
         text_column, pair_column, image_column, label_column, where: as in `finetune`.
 
     Raises:
@@ -52,7 +51,7 @@ def check(
         "where": where,
     }
     if kind := _other_task(data):
-        return _format(kind, given, columns)
+        return _of_task(kind, given, columns)
     splits: dict[str, Labelled] = {}
     notes: list[str] = []
     findings: list[Finding] = []
@@ -91,20 +90,19 @@ def _other_task(data: Data) -> type[Task] | None:
         return None
 
 
-def _format(kind: type[Task], given: dict[str, Data], columns: dict[str, Any]) -> Report:
-    """What the task's own reader says."""
-    name = kind.name.replace("_", " ")
-    report = Report([f"These are data for {name}; only their format was checked."])
+def _of_task(kind: type[Task], given: dict[str, Data], columns: dict[str, Any]) -> Report:
+    """What the task's own reader says, and what is odd in the rows."""
+    splits: dict[str, Labelled] = {}
+    findings: list[Finding] = []
     for split, some in given.items():
         try:
-            rows = kind.rows(Ask(some, **columns))
+            splits[split] = kind.checked(Ask(some, **columns))
         except UserError as error:
             what = "Mend this first; finetune would stop here."
-            report.findings.append(Finding("problem", f"{split}: the rows can not be read", [str(error)], what))
-        else:
-            report.about.append(f"{split}: {rows:,} rows")
-            report.numbers[split] = {"rows": rows}
-    return report
+            findings.append(Finding("problem", f"{split}: the rows can not be read", [str(error)], what))
+    report = check_rows(splits)
+    told = f"These are data for {kind.name.replace('_', ' ')}."
+    return Report([told, *report.about], report.numbers, findings + report.findings)
 
 
 def _read(name: str, data: Data, columns: dict[str, Any]) -> tuple[Labelled | None, list[Finding]]:

@@ -17,6 +17,7 @@ from patchword.data.columns import Sample
 from patchword.data.duplicates import same_inputs
 from patchword.data.files import Data
 from patchword.data.loader import Batch, Examples
+from patchword.data.sources import Labelled, Origins
 from patchword.data.squad import Questions, holds_questions, read_questions
 from patchword.errors import UserError
 from patchword.models.family import Model
@@ -58,6 +59,12 @@ class QuestionAnswering(Task):
     def rows(cls, ask: Ask) -> int:
         """Questions."""
         return len(_read(ask.data, ask))
+
+    @classmethod
+    def checked(cls, ask: Ask) -> Labelled:
+        """Questions with their contexts."""
+        rows = _read(ask.data, ask)
+        return Labelled("text", rows.inputs, None, Origins.named(rows.origins))
 
     @classmethod
     def input_columns(cls, sample: Sample, ask: Ask) -> tuple[str, ...]:

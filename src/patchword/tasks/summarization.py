@@ -72,6 +72,11 @@ class Summarization(Task):
         return len(_read(ask.data, ask))
 
     @classmethod
+    def checked(cls, ask: Ask) -> Labelled:
+        """Documents; summaries are no classes."""
+        return replace(_read(ask.data, ask), labels=None)
+
+    @classmethod
     def input_columns(cls, sample: Sample, ask: Ask) -> tuple[str, ...]:
         """The column of documents."""
         return (ask.text_column or _named(_DOCUMENT, sample.columns) or sample.text_column(None)[0],)

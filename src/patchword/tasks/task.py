@@ -24,6 +24,7 @@ from patchword.data.columns import Sample
 from patchword.data.files import Data
 from patchword.data.image_processor import ImageProcessor
 from patchword.data.loader import Batch, Examples, in_order
+from patchword.data.sources import Labelled
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError, did_you_mean
 from patchword.models.family import Family, Modality, Model
@@ -155,6 +156,15 @@ class Task(ABC):
             UserError: the data can not be read, or are of another modality.
         """
         return 0
+
+    @classmethod
+    def checked(cls, ask: Ask) -> Labelled:
+        """Labelled rows of `ask.data` as they are checked: what is read of each, and classes where it has some.
+
+        Raises:
+            UserError: the data can not be read.
+        """
+        raise NotImplementedError
 
     @classmethod
     def input_columns(cls, sample: Sample, ask: Ask) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from patchword.checks.quick import learnt_from
 from patchword.data.columns import Sample
 from patchword.data.files import Data
 from patchword.data.loader import Batch, Examples
+from patchword.data.sources import Labelled, Origins
 from patchword.data.tagged import Tagged, TaggedText, holds_tags, read_tagged
 from patchword.data.word_rows import word_columns
 from patchword.errors import UserError, did_you_mean
@@ -72,6 +73,12 @@ class TokenClassification(Task):
     def rows(cls, ask: Ask) -> int:
         """Sentences or documents."""
         return len(_read(ask))
+
+    @classmethod
+    def checked(cls, ask: Ask) -> Labelled:
+        """Sentences or documents, with the kinds of entity, or the tags, that stand in each."""
+        rows = _read(ask)
+        return Labelled("text", rows.inputs, [sorted(text.kinds) for text in rows.texts], Origins.named(rows.origins))
 
     @classmethod
     def input_columns(cls, sample: Sample, ask: Ask) -> tuple[str, ...]:
