@@ -264,7 +264,7 @@ def test_no_context_stands_on_both_sides(questions: Questions, tokenizer: Tokeni
     assert train
     assert held
     assert not train & held
-    assert prepared.facts["rows"] + prepared.facts["validation_rows"] == 36 == QuestionAnswering.rows(ask)
+    assert prepared.facts["rows"] + prepared.facts["validation_rows"] == 36 == len(QuestionAnswering.rows(ask))
     facts = prepared.task.facts()
     assert facts == {"unanswerable": True, "null_threshold": 0.0, "doc_stride": 16}
 

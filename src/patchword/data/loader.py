@@ -16,7 +16,7 @@ from patchword.data.shuffle import Permutation
 from patchword.nn.packing import Packed
 
 _LOOK_AHEAD = 4096  # examples whose lengths are looked up at once
-_ORDERED = 16 * _LOOK_AHEAD  # and whose order is: a few cost half as much as thousands
+_ORDERED = 16 * _LOOK_AHEAD  # and whose order is: that of 32 costs a third of that of 4,096
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class TaggedText:
     @property
     def kinds(self) -> set[str]:
         """The kinds of entity, or the tags, that stand in it."""
-        tags = {re.sub("^[BIESLU]-", "", tag) for tag in self.tags or ()} - {"O"}
+        tags = {re.sub("^[BIESLU]-", "", tag) for tag in set(self.tags or ())} - {"O"}
         return tags | {span.label for span in self.spans or ()}
 
     @classmethod

@@ -45,7 +45,7 @@ class TextConfig(TransformerConfig):
 
 
 _UNUSED = 0.1
-"""Share of a word table that has no piece where tables are rounded up: 2 % at most in published models."""
+"""Share of a word table that may have no piece: tables are rounded up, such as T5's from 32,100 to 32,128."""
 
 
 def check_vocabulary(place: str | Path, pieces: int, config: TextConfig) -> None:

@@ -110,10 +110,7 @@ def _dense_mask(layout: Layout, length: int, seen: int, mask: Mask, bias: Tensor
 
 
 def attend_in_blocks(query: Tensor, key: Tensor, value: Tensor, layout: Layout, rule: Rule) -> Tensor:
-    """softmax(scale q k^T) v of sequences that are equally long and see all of themselves, as the equation is written.
-
-    All weights are there at once, `[N, H, L, L]`, in the type that comes in; `[T, H, D]` -> `[T, H, D]`.
-    """
+    """`[T, H, D]`: softmax(scale q k^T) v of sequences that are equally long; all weights `[N, H, L, L]` at once."""
     block = len(query) // layout.longest, layout.longest, *query.shape[1:]
     query, key, value = (part.view(block).transpose(1, 2) for part in (query, key, value))
     weights = F.dropout(((rule.scale or query.shape[3] ** -0.5) * query @ key.mT).softmax(-1), rule.dropout)

@@ -40,7 +40,8 @@ class Transformer(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.recomputed = 0
         """Layers, from the first on, that keep only what comes in and are computed again in the backward pass."""
-        self.counts_tokens = any(isinstance(part, MixtureOfExperts) for part in self.modules())
+        # Experts would count the tokens that are added to come to a usual number.
+        self.missing = (lambda _: 0) if any(isinstance(part, MixtureOfExperts) for part in self.modules()) else missing
 
     def forward(self, sequences: Packed, memory: Packed | None = None, cache: Cache | None = None) -> Packed:
         """`[T, width]` -> `[T, width]`, same layout.
@@ -50,8 +51,8 @@ class Transformer(nn.Module):
             memory: other sequences, for layers that look at them.
             cache: of what was read before; what is read now is added.
         """
-        as_it_is = self.counts_tokens or memory is not None or cache is not None
-        read = sequences if as_it_is else sequences.filled(missing(sequences.values))
+        alone = memory is None and cache is None
+        read = sequences.filled(self.missing(sequences.values)) if alone else sequences
         hidden_states: Tensor = read.values
         kept = cache.layers if cache else [None] * len(self.layers)
         for number, (layer, of_layer) in enumerate(zip(self.layers, kept, strict=True)):

@@ -96,10 +96,12 @@ def _of_task(kind: type[Task], given: dict[str, Data], columns: dict[str, Any]) 
     findings: list[Finding] = []
     for split, some in given.items():
         try:
-            splits[split] = kind.checked(Ask(some, **columns))
+            rows = kind.rows(Ask(some, **columns))
         except UserError as error:
             what = "Mend this first; finetune would stop here."
             findings.append(Finding("problem", f"{split}: the rows can not be read", [str(error)], what))
+        else:
+            splits |= {} if rows is None else {split: rows}
     report = check_rows(splits)
     told = f"These are data for {kind.name.replace('_', ' ')}."
     return Report([told, *report.about], report.numbers, findings + report.findings)

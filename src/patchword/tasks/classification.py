@@ -89,9 +89,9 @@ class Classification(Task):
         raise TypeError("a classification task says how its inputs are read")
 
     @classmethod
-    def rows(cls, ask: Ask) -> int:
+    def rows(cls, ask: Ask) -> Labelled:
         """Rows of the data."""
-        return len(cls.read(ask.data, ask))
+        return cls.read(ask.data, ask)
 
     @classmethod
     def read(cls, data: Any, ask: Ask, need_labels: bool = True) -> Labelled:

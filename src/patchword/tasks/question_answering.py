@@ -56,12 +56,7 @@ class QuestionAnswering(Task):
         return holds_questions(data)
 
     @classmethod
-    def rows(cls, ask: Ask) -> int:
-        """Questions."""
-        return len(_read(ask.data, ask))
-
-    @classmethod
-    def checked(cls, ask: Ask) -> Labelled:
+    def rows(cls, ask: Ask) -> Labelled:
         """Questions with their contexts."""
         rows = _read(ask.data, ask)
         return Labelled("text", rows.inputs, None, Origins.named(rows.origins))

@@ -67,12 +67,7 @@ class Summarization(Task):
         return bool(_named(_DOCUMENT[:3], columns) and _named(_SUMMARY[:2], columns))
 
     @classmethod
-    def rows(cls, ask: Ask) -> int:
-        """Documents with a summary."""
-        return len(_read(ask.data, ask))
-
-    @classmethod
-    def checked(cls, ask: Ask) -> Labelled:
+    def rows(cls, ask: Ask) -> Labelled:
         """Documents; summaries are no classes."""
         return replace(_read(ask.data, ask), labels=None)
 

@@ -149,22 +149,13 @@ class Task(ABC):
         return False
 
     @classmethod
-    def rows(cls, ask: Ask) -> int:
-        """Labelled rows in `ask.data`, before they are prepared: a recipe depends on their number.
+    def rows(cls, ask: Ask) -> Labelled | None:
+        """What is read of each labelled row of `ask.data`, with classes where it has some; None of unlabelled data.
 
         Raises:
             UserError: the data can not be read, or are of another modality.
         """
-        return 0
-
-    @classmethod
-    def checked(cls, ask: Ask) -> Labelled:
-        """Labelled rows of `ask.data` as they are checked: what is read of each, and classes where it has some.
-
-        Raises:
-            UserError: the data can not be read.
-        """
-        raise NotImplementedError
+        return None
 
     @classmethod
     def input_columns(cls, sample: Sample, ask: Ask) -> tuple[str, ...]:

@@ -187,7 +187,8 @@ def _settle(stage: str, start: str, task: str, data: Data, settings: dict[str, A
     if modality(data, **{k: v for k, v in settings.items() if k in ("text_column", "image_column")}) != family.modality:
         raise UserError(f"{start} reads {family.modality}s, but {data} are not {family.modality}s.")
     asked = {field.name for field in fields(Ask)} - {"data"}
-    rows = kind.rows(Ask(data, **{name: value for name, value in settings.items() if name in asked}))
+    labelled = kind.rows(Ask(data, **{name: value for name, value in settings.items() if name in asked}))
+    rows = 0 if labelled is None else len(labelled)
     default = default_recipe(stage, kind.name, config.width, rows, start not in presets(), family.recipe)
     if default.dropout is None:
         default = default.model_copy(update={"dropout": getattr(config, "dropout", 0.0)})
