@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.nn.utils import parameters_to_vector
 
 from patchword.models.family import Model, families
-from patchword.nn.convnet import StandardisedConv2d, basic_block, initialise_convolutions
+from patchword.nn.convnet import ConvNet, StandardisedConv2d, basic_block, initialise_convolutions
 
 SIZES = {"stem_width": 32, "widths": (128, 128), "width": 128, "depths": (2, 1), "image_size": (24, 24)}
 
@@ -54,6 +57,22 @@ def test_while_learning_bit_does_not_depend_on_the_batch_and_resnet_does() -> No
         with torch.no_grad():
             differences[family] = (model(pixels)[:1] - model(pixels[:1])).abs().max()
     assert differences["bit"] <= 1e-5 < differences["resnet"]
+
+
+def test_the_order_of_channels_changes_no_number_and_gradients_lie_as_their_weights() -> None:
+    """The fused optimizer on a CPU reads a weight and its gradient in the order of their memory."""
+    trunk, pixels = network("resnet").trunk.train(), torch.randn(4, 3, 24, 24)
+    values, gradients = [], []
+    for forward in (trunk.forward, partial(ConvNet.forward, trunk)):
+        trunk.zero_grad()
+        out = forward(pixels).values
+        out.square().mean().backward()
+        values.append(out)
+        gradients.append(parameters_to_vector(parameter.grad for parameter in trunk.parameters()))
+        assert all(parameter.grad.is_contiguous() for parameter in trunk.parameters())
+    # Sums of up to 9 x 128 products in another order.
+    assert (values[0] - values[1]).abs().max() <= 1e-4
+    assert (gradients[0] - gradients[1]).abs().max() <= 1e-4 * gradients[1].abs().max()
 
 
 def test_batch_norm_keeps_its_statistics_among_the_tensors() -> None:

@@ -13,8 +13,8 @@ from typing import Literal
 from pydantic import model_validator
 from torch import nn
 
+from patchword.models.convnets import CONFIG_NAMES, ConvNetConfig, begin, ways_out
 from patchword.models.family import Family
-from patchword.models.resnet import CONFIG_NAMES, ConvNetConfig, begin, ways_out
 from patchword.nn.config import Positive
 from patchword.nn.convnet import Activation, ConvNet, PreActivationBlock, StandardisedConv2d
 
