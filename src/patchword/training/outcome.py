@@ -8,19 +8,20 @@ import torch
 from torch import Tensor
 
 from patchword.errors import UserError
+from patchword.training.adamw import AdamW
 
 
 class Diverged(UserError):
     """The loss is no number any more."""
 
 
-def reads_late(device: torch.device, optimizer: torch.optim.Optimizer) -> bool:
+def reads_late(device: torch.device, optimizer: AdamW) -> bool:
     """Whether what a step came to is read when the next one is on its way.
 
-    A device computes while the host prepares what comes next; to ask for a number makes the host wait. An optimizer can
-    be told on the device to change nothing (`found_inf`) only where it is torch's AdamW in one kernel.
+    A device computes while the host prepares what comes next; to ask for a number makes the host wait. The
+    optimizer must be one that can be told on the device to change nothing (`AdamW.skips`).
     """
-    return device.type != "cpu" and isinstance(optimizer, torch.optim.AdamW)
+    return device.type != "cpu" and optimizer.skips
 
 
 class Outcome:
