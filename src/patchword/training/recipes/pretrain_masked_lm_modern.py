@@ -1,7 +1,9 @@
 """Masked words from random weights, as encoders are pretrained since ModernBERT (Warner et al. 2024, section 2.2).
 
-30 % of the words are hidden (Wettig et al. 2023); the rate is level and falls at the end; weights are averaged. What
-each part was seen to bring is told in `docs/pretraining.md`.
+30 % of the words are hidden (Wettig et al. 2023); the rate is level and falls at the end; weights are averaged. In
+half an hour on two cores patchword-mini comes to a held-out loss of 2.83, where the Trainer of transformers brings a
+BERT of its size to 6.55. In a minute the words hidden are worth 0.58, the rate 0.32, the average nothing that shows,
+and the model 1.5 and more (three seeds; `docs/pretraining.md`).
 """
 
 from __future__ import annotations
