@@ -26,7 +26,7 @@ def weights() -> list[nn.Parameter]:
 def test_steps_are_those_of_torch() -> None:
     """With rates that change, and a parameter that has a gradient in every other step only."""
     ours, theirs = weights(), weights()
-    optimizers = AdamW(groups(ours), **HOW), torch.optim.AdamW(groups(theirs), **HOW, fused=True)
+    optimizers = AdamW(groups(ours), **HOW, fused=True), torch.optim.AdamW(groups(theirs), **HOW, fused=True)
     for step in range(6):
         for one, other in zip(ours, theirs, strict=True):
             one.grad = torch.randn_like(one)
@@ -46,7 +46,7 @@ def test_steps_are_those_of_torch() -> None:
 
 def test_a_step_that_was_found_broken_changes_nothing() -> None:
     parameters = weights()
-    optimizer = AdamW(groups(parameters), **HOW)
+    optimizer = AdamW(groups(parameters), **HOW, fused=True)
 
     def step(found_inf: float, gradient: float) -> list[Tensor]:
         for parameter in parameters:

@@ -26,7 +26,6 @@ from patchword.data.loader import Position
 from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.folder import write_json, write_tensors
-from patchword.training.adamw import AdamW
 from patchword.training.restored import restored
 
 
@@ -48,7 +47,7 @@ class TrainState:
     """
 
     model: Model
-    optimizer: AdamW
+    optimizer: torch.optim.Optimizer
     step: int = 0
     position: Position = field(default_factory=Position)
     seconds: float = 0.0

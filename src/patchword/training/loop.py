@@ -156,7 +156,7 @@ def step(
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip, foreach=True)
     outcome = Outcome(state.step + 1, total, norm, lr, recipe.lr)
     if reads_late(compute.device, state.optimizer):
-        state.optimizer.found_inf = outcome.broken(before)
+        vars(state.optimizer)["found_inf"] = outcome.broken(before)
     else:
         outcome.loss()
     for group in state.optimizer.param_groups:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, overload
 
 import torch
 from torch import Tensor
+from torch.optim.adamw import adamw
 
-from patchword.training.adamw import AdamW, gradients
+from patchword.training.adamw import Uncompiled
 
 MOMENTUM = 0.95
 ADAMW_RMS = 0.2
@@ -25,7 +26,7 @@ _COEFFICIENTS = 3.4445, -4.7750, 2.0315  # of the odd polynomial, and how often 
 _ITERATIONS = 5
 
 
-class Muon(AdamW):
+class Muon(Uncompiled):
     """One step for groups of both kinds.
 
     Args:
@@ -36,8 +37,6 @@ class Muon(AdamW):
             it has none it takes hundreds of times as long.
     """
 
-    skips = False
-
     def __init__(
         self,
         groups: Iterable[dict[str, Any]],
@@ -47,19 +46,31 @@ class Muon(AdamW):
         eps: float,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        super().__init__(groups, lr=lr, betas=betas, eps=eps)
+        super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0, "rows": None})
         self.dtype = dtype
 
-    def move(self, groups: Iterable[tuple[dict[str, Any], list[Tensor]]]) -> None:
-        """One step of these parameters, by the settings of their groups."""
-        todo, others = _Matrices(self.dtype), []
-        for group, parameters in groups:
-            if group.get("rows"):
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Learn from the gradients; parameters that have none stay."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        todo = _Matrices(self.dtype)
+        for group in self.param_groups:
+            parameters: list[Tensor] = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if parameters and group["rows"]:
                 self._add(group, parameters, todo)
-            else:
-                others.append((group, parameters))
-        super().move(others)
+            elif parameters:
+                self._adamw(group, parameters)
         todo.move()
+        return loss
 
     def _add(self, group: dict[str, Any], parameters: list[Tensor], todo: _Matrices) -> None:
         """Take the gradients into the momentum and note where each matrix is to move."""
@@ -67,14 +78,41 @@ class Muon(AdamW):
             if not self.state[parameter]:
                 self.state[parameter]["momentum"] = torch.zeros_like(parameter)
         momenta = [self.state[parameter]["momentum"] for parameter in parameters]
-        directions = gradients(parameters)
-        torch._foreach_lerp_(momenta, directions, 1.0 - MOMENTUM)
-        ahead = torch._foreach_lerp(directions, momenta, MOMENTUM)  # Nesterov's
+        gradients = _gradients(parameters)
+        torch._foreach_lerp_(momenta, gradients, 1.0 - MOMENTUM)
+        ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)  # Nesterov's
         torch._foreach_mul_(parameters, 1.0 - group["lr"] * group["weight_decay"])
         for parameter, direction in zip(parameters, ahead, strict=True):
             parts = parameter.split(group["rows"], -2), direction.split(group["rows"], -2)
             for weight, towards in zip(*parts, strict=True):
                 todo.add(weight, towards, group["lr"])
+
+    def _adamw(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
+        for parameter in parameters:
+            if not (state := self.state[parameter]):
+                state["step"] = torch.zeros((), device=parameter.device)
+                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        states = [self.state[parameter] for parameter in parameters]
+        adamw(
+            parameters,
+            _gradients(parameters),
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [],
+            [state["step"] for state in states],
+            fused=True,
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )
+
+
+def _gradients(parameters: list[Tensor]) -> list[Tensor]:
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
 class _Matrices:

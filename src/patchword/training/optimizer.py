@@ -19,8 +19,8 @@ from patchword.training.recipe import Recipe
 from patchword.training.tuning import rate_factors
 
 
-def make_optimizer(model: nn.Module, recipe: Recipe, new: Collection[str] = ()) -> AdamW:
-    """AdamW (`training/adamw.py`), or Muon (`training/muon.py`).
+def make_optimizer(model: nn.Module, recipe: Recipe, new: Collection[str] = ()) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov and Hutter 2019), all updates in one call, or Muon (`training/muon.py`).
 
     Matrices, convolutions and word tables decay; biases, norms, positions and class tokens do not. A group's
     "factor" is what its learning rate is multiplied by. Muon makes its products in the type that the model computes
@@ -60,4 +60,4 @@ def make_optimizer(model: nn.Module, recipe: Recipe, new: Collection[str] = ()) 
         precision, _ = choose_precision(recipe.precision, next(model.parameters()).device)
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         return Muon(told, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, dtype=dtype)
-    return AdamW(told, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps)
+    return AdamW(told, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, fused=True)

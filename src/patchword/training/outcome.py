@@ -8,20 +8,19 @@ import torch
 from torch import Tensor
 
 from patchword.errors import UserError
-from patchword.training.adamw import AdamW
 
 
 class Diverged(UserError):
     """The loss is no number any more."""
 
 
-def reads_late(device: torch.device, optimizer: AdamW) -> bool:
+def reads_late(device: torch.device, optimizer: torch.optim.Optimizer) -> bool:
     """Whether what a step came to is read when the next one is on its way.
 
-    A device computes while the host prepares what comes next; to ask for a number makes the host wait. The
-    optimizer must be one that can be told on the device to change nothing (`AdamW.skips`).
+    A device computes while the host prepares what comes next; to ask for a number makes the host wait. An optimizer can
+    be told on the device to change nothing (`found_inf`) only where it is torch's AdamW in one kernel.
     """
-    return device.type != "cpu" and optimizer.skips
+    return device.type != "cpu" and isinstance(optimizer, torch.optim.AdamW)
 
 
 class Outcome:
