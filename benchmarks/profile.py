@@ -28,6 +28,7 @@ from benchmarks.subject import subject
 from patchword.data.loader import Batch, Loader, Position
 from patchword.explain.walk import part_of
 from patchword.models.family import Model
+from patchword.training import loop
 from patchword.training.tracking import Tracker
 
 _PART = "part: "
@@ -155,7 +156,7 @@ def _marked(model: Model) -> ExitStack:
                 return result
 
         stack.enter_context(patch.object(model.head, "loss", loss))
-    clip, batches = torch.nn.utils.clip_grad_norm_, Loader.batches
+    clip, batches = loop.clip_gradients, Loader.batches
 
     def clipped(*arguments: Any, **more: Any) -> Tensor:
         with record_function(_PART + "clipping"):
@@ -168,7 +169,7 @@ def _marked(model: Model) -> ExitStack:
                 item = next(stream)
             yield item
 
-    stack.enter_context(patch.object(torch.nn.utils, "clip_grad_norm_", clipped))
+    stack.enter_context(patch.object(loop, "clip_gradients", clipped))
     stack.enter_context(patch.object(Loader, "batches", told))
     return stack
 

@@ -15,6 +15,7 @@ import torch
 from patchword.data.loader import Batch, Loader, Position
 from patchword.tasks.task import Compute, Prepared, Task
 from patchword.training.checkpoint import TrainState
+from patchword.training.clipping import clip_gradients
 from patchword.training.ema import follow, instead
 from patchword.training.outcome import Outcome, reads_late
 from patchword.training.recipe import Recipe
@@ -153,7 +154,7 @@ def step(
             loss = task.loss(state.model, on_device) / max(batch.labels, 1)
         loss.backward()
         total += loss.detach()
-    norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip, foreach=True)
+    norm = clip_gradients(state.model.parameters(), recipe.clip)
     outcome = Outcome(state.step + 1, total, norm, lr, recipe.lr)
     if reads_late(compute.device, state.optimizer):
         vars(state.optimizer)["found_inf"] = outcome.broken(before)
