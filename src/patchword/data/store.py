@@ -97,6 +97,7 @@ def build_store(
     piece: int,
     *,
     end: int | None = None,
+    hold_out: bool = True,
     cache: Path | None = None,
     progress: Callable[[int], None] = lambda documents: None,
 ) -> Store:
@@ -108,17 +109,17 @@ def build_store(
         tokenizer: makes the ids.
         piece: tokens of the longest sequence, special tokens not counted.
         end: token that each document ends with.
+        hold_out: whether one sequence in `VALIDATION_SHARE` is kept apart; if not, all are in `train`.
         cache: parent folder; `cache_folder()` where not given.
         progress: called with the number of documents done.
     """
-    key = hashlib.blake2b(
-        f"{fingerprint} {tokenizer.fingerprint()} {piece} {end} v2".encode(), digest_size=16
-    ).hexdigest()
+    what = f"{fingerprint} {tokenizer.fingerprint()} {piece} {end} v2" + ("" if hold_out else " whole")
+    key = hashlib.blake2b(what.encode(), digest_size=16).hexdigest()
     folder = (cache or cache_folder()) / "tokens" / key
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / "lock", timeout=0):
-            build = _Build(folder, tokenizer, piece, end)
+            build = _Build(folder, tokenizer, piece, end, hold_out)
             if not build.finished:
                 build.run(documents, progress)
     except Timeout as error:
@@ -140,8 +141,8 @@ class _Build:
         "hashes.tmp",
     )
 
-    def __init__(self, folder: Path, tokenizer: Tokenizer, piece: int, end: int | None) -> None:
-        self.folder, self.tokenizer, self.piece = folder, tokenizer, piece
+    def __init__(self, folder: Path, tokenizer: Tokenizer, piece: int, end: int | None, hold_out: bool) -> None:
+        self.folder, self.tokenizer, self.piece, self.hold_out = folder, tokenizer, piece, hold_out
         self.end = np.array([] if end is None else [end], np.int32)
         self.dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
         self.state = {"finished": False, "documents": 0, "duplicates": 0, **dict.fromkeys(self.FILES, 0)}
@@ -182,7 +183,7 @@ class _Build:
             ids = np.concatenate([ids, self.end])
             for start in range(0, len(ids), self.piece):
                 content = ids[start : start + self.piece].astype(self.dtype)
-                held_out = zlib.crc32(content.tobytes()) % VALIDATION_SHARE == 0
+                held_out = self.hold_out and zlib.crc32(content.tobytes()) % VALIDATION_SHARE == 0
                 part = "validation" if held_out else "train"
                 if not held_out:
                     pieces.append(content)

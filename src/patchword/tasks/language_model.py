@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -13,13 +13,16 @@ import torch
 from torch import Tensor
 
 from patchword.data.documents import Documents
+from patchword.data.files import Data
 from patchword.data.loader import Batch, Examples
+from patchword.data.overlap import RUN, overlapping
 from patchword.data.store import Sequences, Store, build_store
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.heads import VocabularyHead
 from patchword.nn.experts import balance_loss
+from patchword.tasks.review import evenly
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_tokenizer, untaught
 
 _VALIDATION_SEQUENCES = 500
@@ -72,19 +75,13 @@ class LanguageModel(Task):
         """Tokenise the corpus, or open the store of an earlier run."""
         tokenizer = kept_tokenizer(reader)
         cls.check(tokenizer)
-        documents = Documents(ask.data, text_column=ask.text_column, lines=ask.lines, where=ask.where)
-        piece = ask.max_length - cls.frame(tokenizer)
-        store = build_store(
-            documents, documents.fingerprint(), tokenizer, piece, end=cls.end(tokenizer), progress=progress
-        )
-        if not len(store.train) or not len(store.validation):
+        store, documents = cls._store(ask.data, tokenizer, ask, ask.validation is None, progress)
+        if not len(store.train) or (ask.validation is None and not len(store.validation)):
             raise UserError(
                 f"The corpus is too small to hold a part of it back: {store.tokens} tokens in "
-                f"{len(store.train) + len(store.validation)} sequences of at most {ask.max_length}. Give more text."
+                f"{len(store.train) + len(store.validation)} sequences of at most {ask.max_length}. Give more text, or "
+                "a validation file (--validation)."
             )
-        held_out = store.validation
-        if len(held_out) > _VALIDATION_SEQUENCES:
-            held_out = Sequences(held_out.tokens, held_out.ends[:_VALIDATION_SEQUENCES])
         facts = {
             "fingerprint": documents.fingerprint(),
             "documents": store.documents,
@@ -93,13 +90,44 @@ class LanguageModel(Task):
             "bytes_per_token": round(store.bytes_per_token, 2),
             "padding": 0.0,
         }
+        notes = [*documents.notes, _told(store)]
+        if ask.validation is None:
+            held_out = store.validation
+            if len(held_out) > _VALIDATION_SEQUENCES:
+                held_out = Sequences(held_out.tokens, held_out.ends[:_VALIDATION_SEQUENCES])
+        else:
+            given, documents = cls._store(ask.validation, tokenizer, ask, False, progress)
+            if not len(given.train):
+                raise UserError(f"{ask.validation}: there is no token in it to validate on.")
+            held_out = Sequences.from_arrays(
+                given.train.gather(np.array(evenly(len(given.train), _VALIDATION_SEQUENCES)))
+            )
+            same = int(overlapping(store.train, held_out).sum())
+            facts |= {
+                "validation_fingerprint": documents.fingerprint(),
+                "validation_sequences": len(held_out),
+                "validation_overlap": same,
+            }
+            notes += [*documents.notes, *_of_validation(given, held_out, same)]
         return Prepared(
             cls(tokenizer, store.counts, ask.z_loss),
             cls.examples(store.train, tokenizer, ask, learning=True),
             cls.examples(held_out, tokenizer, ask, learning=False),
-            notes=(*documents.notes, _told(store)),
+            notes=tuple(notes),
             facts=facts,
         )
+
+    @classmethod
+    def _store(
+        cls, data: Data, tokenizer: Tokenizer, ask: Ask, hold_out: bool, progress: Callable[[int], None]
+    ) -> tuple[Store, Documents]:
+        """Files as token sequences, and the documents in them."""
+        documents = Documents(data, text_column=ask.text_column, lines=ask.lines, where=ask.where)
+        piece, end = ask.max_length - cls.frame(tokenizer), cls.end(tokenizer)
+        store = build_store(
+            documents, documents.fingerprint(), tokenizer, piece, end=end, hold_out=hold_out, progress=progress
+        )
+        return store, documents
 
     @classmethod
     def restore(cls, model: Model, reader: Reader, card: Mapping[str, Any] = MappingProxyType({})) -> LanguageModel:
@@ -200,8 +228,24 @@ def log_frequencies(counts: np.ndarray, tokenizer: Tokenizer) -> np.ndarray:
 
 def _told(store: Store) -> str:
     same = f", {store.duplicates:,} of them equal to an earlier one" if store.duplicates else ""
+    sequences = len(store.validation) + len(store.train)
+    held_back = f"{len(store.validation):,} of {sequences:,} sequences held back. " if len(store.validation) else ""
     return (
         f"{store.documents:,} documents{same}: {store.tokens:,} tokens at {store.bytes_per_token:.1f} bytes each; "
-        f"{len(store.validation):,} of {len(store.train) + len(store.validation):,} sequences held back. "
-        "Packed end to end, 0.0 % padding."
+        f"{held_back}Packed end to end, 0.0 % padding."
     )
+
+
+def _of_validation(given: Store, held_out: Sequences, same: int) -> Iterator[str]:
+    """What `--validation` came to, and how much of it is training text."""
+    of = "" if len(held_out) == len(given.train) else f", {len(held_out):,} of them, evenly spread, are evaluated"
+    yield (
+        f"Validation: {given.documents:,} documents, {len(given.train.tokens):,} tokens in {len(given.train):,} "
+        f"sequences{of}."
+    )
+    if same:
+        yield (
+            f"{same:,} of the {len(held_out):,} validation sequences ({same / len(held_out):.0%}) are in the training "
+            f"text too, as a whole or with {RUN} tokens in a row: the validation loss is lower than on unseen text. "
+            "Take them out of the training files."
+        )

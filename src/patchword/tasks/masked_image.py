@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from patchword.checks.quick import learnt_from
 from patchword.data.image_processor import ImageProcessor
 from patchword.data.images import Images
 from patchword.data.loader import Batch, Examples
@@ -126,6 +127,7 @@ class MaskedImage(Task):
             validation, train = train.subset(np.sort(order[:count])), train.subset(np.sort(order[count:]))
         else:
             validation = cls.read(ask.validation, ask)
+            notes += [finding.sentence() for finding in learnt_from(train, {"validation": validation})]
         examples = cls.examples(train, reader, ask)
         height, width = examples.images.processor.size
         notes.append(

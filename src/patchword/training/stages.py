@@ -9,7 +9,7 @@ from typing import Any
 
 import pydantic
 
-from patchword.data.files import Data
+from patchword.data.files import Data, find
 from patchword.data.sources import modality
 from patchword.errors import UserError
 from patchword.models.family import Family, preset, presets
@@ -186,6 +186,9 @@ def _settle(stage: str, start: str, task: str, data: Data, settings: dict[str, A
         raise UserError(f"{', '.join(low_rank)}: that is for --tune lora or dora. Give one of them, or leave it out.")
     if modality(data, **{k: v for k, v in settings.items() if k in ("text_column", "image_column")}) != family.modality:
         raise UserError(f"{start} reads {family.modality}s, but {data} are not {family.modality}s.")
+    for part in ("validation", "test"):
+        if part in settings:
+            find(settings[part])
     asked = {field.name for field in fields(Ask)} - {"data"}
     labelled = kind.rows(Ask(data, **{name: value for name, value in settings.items() if name in asked}))
     rows = 0 if labelled is None else len(labelled)
