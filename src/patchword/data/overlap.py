@@ -18,7 +18,7 @@ _BASE = 0xD6E8FEB86659FD93  # any odd number of 64 bits
 
 
 def overlapping(train: Sequences, held_out: Sequences) -> np.ndarray:
-    """Which held-out sequences are training sequences as a whole, or share `RUN` tokens in a row with the training text.
+    """Which held-out sequences are training sequences as a whole, or share `RUN` tokens in a row with that text.
 
     Of runs one in 8 is compared, chosen by its content: equal ones are compared on both sides, wherever a text was cut
     into sequences.
