@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from patchword.training.tracking import duration
 from patchword.training.verdict import COUNTS, collapsed, floors_of, headline, main_metric, number, paid, trust
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def show(result: Result) -> None:
             console.print(f"    expected: {sample['expected']}", highlight=False)
     console.print(
         f"{report['steps']:,} steps, {report['tokens']:,} tokens in {report['seconds']:,.0f} s "
-        f"({report['tokens_per_second']:,.0f} tokens/s); kept are the weights of step {report['best_step']:,}"
+        f"({report['tokens_per_second']:,.0f} tokens/s; {duration(report['total_seconds'])} in all); "
+        f"kept are the weights of step {report['best_step']:,}"
         + (f", the mean of the weights of {report['averaged']} evaluations." if report.get("averaged", 0) > 1 else "."),
         highlight=False,
     )

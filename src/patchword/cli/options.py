@@ -125,9 +125,15 @@ ZLoss = Annotated[
     ),
 ]
 
-Minutes = Annotated[float | None, typer.Option(help="Learn for so long.", rich_help_panel=_LEARN)]
-Epochs = Annotated[float | None, typer.Option(help="Go through the data so often.", rich_help_panel=_LEARN)]
-Steps = Annotated[int | None, typer.Option(help="Take so many steps.", rich_help_panel=_LEARN)]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        help="Time budget of the whole command in minutes: data, baselines, all seeds, evaluation and report.",
+        rich_help_panel=_LEARN,
+    ),
+]
+Epochs = Annotated[float | None, typer.Option(help="Number of training epochs.", rich_help_panel=_LEARN)]
+Steps = Annotated[int | None, typer.Option(help="Number of training steps.", rich_help_panel=_LEARN)]
 Optimizer = Annotated[
     str | None,
     typer.Option(help="adamw, or muon: for the matrices of layers, and adamw for the rest.", rich_help_panel=_LEARN),
@@ -227,8 +233,8 @@ Seed = Annotated[int, typer.Option(help="Of every random generator.", rich_help_
 Seeds = Annotated[
     int | None,
     typer.Option(
-        help="Runs that differ in chance alone; the best is kept, the spread is told. 5 under 2,000 labels, 1 for more "
-        "and for summaries.",
+        help="Number of random seeds to train; the best on validation is kept and the spread is reported. 5 under "
+        "2,000 labels (fewer if --minutes is short), 1 for more and for summaries.",
         rich_help_panel=_RUN,
     ),
 ]

@@ -27,7 +27,10 @@ def sweep(
         "runs/sweep"
     ),
     trials: Annotated[int, typer.Option(help="Runs, the default settings included.")] = 20,
-    minutes: Annotated[float | None, typer.Option(help="Begin no trial later than so long from now.")] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Time budget in minutes; a trial begins only if it is expected to end within it."),
+    ] = None,
     task: o.Task = None,
     text_column: o.TextColumn = None,
     image_column: o.ImageColumn = None,

@@ -5,6 +5,7 @@ The search is a Tree-structured Parzen Estimator (Bergstra et al. 2011) with the
 tried next depends on the seed and on the trials before alone, so a sweep that was stopped goes on as if it had not.
 
 study.db    all trials, an Optuna study
+baselines.json   scores of the baselines, which all trials share
 trials/N    the run of each trial, without weights
 best        the best trial's run, a model folder
 """
@@ -29,7 +30,7 @@ from patchword.errors import UserError
 from patchword.study.space import Space
 from patchword.study.trial import Trial, ended, make, repeat_killed
 from patchword.training.loop import Interrupted
-from patchword.training.run import RunConfig
+from patchword.training.run import BASELINES, RunConfig
 from patchword.training.stages import finetune, finetune_settings
 from patchword.training.tracking import console
 
@@ -85,7 +86,7 @@ def sweep(
         start, data, task: as in `finetune`.
         out: folder of the sweep; `best` in it is the best trial's model folder.
         trials: how many, the default recipe included.
-        minutes: no trial begins later than so long after the call.
+        minutes: wall time of the sweep; a trial begins only if there is time for one as long as the longest.
         seed: of the search, and of every trial: all learn from the same rows, and none from those held back.
         overwrite: begin anew where `out` holds another sweep.
         quiet: tell nothing.
@@ -113,7 +114,7 @@ def sweep(
                 _clear(folder)
             study, run = _study(folder, run)
             common = settings | {"task": run.task, "seed": seed, "seeds": 1, "precision": run.recipe.precision}
-            one = partial(finetune, start, data, **common)
+            one = partial(finetune, start, data, baselines=folder / BASELINES, **common)
             _search(study, Space.around(run, settings), folder, trials, minutes, one, seed, quiet)
             made = tuple(ended(study))
     except Timeout as error:
@@ -135,7 +136,8 @@ def _check(folder: Path) -> None:
 
 
 def _clear(folder: Path) -> None:
-    (folder / STUDY).unlink(missing_ok=True)
+    for name in (STUDY, BASELINES):
+        (folder / name).unlink(missing_ok=True)
     for name in ("trials", "best"):
         shutil.rmtree(folder / name, ignore_errors=True)
 
@@ -195,6 +197,7 @@ def _search(
     if not study.get_trials(deepcopy=False):
         study.enqueue_trial(dict(space.default))
     began = time.monotonic()
+    longest = 0.0
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -208,8 +211,9 @@ def _search(
     line = bar.add_task("trials", total=trials, told="")
     with bar:
         while (count := len(ended(study))) < trials:
-            if minutes is not None and time.monotonic() - began > minutes * 60:
+            if minutes is not None and time.monotonic() - began + longest > minutes * 60:
                 break
+            trial_began = time.monotonic()
 
             def progress(evaluation: int, count: int = count) -> None:
                 part = evaluation / (space.recipe.evaluations + 1)
@@ -225,6 +229,7 @@ def _search(
                 if not quiet:
                     bar.console.print(f"Stopped in trial {trial.number}. The same command goes on, and makes it again.")
                 raise
+            longest = max(longest, time.monotonic() - trial_began)
             if not quiet:
                 bar.console.print(_sentence(ended(study)[-1]), markup=False, soft_wrap=True)
         bar.update(line, completed=count, told=f"{count} of {trials}")

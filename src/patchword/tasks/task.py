@@ -233,21 +233,22 @@ class Task(ABC):
         """Metrics of simple methods that learn from the same rows, by method; none where a metric is its own floor."""
         return {}
 
+    def baselines(self, prepared: Prepared) -> dict[str, Any]:
+        """Scores of `floors` on the parts that are held back: "floors" and "test_floors", parts of `report`."""
+        parts = {"floors": prepared.validation, "test_floors": prepared.test}
+        found = {name: {} if rows is None else self.floors(prepared.train, rows) for name, rows in parts.items()}
+        return {name: scores for name, scores in found.items() if scores}
+
     def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
-        """What is told and kept when learning has ended: scores and floors of the parts that are held back.
+        """Scores of the trained model on the parts that are held back.
 
         And what else `judge` says: of the test rows where there are some.
         """
         report: dict[str, Any] = {}
-        for part, name, rows in (
-            ("validation", "floors", prepared.validation),
-            ("test", "test_floors", prepared.test),
-        ):
+        for part, rows in (("validation", prepared.validation), ("test", prepared.test)):
             if rows is not None:
                 metrics, more = self.judge(model, rows, compute)
                 report |= {part: metrics, **more}
-                if floors := self.floors(prepared.train, rows):
-                    report[name] = floors
         return report
 
     def judge(self, model: Model, examples: Examples, compute: Compute) -> tuple[dict[str, float], dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 
 import torch
 
+from patchword.data.files import hash_of
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
-from patchword.models.family import Model
+from patchword.models.family import Family, Model
 from patchword.models.folder import config_json, read_json, write_file, write_json, write_model
+from patchword.nn.config import ModelConfig
 from patchword.tasks.precision import choose_precision
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, choose_device, read_at_once
 from patchword.training.adapters import merge, write_adapter
@@ -27,10 +30,11 @@ from patchword.training.memory import keep_freed_memory
 from patchword.training.optimizer import make_optimizer
 from patchword.training.paid import probe_before
 from patchword.training.prepare import ask_for, config_for, model_for, prepare, reader_for, with_sizes
-from patchword.training.recipe import Recipe
+from patchword.training.recipes import default_recipe
 from patchword.training.recompute import fit
-from patchword.training.run import CARD, RunConfig, RunFolder, versions
-from patchword.training.seeds import choose, finish_seed, finished, load_best, on_test, places
+from patchword.training.run import BASELINES, CARD, RunConfig, RunFolder, versions
+from patchword.training.seeds import choose, finish_seed, finished, load_best, on_test, places, trained_seconds
+from patchword.training.time_plan import TimePlan, time_steps
 from patchword.training.tracking import Say, Tracker, said, working
 
 
@@ -56,15 +60,24 @@ def execute(
     quiet: bool,
     stop_after: int | None,
     watch: Watch | None = None,
+    began: float | None = None,
+    baselines: Path | None = None,
 ) -> Result:
-    """Everything after the settings are known: the same for a new run and one that goes on."""
+    """Everything after the settings are known: the same for a new run and one that goes on.
+
+    Args:
+        began: when the command began, in the time of `time.monotonic`; now where not given.
+        baselines: a file that keeps what the baselines reach, where several runs share their rows.
+    """
+    # A run that is resumed has used up what it was trained for already.
+    began = (time.monotonic() if began is None else began) - trained_seconds(folder.path, run.seeds)
     say = said(quiet)
     device = choose_device(run.device)
     precision, autocast = choose_precision(run.recipe.precision, device)
     seed_everything(run.seed)
     keep_freed_memory()
 
-    reader = reader_for(run, folder, again, say)
+    reader = reader_for(run, folder, again, quiet)
     family, config = config_for(run, reader)
     ask = with_sizes(ask_for(run), config)
     prepared = prepare(run, ask, reader, family, quiet)
@@ -74,6 +87,14 @@ def execute(
     _check_same_data(folder, prepared, again)
 
     compute = Compute(device, autocast, min(run.recipe.batch_tokens, read_at_once(device)))
+    file = baselines or folder.path / BASELINES
+    simple = _baselines(run, folder, file, family, config, prepared, reader, ask, compute, quiet)
+    plan = None
+    if run.recipe.minutes or not quiet:
+        deadline = began + 60 * run.recipe.minutes if run.recipe.minutes else None
+        run, plan = _plan(run, prepared, family, config, reader, compute, deadline)
+        folder.write_config(run)
+        say(plan.sentence())
     where = places(folder.path, run.seeds)
     model = None
     cost: dict[str, Any] = {}
@@ -101,7 +122,7 @@ def execute(
             )
         state = TrainState(model, optimizer)
         try:
-            _learn(place, state, prepared, run.recipe, compute, run.seed + number, quiet, say, stop_after, watch)
+            _learn(place, state, prepared, run, number, compute, plan, quiet, say, stop_after, watch)
         except Interrupted:
             say(f"Stopped after step {state.step}; all of it is saved. Go on with: patchword resume {folder.path}")
             raise
@@ -111,17 +132,74 @@ def execute(
         cost |= {"tokens": state.tokens, "seconds": state.seconds}
     if model is None:  # a kill came after the last seed's end
         model, _ = model_for(run, family, config, task, reader, device, say)
-    with working("Judging it beside simple methods ...", quiet):
-        return _finish(folder, run, where, model, cost, prepared, reader, ask, compute)
+    with working("Evaluating ...", quiet):
+        result = _finish(folder, run, where, model, cost, simple, began, prepared, reader, ask, compute)
+    (folder.path / BASELINES).unlink(missing_ok=True)
+    return result
+
+
+def _baselines(
+    run: RunConfig,
+    folder: RunFolder,
+    file: Path,
+    family: Family,
+    config: ModelConfig,
+    prepared: Prepared,
+    reader: Reader,
+    ask: Ask,
+    compute: Compute,
+    quiet: bool,
+) -> dict[str, Any]:
+    """What simple methods reach on the same rows: parts of the report.
+
+    They come before the training, so that the time they take is known when the rest of it is planned. A run that is
+    resumed reads them again.
+    """
+    of = hash_of([repr((run.start, ask, prepared.facts))])
+    if file.is_file() and (kept := read_json(file)).get("of") == of:
+        return dict(kept["baselines"])
+    task = prepared.task
+    with working("Evaluating baselines ...", quiet):
+        found = task.baselines(prepared)
+        if run.stage == "finetune" and not run.begins_anew:
+            base, _ = model_for(run, family, config, task, reader, compute.device, said(True))
+            for more in (task.probes(base, prepared, compute), probe_before(run, folder, compute)):
+                found |= {name: found.get(name, {}) | part for name, part in more.items()}
+    write_json(file, {"of": of, "baselines": found})
+    return dict(read_json(file)["baselines"])
+
+
+def _plan(
+    run: RunConfig,
+    prepared: Prepared,
+    family: Family,
+    config: ModelConfig,
+    reader: Reader,
+    compute: Compute,
+    deadline: float | None,
+) -> tuple[RunConfig, TimePlan]:
+    """How long the run takes, from a few steps of a model that is thrown away; and the run with the seeds that fit."""
+    seed_everything(run.seed)
+    model, new = model_for(run, family, config, prepared.task, reader, compute.device, said(True))
+    state = TrainState(model, make_optimizer(model, run.recipe, new))
+    step = time_steps(state, prepared, run.recipe, compute, run.seed)
+    plan = TimePlan.of(run, prepared, step, model.num_parameters, deadline)
+    if run.fit_seeds and deadline is not None:
+        rows = len(prepared.train) + len(prepared.validation)
+        length = default_recipe(run.stage, run.task, config.width, rows, not run.begins_anew, family.recipe)
+        plan.fit_seeds(run.seeds, length)
+        run = run.model_copy(update={"seeds": plan.seeds, "fit_seeds": False})
+    return run, plan
 
 
 def _learn(
     place: Path,
     state: TrainState,
     prepared: Prepared,
-    recipe: Recipe,
+    run: RunConfig,
+    number: int,
     compute: Compute,
-    seed: int,
+    plan: TimePlan | None,
     quiet: bool,
     say: Say,
     stop_after: int | None,
@@ -133,9 +211,17 @@ def _learn(
     if checkpoint := latest(checkpoints):
         state.load(checkpoint)
         say(f"Going on after step {state.step}, where the last checkpoint was written.")
+    recipe, seed = run.recipe, run.seed + number
+    allowed = None if plan is None or plan.deadline is None else plan.seconds_allowed(run.seeds - number, state.seconds)
+    began = time.monotonic() - state.seconds
+
+    def seconds_left(progress: float) -> float | None:
+        return None if plan is None else plan.seconds_left(number, progress, time.monotonic() - began)
+
+    name = f"seed {number + 1} of {run.seeds}" if run.seeds > 1 else "training"
     try:
-        with Tracker(place, state.step, quiet) as tracker:
-            idle = train(state, prepared, recipe, compute, tracker, checkpoints, seed, stop_after, watch)
+        with Tracker(place, state.step, quiet, name, seconds_left) as tracker:
+            idle = train(state, prepared, recipe, compute, tracker, checkpoints, seed, stop_after, watch, allowed)
         say(f"The loop waited for data in {idle:.1%} of the time.")
     except KeyboardInterrupt:
         raise Interrupted from None
@@ -188,6 +274,8 @@ def _finish(
     where: Sequence[Path],
     model: Model,
     cost: dict[str, Any],
+    simple: dict[str, Any],
+    began: float,
     prepared: Prepared,
     reader: Reader,
     ask: Ask,
@@ -206,16 +294,11 @@ def _finish(
         cost = {name: sum(of_seed[name] for of_seed in runs) for name in ("tokens", "seconds")}
         cost |= {"steps": sum(of_seed["step"] for of_seed in runs), "best_step": runs[chosen[0]]["best_step"]}
         told["seeds"] = seeds
-    start = None
-    if not run.begins_anew and (run.recipe.blend < 1 or run.stage == "finetune"):
-        start, _ = model_for(run, model.family, model.config, task, reader, compute.device, said(True))
-    if start and run.recipe.blend < 1:
-        blend(model, start, run.recipe.blend)
+    if not run.begins_anew and run.recipe.blend < 1:
+        base, _ = model_for(run, model.family, model.config, task, reader, compute.device, said(True))
+        blend(model, base, run.recipe.blend)
     told |= task.settle(model, prepared, compute)
-    report = task.report(model, prepared, compute) | told | cost
-    if start and run.stage == "finetune":
-        for found in (task.probes(start, prepared, compute), probe_before(run, folder, compute)):
-            report |= {name: report.get(name, {}) | part for name, part in found.items()}
+    report = task.report(model, prepared, compute) | simple | told | cost
     report["tokens_per_second"] = round(report["tokens"] / max(report["seconds"], 1e-9), 1)
     report["seconds"] = round(report["seconds"], 1)
     report |= {"device": compute.device.type, "threads": torch.get_num_threads()}
@@ -229,6 +312,7 @@ def _finish(
         write_json(folder.path / name, content)
     for place in where:
         draw_curves(place)
+    report["total_seconds"] = round(time.monotonic() - began, 1)
     card = _card(run, model, ask, prepared) | {"report": report}
     text = model_card(folder.path.resolve().name, run, card, config_json(model))
     write_file(folder.path / "README.md", text.encode())

@@ -27,6 +27,10 @@ Watch = Callable[[int, Mapping[str, float], float], None]
 """Is told of each evaluation: its number from 1 on, its metrics, and the first of what the task compares."""
 
 
+SecondsAllowed = Callable[[float], float]
+"""Seconds that the last evaluation took (0 where there was none yet) -> seconds that this training may take."""
+
+
 class Interrupted(Exception):
     """The person pressed Ctrl-C; the state is saved."""
 
@@ -41,6 +45,7 @@ def train(
     seed: int,
     stop_after: int | None = None,
     watch: Watch | None = None,
+    seconds_allowed: SecondsAllowed | None = None,
 ) -> float:
     """Learn until the recipe's steps, epochs or minutes are over, or patience is.
 
@@ -54,6 +59,8 @@ def train(
         seed: fixes the order of the examples, and what is random in them.
         stop_after: act as if interrupted after this step.
         watch: is told of each evaluation; what it raises ends the run.
+        seconds_allowed: how long this training may take, where the recipe counts minutes and the training is part of a
+            longer command; `recipe.minutes` where not given.
 
     Returns:
         The share of the time in which the loop waited for data.
@@ -64,7 +71,7 @@ def train(
         Interrupted: Ctrl-C; the state has been saved.
     """
     model, task = state.model, data.task
-    clock = _Clock(state, recipe, len(data.train))
+    clock = _Clock(state, recipe, len(data.train), seconds_allowed)
     loader = Loader(
         data.train,
         seed=seed,
@@ -210,8 +217,11 @@ JUDGING = 0.1
 class _Clock:
     """How far the run is, in its own measure."""
 
-    def __init__(self, state: TrainState, recipe: Recipe, examples: int) -> None:
+    def __init__(
+        self, state: TrainState, recipe: Recipe, examples: int, seconds_allowed: SecondsAllowed | None = None
+    ) -> None:
         self.state, self.recipe, self.examples = state, recipe, examples
+        self.seconds_allowed = seconds_allowed
         self.before = state.seconds
         self.began = self.last = time.monotonic()
         self.tokens = state.tokens
@@ -244,6 +254,7 @@ class _Clock:
             step=step,
             epoch=position.epoch + position.index / self.examples,
             seconds=self.before + time.monotonic() - self.began,
+            seconds_allowed=None if self.seconds_allowed is None else self.seconds_allowed(self.judged_last),
         )
 
     def done(self) -> bool:

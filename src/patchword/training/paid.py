@@ -46,7 +46,7 @@ def probe_before(run: RunConfig, folder: RunFolder, compute: Compute) -> dict[st
 
 def _probes(run: RunConfig, folder: RunFolder, compute: Compute) -> dict[str, Any]:
     """It has a tokenizer of its own, so rows are read again; which are held back depends on what they say alone."""
-    reader = reader_for(run, folder, False, said(True))
+    reader = reader_for(run, folder, False, True)
     family, config = config_for(run, reader)
     prepared = prepare(run, with_sizes(ask_for(run), config), reader, family, True)
     model, _ = model_for(run, family, config, prepared.task, reader, compute.device, said(True))

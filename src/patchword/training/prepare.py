@@ -31,7 +31,7 @@ from patchword.tasks.task import Ask, Prepared, Reader, Task, task_named, tasks
 from patchword.training.adapters import adapt
 from patchword.training.growth import grow
 from patchword.training.run import CARD, RunConfig, RunFolder
-from patchword.training.tracking import Say, console, working
+from patchword.training.tracking import Say, said, working
 from patchword.training.tuning import freeze_trunk
 
 
@@ -43,8 +43,9 @@ def family_of(run: RunConfig) -> tuple[Family, ModelConfig]:
     return description.family, description.config
 
 
-def reader_for(run: RunConfig, folder: RunFolder, again: bool, say: Say) -> Reader:
+def reader_for(run: RunConfig, folder: RunFolder, again: bool, quiet: bool) -> Reader:
     """The tokenizer or the image processor: the run's own, the start's, or a new one."""
+    say = said(quiet)
     family, _ = family_of(run)
     if family.modality == "image":
         return _image_processor(run, folder, again, say)
@@ -63,7 +64,7 @@ def reader_for(run: RunConfig, folder: RunFolder, again: bool, say: Say) -> Read
     kind = hashlib.blake2b(repr(style).encode(), digest_size=8).hexdigest()
     kept = cache_folder() / "vocabularies" / f"{documents.fingerprint()}-{run.vocab_size or 'auto'}-{kind}"
     if not (kept / "tokenizer.json").is_file():
-        with working("Learning a vocabulary from the text ..."):
+        with working("Training a tokenizer on the text ...", quiet):
             tokenizer = train_tokenizer(documents, style, run.vocab_size)
         _keep(tokenizer, kept)
         say(f"Learnt a vocabulary of {tokenizer.vocab_size:,} word pieces from the text.")
@@ -182,10 +183,8 @@ def _usual_prefix(run: RunConfig) -> str:
 def prepare(run: RunConfig, ask: Ask, reader: Reader, family: Family, quiet: bool) -> Prepared:
     """Read the data, with something to look at meanwhile."""
     kind = task_named(run.task, family)
-    if quiet or not console.is_terminal:
-        return kind.prepare(ask, reader, lambda documents: None)
-    with console.status("Reading the data ...") as status:
-        return kind.prepare(ask, reader, lambda documents: status.update(f"Tokenising: {documents:,} documents"))
+    with working("Reading the data ...", quiet) as activity:
+        return kind.prepare(ask, reader, lambda documents: activity.update(f"Tokenizing: {documents:,} documents"))
 
 
 def config_for(run: RunConfig, reader: Reader) -> tuple[Family, ModelConfig]:

@@ -20,7 +20,7 @@ class Recipe(BaseModel):
     steps: Count | None = None
     epochs: Above0 | None = None
     minutes: Above0 | None = None
-    """The schedule is laid over this time; evaluations and checkpoints count."""
+    """Wall time of the whole command, from reading the data to the report, all seeds included."""
 
     optimizer: Literal["adamw", "muon"] = "adamw"
     """AdamW for everything, or Muon for the matrices of layers and AdamW for the rest (`training/muon.py`)."""

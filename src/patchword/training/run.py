@@ -26,6 +26,8 @@ from patchword.training.recipe import Recipe
 
 RUN = "run.json"
 CARD = "patchword.json"
+BASELINES = "baselines.json"
+"""Scores of the baselines, until the run is finished and they are in `patchword.json`."""
 
 
 class RunConfig(BaseModel):
@@ -40,6 +42,7 @@ class RunConfig(BaseModel):
         vocab_size, max_length, image_size, patch_size: of the model, where they are not the start's own.
         extend_vocab: words of the data to add to the start's vocabulary.
         seeds: runs that differ in chance alone, with seed, seed + 1, ...; the best in validation is kept.
+        fit_seeds: train fewer seeds where `recipe.minutes` has no time for all of them; settled at the start.
         device: where it runs.
     The rest is `tasks.task.Ask`.
     """
@@ -78,6 +81,7 @@ class RunConfig(BaseModel):
     patch_size: int | None = None
     seed: int = 0
     seeds: int = pydantic.Field(1, ge=1)
+    fit_seeds: bool = False
     device: str = "auto"
     recipe: Recipe
 

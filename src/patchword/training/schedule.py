@@ -37,11 +37,19 @@ def _grown(start: float, ramp: float, progress: float) -> float:
     return 1.0 if progress >= ramp else start + (1.0 - start) * progress / ramp
 
 
-def progress(recipe: Recipe, *, step: int, epoch: float, seconds: float) -> float:
-    """How much of the run is done, in [0, 1]: by steps, epochs or time, whichever the recipe counts."""
+def progress(recipe: Recipe, *, step: int, epoch: float, seconds: float, seconds_allowed: float | None = None) -> float:
+    """How much of the training is done, in [0, 1]: by steps, epochs or time, whichever the recipe counts.
+
+    Args:
+        recipe: says which.
+        step, epoch: made so far.
+        seconds: of this training so far.
+        seconds_allowed: for this training, where it is part of a longer command; `recipe.minutes` where not given.
+    """
     if recipe.steps is not None:
         return min(step / recipe.steps, 1.0)
     if recipe.epochs is not None:
         return min(epoch / recipe.epochs, 1.0)
     assert recipe.minutes is not None
-    return min(seconds / (60.0 * recipe.minutes), 1.0)
+    allowed = 60.0 * recipe.minutes if seconds_allowed is None else seconds_allowed
+    return 1.0 if allowed <= 0 else min(seconds / allowed, 1.0)

@@ -23,7 +23,7 @@ from patchword.models.family import Model
 from patchword.models.folder import read_json, write_json
 from patchword.tasks.metrics import PROPORTIONS, interval
 from patchword.tasks.task import Compute, Prepared
-from patchword.training.checkpoint import TrainState
+from patchword.training.checkpoint import TrainState, latest
 from patchword.training.restored import restored
 from patchword.training.verdict import collapsed
 
@@ -80,6 +80,17 @@ def finish_seed(place: Path, seed: int, state: TrainState, data: Prepared, compu
 def read_result(place: Path) -> SeedResult:
     """What `finish_seed` kept."""
     return SeedResult(**read_json(place / _RESULT))
+
+
+def trained_seconds(folder: Path, count: int) -> float:
+    """Seconds for which the seeds of a run have been trained, as far as checkpoints know of it."""
+    total = 0.0
+    for place in places(folder, count):
+        if finished(place):
+            total += read_result(place).seconds
+        elif checkpoint := latest(place / "checkpoints"):
+            total += float(read_json(checkpoint / "state.json")["seconds"])
+    return total
 
 
 def load_best(model: Model, place: Path) -> None:

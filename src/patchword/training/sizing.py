@@ -11,22 +11,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 from typing import ClassVar
 
-from patchword.data.loader import Loader, Position
 from patchword.errors import UserError
 from patchword.tasks.precision import choose_precision
 from patchword.tasks.task import Compute, Prepared, Reader, choose_device
 from patchword.training.checkpoint import TrainState, seed_everything
-from patchword.training.loop import step
 from patchword.training.matrices import matrices
 from patchword.training.memory import keep_freed_memory
 from patchword.training.optimizer import make_optimizer
 from patchword.training.prepare import ask_for, config_for, family_of, model_for, prepare, reader_for
 from patchword.training.run import RunConfig, RunFolder
+from patchword.training.time_plan import LEAST_STEPS, time_steps
 from patchword.training.tracking import said, working
 
 AUTO = "auto"
@@ -140,7 +137,7 @@ def batch_for(tokens: float) -> int:
     return int(2 ** round(math.log2(min(max(wanted, 512), 65536))))
 
 
-def choose(run: Callable[[str, int], RunConfig], sizes: Ladder, out: RunFolder, quiet: bool) -> RunConfig:
+def choose(run: Callable[[str, int], RunConfig], sizes: Ladder, out: RunFolder, quiet: bool, began: float) -> RunConfig:
     """The settings of the run that is expected to end with the lowest loss.
 
     The vocabulary is learnt and the text is tokenised on the way; both are kept for the run itself.
@@ -150,15 +147,23 @@ def choose(run: Callable[[str, int], RunConfig], sizes: Ladder, out: RunFolder, 
         sizes: to choose from.
         out: where the run will write; nothing is written there.
         quiet: tell nothing.
+        began: when the command began, in the time of `time.monotonic`.
     """
     say = said(quiet)
     settings = run(sizes.presets[0], _BATCH)
-    reader = reader_for(settings, out, False, say)
-    prepared = prepare(settings, ask_for(settings), reader, family_of(settings)[0], quiet)
-    with working("Measuring how fast sizes learn here ...", quiet):
-        found = list(climb(lambda name, tokens: measure(run(name, tokens), sizes.law, reader, prepared), sizes))
-    best = min(found, key=lambda size: size.loss)
     minutes = settings.recipe.minutes
+    assert minutes is not None
+    deadline = began + 60 * minutes
+    reader = reader_for(settings, out, False, quiet)
+    prepared = prepare(settings, ask_for(settings), reader, family_of(settings)[0], quiet)
+    with working("Measuring how fast each model size trains here ...", quiet) as activity:
+
+        def measured(name: str, tokens: int) -> Size:
+            activity.update(f"Measuring how fast {name} trains here, in batches of {tokens:,} tokens ...")
+            return measure(run(name, tokens), sizes.law, reader, prepared, deadline)
+
+        found = list(climb(measured, sizes))
+    best = min(found, key=lambda size: size.loss)
     read = float(f"{best.tokens:.2g}")
     others = ", ".join(f"{size.preset} {size.loss / best.loss - 1:.0%}" for size in found if size is not best)
     say(
@@ -188,14 +193,14 @@ def climb(measured: Callable[[str, int], Size], sizes: Ladder) -> Iterator[Size]
             return
 
 
-def measure(run: RunConfig, law: Law, reader: Reader, prepared: Prepared, steps: int = 4) -> Size:
+def measure(run: RunConfig, law: Law, reader: Reader, prepared: Prepared, deadline: float) -> Size:
     """A few steps of a model with random weights, as its run would make them.
 
     Args:
         run: complete settings.
         law: what a loss comes to.
         reader, prepared: of the corpus.
-        steps: of which the fastest counts, and the first does not.
+        deadline: when the command has to end, in the time of `time.monotonic`.
     """
     device = choose_device(run.device)
     _, autocast = choose_precision(run.recipe.precision, device)
@@ -203,20 +208,9 @@ def measure(run: RunConfig, law: Law, reader: Reader, prepared: Prepared, steps:
     keep_freed_memory()
     family, config = config_for(run, reader)
     model, _ = model_for(run, family, config, prepared.task, reader, device, lambda text: None)
-    model.train()
     state = TrainState(model, make_optimizer(model, run.recipe))
-    loader = Loader(prepared.train, seed=run.seed, batch_tokens=run.recipe.batch_tokens)
-    compute = Compute(device, autocast)
-    times, tokens = [], []
-    with closing(loader.batches(Position())) as batches:
-        for batch, _ in islice(batches, steps):
-            begin = time.perf_counter()
-            step(state, prepared.task, batch, run.recipe, compute, 0.0).loss()
-            times.append(time.perf_counter() - begin)
-            tokens.append(batch.tokens)
-    seconds = min(times[1:])
-    assert run.recipe.minutes is not None
-    read = LEARNING * 60 * run.recipe.minutes / seconds * sum(tokens) / len(tokens)
+    step = time_steps(state, prepared, run.recipe, Compute(device, autocast), run.seed)
+    read = LEARNING * max((deadline - time.monotonic()) / step.seconds, LEAST_STEPS) * step.tokens
     numbers = sum(parameter.numel() for parameter in matrices(model))
     fresh = worth(read, prepared.facts["tokens"])
-    return Size(run.start, numbers, run.recipe.batch_tokens, seconds, read, law.loss(numbers, fresh))
+    return Size(run.start, numbers, run.recipe.batch_tokens, step.seconds, read, law.loss(numbers, fresh))

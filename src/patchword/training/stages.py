@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -56,6 +57,7 @@ def pretrain(
     Raises:
         UserError: something can not be used as it is; the message says what, where, and what to do.
     """
+    began = time.monotonic()
     if (model is None) == (start is None):
         raise UserError("Give a preset to begin anew (--model), or a folder to go on from (--from): one of the two.")
     refused: tuple[str, ...]
@@ -79,10 +81,11 @@ def pretrain(
 
     if model == AUTO:
         _check_auto(data, settings)
-        run = choose(settled, ladder(task), RunFolder.create(Path(out), overwrite), quiet)
+        out_folder = RunFolder.create(Path(out), overwrite)
+        run = choose(settled, ladder(task), out_folder, quiet, began)
     else:
         run = settled(begin)
-    return _begin(run, Path(out), overwrite, quiet, stop_after)
+    return _begin(run, Path(out), overwrite, quiet, stop_after, began)
 
 
 def finetune(
@@ -94,6 +97,7 @@ def finetune(
     overwrite: bool = False,
     quiet: bool = False,
     watch: Watch | None = None,
+    baselines: Path | None = None,
     **settings: Any,
 ) -> Result:
     """Stage 2: learn from few labels, beginning with pretrained weights.
@@ -104,13 +108,15 @@ def finetune(
         out, overwrite, quiet, settings: as in `pretrain`.
         task: by name; where not given, what the data look like: text or image classification if like nothing else.
         watch: is told of each evaluation; what it raises ends the run.
+        baselines: a file that keeps the scores of the baselines, where several runs on the same rows share them.
 
     Raises:
         UserError: something can not be used as it is; the message says what, where, and what to do.
     """
+    began = time.monotonic()
     stop_after = settings.pop("stop_after", None)
     run = finetune_settings(start, data, task, **settings)
-    return _begin(run, Path(out), overwrite, quiet, stop_after, watch)
+    return _begin(run, Path(out), overwrite, quiet, stop_after, began, watch, baselines)
 
 
 def finetune_settings(start: str | Path, data: Data, task: str | None = None, **settings: Any) -> RunConfig:
@@ -144,11 +150,18 @@ def resume(out: str | Path, *, quiet: bool = False, stop_after: int | None = Non
 
 
 def _begin(
-    run: RunConfig, out: Path, overwrite: bool, quiet: bool, stop_after: int | None, watch: Watch | None = None
+    run: RunConfig,
+    out: Path,
+    overwrite: bool,
+    quiet: bool,
+    stop_after: int | None,
+    began: float,
+    watch: Watch | None = None,
+    baselines: Path | None = None,
 ) -> Result:
     folder = RunFolder.create(out, overwrite)
     folder.write_config(run)
-    return execute(folder, run, False, quiet, stop_after, watch)
+    return execute(folder, run, False, quiet, stop_after, watch, began, baselines)
 
 
 def _check_auto(data: Data, settings: dict[str, Any]) -> None:
@@ -196,6 +209,7 @@ def _settle(stage: str, start: str, task: str, data: Data, settings: dict[str, A
     if default.dropout is None:
         default = default.model_copy(update={"dropout": getattr(config, "dropout", 0.0)})
     by_chance = stage == "finetune" and kind.reads == "labelled" and kind.new_head and rows < FEW
+    fit_seeds = by_chance and "seeds" not in settings and "minutes" in recipe
     seeds = settings.pop("seeds", DEFAULT if by_chance else 1)
     try:
         run = RunConfig(
@@ -205,7 +219,8 @@ def _settle(stage: str, start: str, task: str, data: Data, settings: dict[str, A
             data=_absolute(data),
             **{name: _absolute(settings.pop(name)) for name in ("validation", "test") if name in settings},
             seeds=seeds,
-            recipe=_recipe(default, recipe, seeds),
+            fit_seeds=fit_seeds,
+            recipe=_recipe(default, recipe),
             **settings,
         )
     except pydantic.ValidationError as error:
@@ -224,13 +239,11 @@ def _described(start: str, task: str) -> tuple[Family, ModelConfig]:
     return description.family, description.config
 
 
-def _recipe(default: Recipe, given: dict[str, Any], seeds: int) -> Recipe:
-    """The defaults with what was given; a time is for all seeds together."""
+def _recipe(default: Recipe, given: dict[str, Any]) -> Recipe:
+    """The defaults with what was given."""
     values = default.model_dump()
     if (tune := given.get("tune")) in RATES:
         values |= {"lr": values["lr"] * RATES[tune], "head_lr": head_rate(values["head_lr"], tune)}
-    if "minutes" in given:
-        given = given | {"minutes": given["minutes"] / max(seeds, 1)}
     if given.get("average") or given.get("patience"):
         values["keep"] = "best"
     if {"steps", "epochs", "minutes"} & given.keys():

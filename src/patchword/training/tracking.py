@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,7 +18,6 @@ from rich.progress import (
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
 from patchword.models.folder import write_file
@@ -32,9 +33,69 @@ def said(quiet: bool) -> Say:
     return (lambda text: None) if quiet else (lambda text: console.print(text, markup=False))
 
 
-def working(text: str, quiet: bool = False) -> AbstractContextManager[object]:
-    """Something that moves beside what is being done, where a person is watching."""
-    return nullcontext() if quiet or not console.is_terminal else console.status(text)
+LINE_SECONDS = 30.0
+"""Seconds between two progress lines where the output is not a terminal."""
+
+
+class Activity:
+    """A phase that is running. Its text can change, for example with a count.
+
+    Args:
+        text: what is being done, such as "Reading the data ...".
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.began = time.monotonic()
+        self.show: Callable[[str], None] = lambda text: None
+
+    def update(self, text: str) -> None:
+        """Change the text."""
+        self.text = text
+        self.show(text)
+
+
+@contextmanager
+def working(text: str, quiet: bool = False) -> Iterator[Activity]:
+    """Report a phase while it runs.
+
+    A terminal shows a spinner. Any other output gets a line at the start, and one more every `LINE_SECONDS`.
+
+    Args:
+        text: what is being done, such as "Reading the data ...".
+        quiet: show nothing.
+    """
+    activity = Activity(text)
+    if quiet:
+        yield activity
+    elif console.is_terminal:
+        with console.status(text) as status:
+            activity.show = status.update
+            yield activity
+    else:
+        console.print(text, markup=False)
+        ended = threading.Event()
+
+        def report() -> None:
+            while not ended.wait(LINE_SECONDS):
+                seconds = time.monotonic() - activity.began
+                console.print(f"{activity.text} {duration(seconds)} so far", markup=False)
+
+        thread = threading.Thread(target=report, daemon=True)
+        thread.start()
+        try:
+            yield activity
+        finally:
+            ended.set()
+            thread.join()
+
+
+def duration(seconds: float) -> str:
+    """A time for a person: "45 s", "2 min 10 s", "3 h 20 min"."""
+    minutes, rest = divmod(max(round(seconds), 0), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(hours, "h"), (minutes, "min"), (0 if hours else rest, "s")]
+    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 s"
 
 
 class Tracker:
@@ -43,10 +104,20 @@ class Tracker:
     Args:
         folder: of the run; None writes nothing.
         step: the last step that counts. Lines of later ones, written before a kill, are removed.
-        quiet: no bar.
+        quiet: no bar and no lines.
+        name: of what is trained, such as "seed 2 of 5".
+        seconds_left: the progress of this training, in [0, 1] -> seconds until the whole command has ended; None
+            where that is not known.
     """
 
-    def __init__(self, folder: Path | None, step: int = 0, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        step: int = 0,
+        quiet: bool = False,
+        name: str = "training",
+        seconds_left: Callable[[float], float | None] | None = None,
+    ) -> None:
         self._file = None
         self._board: Any = None
         if folder is not None:
@@ -61,13 +132,15 @@ class Tracker:
             TaskProgressColumn(),
             TextColumn("{task.fields[told]}"),
             TimeElapsedColumn(),
-            TextColumn("eta"),
-            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[left]}"),
             console=console,
             disable=quiet or not console.is_terminal,
         )
         self._quiet = quiet
-        self._task = self._bar.add_task("training", total=1.0, told="")
+        self._name = name
+        self._seconds_left = seconds_left or (lambda progress: None)
+        self._line_at = time.monotonic()
+        self._task = self._bar.add_task(name, total=1.0, told="", left="")
         self._smooth: float | None = None
 
     def __enter__(self) -> Tracker:
@@ -88,7 +161,12 @@ class Tracker:
         loss = values["loss"]
         self._smooth = loss if self._smooth is None else 0.95 * self._smooth + 0.05 * loss
         told = f"step {int(values['step'])}  loss {self._smooth:.3f}  {values['tokens_per_second']:,.0f} tokens/s"
-        self._bar.update(self._task, completed=progress, told=told)
+        seconds = self._seconds_left(progress)
+        left = "" if seconds is None else f"about {duration(seconds)} left"
+        self._bar.update(self._task, completed=progress, told=told, left=left)
+        if not self._quiet and not console.is_terminal and time.monotonic() - self._line_at >= LINE_SECONDS:
+            self._line_at = time.monotonic()
+            console.print(f"{self._name}: {progress:.0%}  {told}" + (f"  {left}" if left else ""), markup=False)
         self._write("train", values)
 
     def evaluation(self, step: int, metrics: Mapping[str, float], best: bool) -> None:
