@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from patchword.data.image_decoding import decode
 from patchword.data.image_processor import ImageProcessor
-from patchword.data.images import Images, decode
+from patchword.data.images import Images
 from patchword.data.sources import read_labelled
 from patchword.errors import UserError
 
@@ -33,104 +34,6 @@ def pixels(data: bytes) -> np.ndarray:
     image = decode(data, "x")
     assert image.mode == "RGB"
     return np.asarray(image).astype(int)
-
-
-class TestDecode:
-    def test_grey_and_palette_and_black_and_white(self) -> None:
-        grey = noise(5, 7, 1)
-        expected = np.repeat(grey[..., None], 3, axis=2)
-        assert np.array_equal(pixels(encoded(Image.fromarray(grey))), expected)
-        four = Image.fromarray(grey // 64 * 64).convert("P")
-        assert np.array_equal(pixels(encoded(four)), expected // 64 * 64)
-        bits = Image.fromarray(grey > 127)
-        assert bits.mode == "1"
-        assert np.array_equal(pixels(encoded(bits)), (expected > 127) * 255)
-
-    def test_transparent_parts_are_white(self) -> None:
-        rgba = noise(6, 9, 4)
-        alpha = rgba[..., 3:] / 255
-        expected = rgba[..., :3] * alpha + 255 * (1 - alpha)
-        assert np.abs(pixels(encoded(Image.fromarray(rgba))) - expected).max() <= 1
-        grey = Image.new("LA", (3, 3), (0, 0))
-        assert pixels(encoded(grey)).min() == 255
-        palette = Image.new("P", (3, 3), 0)
-        palette.putpalette([10, 20, 30, 40, 50, 60])
-        palette.putpixel((0, 0), 1)
-        expected = np.full((3, 3, 3), 255)
-        expected[0, 0] = 40, 50, 60
-        assert np.array_equal(pixels(encoded(palette, transparency=0)), expected)
-        keyed = encoded(Image.new("RGB", (3, 3), (1, 2, 3)), transparency=(1, 2, 3))
-        assert pixels(keyed).min() == 255
-
-    def test_cmyk(self) -> None:
-        red = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
-        assert np.abs(pixels(encoded(red, "JPEG", quality=100)) - [255, 0, 0]).max() <= 3
-
-    @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-    def test_sixteen_bits_are_scaled_not_clipped(self, kind: str) -> None:
-        levels = np.array([[0, 257, 128 * 257], [200 * 257, 65535, 65535]], np.uint16)
-        image = Image.fromarray(levels)
-        assert image.mode == "I;16"
-        expected = np.array([[0, 1, 128], [200, 255, 255]])
-        assert np.array_equal(pixels(encoded(image, kind))[..., 1], expected)
-
-    def test_big_endian_and_32_bit_containers(self) -> None:
-        levels = np.array([[0, 257], [128 * 257, 65535]])
-        expected = np.array([[0, 1], [128, 255]])
-        assert np.array_equal(pixels(encoded(Image.fromarray(levels.astype(">u2")), "TIFF"))[..., 0], expected)
-        assert np.array_equal(pixels(encoded(Image.fromarray(levels.astype(np.int32)), "TIFF"))[..., 0], expected)
-        with pytest.raises(UserError, match="32 bits"):
-            decode(encoded(Image.fromarray(levels.astype(np.int32) * 9), "TIFF"), "x")
-        with pytest.raises(UserError, match="floating-point"):
-            decode(encoded(Image.fromarray(levels.astype(np.float32)), "TIFF"), "x")
-
-    @pytest.mark.parametrize(
-        ("orientation", "upright"),
-        [(1, lambda x: x), (3, lambda x: x[::-1, ::-1]), (6, lambda x: np.rot90(x, -1)), (8, np.rot90)],
-    )
-    def test_exif_orientation(self, orientation: int, upright: Any) -> None:
-        stored = noise(4, 6)
-        exif = Image.Exif()
-        exif[0x0112] = orientation
-        assert np.array_equal(pixels(encoded(Image.fromarray(stored), exif=exif)), upright(stored))
-
-    @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
-    def test_first_frame_of_an_animation(self, kind: str) -> None:
-        frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
-        data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
-        assert Image.open(io.BytesIO(data)).n_frames == 2
-        assert np.abs(pixels(data)[0, 0] - [255, 0, 0]).max() <= 3
-
-    def test_the_two_pictures_in_one_of_phones(self) -> None:
-        frames = [Image.new("RGB", (8, 8), colour) for colour in ("white", "black")]
-        data = encoded(frames[0], "MPO", save_all=True, append_images=frames[1:])
-        assert Image.open(io.BytesIO(data)).format == "MPO"
-        assert pixels(data).min() > 250
-
-    def test_what_is_broken_is_named(self, tmp_path: Path) -> None:
-        whole = encoded(Image.fromarray(noise(64, 64)), "JPEG")
-        png = encoded(Image.fromarray(noise(64, 64)))
-        for data in (whole[: len(whole) // 2], png[:2000], png[:60] + b"x" * 200, b"not an image", b""):
-            with pytest.raises(UserError, match=r"cats\.parquet, row 7"):
-                decode(data, "cats.parquet, row 7")
-        (tmp_path / "a.png").write_bytes(png[:2000])
-        for path in (tmp_path / "a.png", tmp_path / "gone.png", tmp_path):
-            with pytest.raises(UserError, match=r"cats/a\.png"):
-                decode(path, "cats/a.png")
-
-    def test_too_small_and_too_large(self) -> None:
-        with pytest.raises(UserError, match="x is 1 x 5 pixels"):
-            decode(encoded(Image.new("RGB", (1, 5))), "x")
-        assert decode(encoded(Image.new("RGB", (2, 2))), "x").size == (2, 2)
-        bomb = b"P6 40000 40000 255\n" + bytes(100)
-        with pytest.raises(UserError, match=r"bomb\.png is too large"):
-            decode(bomb, "bomb.png")
-
-    def test_no_program_is_started_for_a_file(self) -> None:
-        eps = encoded(Image.new("RGB", (8, 8)), "EPS")
-        assert Image.open(io.BytesIO(eps)).format == "EPS", "PIL would read it, by running Ghostscript"
-        with pytest.raises(UserError, match="x is not an image"):
-            decode(eps, "x")
 
 
 class TestImages:

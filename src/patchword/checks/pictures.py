@@ -17,7 +17,8 @@ import numpy as np
 
 from patchword.checks.findings import SHOWN, Finding, shown
 from patchword.data.duplicates import Ids, linked
-from patchword.data.images import decode, mode_of
+from patchword.data.image_decoding import decode_details
+from patchword.data.images import oddities
 from patchword.data.sources import Labelled
 from patchword.errors import UserError
 
@@ -41,6 +42,7 @@ class Picture:
         pixels: hash of its pixels and size.
         grey: of its 8 x 9 patches, a byte each.
         dhash: of its 8 x 8 differences; None where it is blank.
+        oddities: what a person should know of how it was read.
     """
 
     error: str = ""
@@ -49,6 +51,7 @@ class Picture:
     pixels: bytes = b""
     grey: bytes = b""
     dhash: int | None = None
+    oddities: tuple[str, ...] = ()
 
 
 def look_at(data: Labelled) -> list[Picture]:
@@ -59,16 +62,18 @@ def look_at(data: Labelled) -> list[Picture]:
 
 def _picture(item: Any, origin: str) -> Picture:
     try:
-        image = decode(item, origin)
+        decoded = decode_details(item, origin)
     except UserError as error:
         return Picture(error=str(error))
+    image = decoded.rgb
     pixels = np.asarray(image)
     grey = np.asarray(image.convert("L").resize((9, 8), resample=1), np.int64)  # Lanczos
     bits = np.packbits(grey[:, :-1] < grey[:, 1:]).tobytes()
     digest = hashlib.blake2b(pixels.tobytes() + repr(pixels.shape).encode(), digest_size=16).digest()
     blank = np.ptp(grey) < _FLAT
     dhash = None if blank else int.from_bytes(bits, "big")
-    return Picture("", mode_of(item), pixels.shape[:2], digest, grey.astype(np.uint8).tobytes(), dhash)
+    patches = grey.astype(np.uint8).tobytes()
+    return Picture("", decoded.mode, pixels.shape[:2], digest, patches, dhash, tuple(oddities(decoded)))
 
 
 def picture_findings(data: Labelled, pictures: Sequence[Picture], name: str) -> tuple[dict[str, Any], list[Finding]]:
@@ -96,6 +101,10 @@ def picture_findings(data: Labelled, pictures: Sequence[Picture], name: str) -> 
         if rows:
             title = f"{name}: pictures {kind}: {len(rows):,} of {len(pictures):,}"
             findings.append(Finding("look", title, shown(data.origins, rows), what))
+    for kind in sorted({oddity for picture in pictures for oddity in picture.oddities}):
+        rows = [row for row, picture in enumerate(pictures) if kind in picture.oddities]
+        title = f"{name}: images that {kind}: {len(rows):,} of {len(pictures):,}"
+        findings.append(Finding("look", title, shown(data.origins, rows), "Convert them if that is not what you want."))
     return numbers, findings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 
@@ -86,6 +87,9 @@ def main() -> None:
     from patchword.errors import UserError
 
     warnings.formatwarning = _format_warning
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what an encoding lacks is escaped: no output is lost to it
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except UserError as error:

@@ -155,7 +155,8 @@ class Sample:
         if given is not None:
             return self._given("image", given)
         images = [c for c in self.columns if self._all(c, _is_image)]
-        paths = [c for c in self.columns if self._all(c, _is_image_path)]
+        # An empty or odd cell among paths is a wrong row, not another kind of column.
+        paths = [c for c in self.columns if self._mostly(c, _is_image_path)]
         found = self._well_known("image", images) or self._well_known("image", images + paths)
         if found is None and not self._well_known("text", self.columns):
             images += paths
@@ -193,6 +194,10 @@ class Sample:
     def _all(self, column: str, test: Callable[[object], bool]) -> bool:
         values = self._values(column)
         return bool(values) and all(map(test, values))
+
+    def _mostly(self, column: str, test: Callable[[object], bool]) -> bool:
+        values = [value for value in self._values(column) if not isinstance(value, str) or value.strip()]
+        return 2 * sum(map(test, values)) > len(values)
 
     def _given(self, kind: str, given: str) -> tuple[str, str]:
         if given not in self.columns:

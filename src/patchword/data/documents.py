@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 
 from patchword.data.columns import Sample, wrong_text
-from patchword.data.files import Data, ending, find_files, hash_of
-from patchword.data.tables import CONLL_ENDINGS, IMAGE_ENDINGS, TABLE_ENDINGS, Filter, reading_text, rows
+from patchword.data.files import Data, ending, find, hash_of
+from patchword.data.tables import CONLL_ENDINGS, TABLE_ENDINGS, Filter, reading_text, rows
 from patchword.errors import UserError
 
 _BLOCK = 1 << 20  # characters
@@ -29,12 +29,13 @@ class Documents:
     def __init__(
         self, data: Data, *, text_column: str | None = None, lines: bool = False, where: str | None = None
     ) -> None:
-        self.files = find_files(data)
+        found = find(data)
+        self.files = list(found)
         self.notes: list[str] = []
         self._column = text_column
         self._lines = lines
         self._where = where
-        if ending(self.files[0]) in IMAGE_ENDINGS:
+        if found.are_images:
             raise UserError(f"{self.files[0]} is an image; documents are texts.")
         if tagged := [path for path in self.files if ending(path) in CONLL_ENDINGS]:
             raise UserError(f"{tagged[0]} holds words with tags, which are not read as plain text; leave it out.")

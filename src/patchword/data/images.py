@@ -5,73 +5,42 @@ Dims: n images, h height, w width.
 
 from __future__ import annotations
 
-import io
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from patchword.data.image_decoding import Decoded, decode_details, open_image
 from patchword.data.image_processor import ImageProcessor
-from patchword.errors import UserError
+from patchword.data.names import ARCHIVE_LEFTOVERS, class_name, shown_path
+from patchword.errors import Notice, UserError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # not EPS, for which PIL starts Ghostscript
+RawImage: TypeAlias = "Path | bytes | Image.Image"
+"""An image not yet decoded: a file, its bytes, or one that is open."""
 _ROTATED = (5, 6, 7, 8)  # the EXIF orientations that swap height and width
 
 
-def _open(image: Path | bytes) -> Image.Image:
-    from PIL import Image
-
-    return Image.open(io.BytesIO(image) if isinstance(image, bytes) else image, formats=_FORMATS)
-
-
-def decode(image: Path | bytes, origin: str) -> Image.Image:
-    """The image as RGB, upright (EXIF); transparent parts on white, 16 bits a channel scaled to 8.
-
-    What can not be decoded, or has a side under 2 pixels, is a UserError that names `origin`.
-    """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with _open(image) as opened:
-            rgb = _rgb(ImageOps.exif_transpose(opened))
-    except UnidentifiedImageError:
-        raise UserError(f"{origin} is not an image that can be read.") from None
-    except Image.DecompressionBombError as error:
-        raise UserError(f"{origin} is too large an image ({error}). Scale it down.") from None
-    except Exception as error:  # a broken file makes the decoders raise nearly anything
-        raise UserError(f"{origin} can not be decoded as an image: {error}. Replace or remove it.") from None
-    if min(rgb.size) < 2:
-        raise UserError(f"{origin} is {rgb.width} x {rgb.height} pixels; both sides must have at least 2.")
-    return rgb
-
-
-def mode_of(image: Path | bytes) -> str:
-    """How an image that can be decoded keeps its pixels, as PIL calls it: L, RGB, RGBA, P, ..."""
-    with _open(image) as opened:
-        return str(opened.mode)
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    from PIL import Image
-
-    if image.mode.startswith("I"):  # 16 bits, in some formats kept in 32
-        levels = np.asarray(image).astype(np.float64)
-        if levels.min() < 0 or levels.max() > 65535:
-            raise ValueError("its pixels are numbers of 32 bits; save it with 8 or 16")
-        image = Image.fromarray(np.round(levels / 257).astype(np.uint8))
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers; save it with 8 or 16 bits")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+def oddities(image: Decoded) -> list[str]:
+    """What a person should know of how an image was read; completes the sentence "Some images ..."."""
+    found = []
+    if image.frames:
+        found.append("have several frames or pages: the first one is read")
+    if image.assumed_white:
+        found.append(
+            f"hold levels of more than 8 bits and do not state their range: 0 to {image.assumed_white} is assumed from "
+            "their largest level"
+        )
+    return found
 
 
 class Images:
@@ -79,7 +48,7 @@ class Images:
 
     def __init__(
         self,
-        items: Sequence[Path | bytes],
+        items: Sequence[RawImage],
         origins: Sequence[str],
         processor: ImageProcessor,
         cache_bytes: int = 1 << 30,
@@ -91,6 +60,7 @@ class Images:
         kept = min(len(items), cache_bytes // (height * width * 3))
         self._kept = np.empty((kept, height, width, 3), np.uint8)  # takes memory only where it is written
         self._is_kept = np.zeros(kept, bool)
+        self._oddities: set[str] = set()
 
     def __len__(self) -> int:
         return len(self.items)
@@ -116,6 +86,7 @@ class Images:
     def check(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Read every image once, and keep what fits. One UserError names those that can not be used.
 
+        A Notice reports images of which only the first frame is read, or whose range of levels was assumed.
         `progress(done, total)` is called now and then.
         """
         broken: list[str] = []
@@ -136,13 +107,15 @@ class Images:
             more = f"\nand {len(broken) - 5} more" if len(broken) > 5 else ""
             count = "1 image" if len(broken) == 1 else f"{len(broken)} images"
             raise UserError(f"{count} of {len(self)} can not be used:\n" + "\n".join(broken[:5]) + more)
+        for oddity in sorted(self._oddities):
+            warnings.warn(f"Some images {oddity}. `patchword check` lists them.", Notice, stacklevel=2)
 
     def median_size(self, sample: int = 200) -> tuple[int, int]:
         """(height, width), each the median over up to `sample` images spread evenly over the set."""
         sizes = []
         for i in np.unique(np.linspace(0, len(self) - 1, min(sample, len(self))).astype(int)):
             try:
-                with _open(self.items[i]) as image:
+                with open_image(self.items[i]) as image:
                     turned = image.getexif().get(0x0112) in _ROTATED
                     sizes.append(image.size if turned else image.size[::-1])
             except Exception:  # `check` tells of those
@@ -155,9 +128,10 @@ class Images:
     def _pixels(self, i: int) -> np.ndarray:
         if i < len(self._kept) and self._is_kept[i]:
             return np.asarray(self._kept[i])
-        image = decode(self.items[i], self.origins[i])
+        image = decode_details(self.items[i], self.origins[i])
+        self._oddities.update(oddities(image))
         try:
-            pixels = self.processor.fit(image)
+            pixels = self.processor.fit(image.rgb)
         except UserError as error:
             raise UserError(f"{self.origins[i]}: {error}.") from None
         if i < len(self._kept):
@@ -170,26 +144,103 @@ class Images:
         return ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="images")
 
 
+ACCEPTED = (
+    "An image is the path or the bytes of a file, an open file, a PIL image, a NumPy array [height, width] or "
+    "[height, width, 1, 3 or 4], or a tensor [1, 3 or 4, height, width]; arrays hold 0 to 255 (uint8), 0 to 65535 "
+    "(uint16) or 0 to 1 (floating point or bool)."
+)
+"""What is taken for an image in Python."""
+
+
+def given_image(item: Any) -> RawImage:
+    """An image as a person hands it over in Python.
+
+    Args:
+        item: the path or the bytes of a file, an open file, a PIL image, an array with channels last, or a tensor with
+            channels first. Levels are 0 to 255 (uint8), 0 to 65535 (uint16), or 0 to 1 (floating point or bool).
+
+    Raises:
+        UserError: it is none of them; the message says what was given and what is accepted.
+    """
+    from PIL import Image
+
+    if isinstance(item, str):
+        return Path(item)
+    if isinstance(item, Path | bytes | Image.Image):
+        return item
+    if isinstance(item, bytearray | memoryview):
+        return bytes(item)
+    if hasattr(item, "read"):
+        content = item.read()
+        if isinstance(content, bytes):
+            return content
+        raise UserError(f"the file is open as text; open it with mode 'rb'. {ACCEPTED}")
+    if isinstance(item, Tensor):
+        pixels = item.detach().to("cpu", torch.float32 if item.dtype == torch.bfloat16 else None).numpy()
+        pixels = pixels.transpose(1, 2, 0) if pixels.ndim == 3 else pixels
+        return _from_array(pixels, f"a tensor {list(item.shape)} of {str(item.dtype).removeprefix('torch.')}")
+    if isinstance(item, np.ndarray):
+        return _from_array(item, f"an array {list(item.shape)} of {item.dtype}")
+    raise UserError(f"{type(item).__name__} is not an image. {ACCEPTED}")
+
+
+def given_images(items: Sequence[Any]) -> tuple[list[RawImage], list[str]]:
+    """Images as a person hands them over in Python, and what each is called in messages.
+
+    Raises:
+        UserError: one is not an image.
+    """
+    images, names = [], []
+    for number, item in enumerate(items, 1):
+        called = f"image {number}" if len(items) > 1 else "the image"
+        names.append(shown_path(item) if isinstance(item, str | Path) else called)
+        try:
+            images.append(given_image(item))
+        except UserError as error:
+            raise UserError(f"{called}: {error}") from None
+    return images, names
+
+
+def _from_array(pixels: np.ndarray, what: str) -> Image.Image:
+    """`[h, w]` or `[h, w, 1, 3 or 4]`, levels as their type has them -> an image with 8 bits a channel."""
+    from PIL import Image
+
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4)) or not pixels.size:
+        raise UserError(f"{what} is not an image. {ACCEPTED}")
+    white = {"b": 1, "f": 1, "u": 65535 if pixels.dtype == np.uint16 else 255}.get(pixels.dtype.kind, 255)
+    if pixels.dtype.kind not in "buif" or not (pixels.min() >= 0 and pixels.max() <= white):
+        between = f" with values from {pixels.min()} to {pixels.max()}" if pixels.dtype.kind in "buif" else ""
+        raise UserError(f"{what}{between} is not an image. {ACCEPTED}")
+    levels = pixels if pixels.dtype == np.uint8 else np.round(pixels * (255 / white)).astype(np.uint8)
+    return Image.fromarray(levels[:, :, 0] if levels.ndim == 3 and levels.shape[2] == 1 else levels)
+
+
 def image_in_cell(cell: object, folder: Path) -> Path | bytes | None:
-    """The image in a cell: bytes, a path from the table's folder, or the {bytes, path} of `datasets`."""
+    """The image in a cell: a file, bytes, a path from the table's folder, or the {bytes, path} of `datasets`."""
     if isinstance(cell, dict):
         cell = cell.get("bytes") or cell.get("path")
+    if isinstance(cell, Path):
+        return cell
     if isinstance(cell, str) and cell.strip():
         return folder / cell.strip()
     return cell if isinstance(cell, bytes) and cell else None
 
 
 def class_folders(names: Sequence[Path], folders: Sequence[Path]) -> list[str | None]:
-    """The class of each image: the first folder in its name, None where there is none.
+    """The class of each image: the first folder in its name (`class_name`), None where there is none.
 
     Args:
         names: of the images, from the folder that was given.
         folders: those that were given; a class folder in them without images is a UserError.
     """
-    classes = [name.parts[0] if len(name.parts) > 1 else None for name in names]
+    classes = [class_name(name.parts[0]) if len(name.parts) > 1 else None for name in names]
     kinds = set(classes)
     for folder in folders if any(kinds) else []:
         for inner in sorted(folder.iterdir()):
-            if inner.is_dir() and not inner.name.startswith(".") and inner.name not in kinds:
-                raise UserError(f"The class folder {inner} has no images. Put some in, or remove the folder.")
+            hidden = inner.name.startswith(".") or inner.name in ARCHIVE_LEFTOVERS
+            if inner.is_dir() and not hidden and class_name(inner.name) not in kinds:
+                raise UserError(
+                    f"The class folder {shown_path(inner)} has no images that can be read. Put some in, or remove the "
+                    "folder."
+                )
     return classes

@@ -19,6 +19,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from patchword.data.names import encodable, shown_path
 from patchword.errors import UserError
 from patchword.models.folder import read_json, write_file, write_json
 
@@ -157,22 +158,26 @@ def encode(ending: str, columns: Sequence[Column], rows: Sequence[Mapping[str, A
     if ending == ".parquet":
         return _encode_parquet(columns, rows)
     if ending == ".jsonl":
-        return b"".join(json.dumps(row, ensure_ascii=False, default=str).encode() + b"\n" for row in rows)
+        # A lone surrogate of a text becomes its escape, which is how JSON has it.
+        lines = (json.dumps(row, ensure_ascii=False, default=cell_text) for row in rows)
+        return b"".join(line.encode("utf-8", "backslashreplace") + b"\n" for line in lines)
     text = io.StringIO()
     writer = csv.writer(text, delimiter=_DELIMITERS[ending], lineterminator="\n")
     names = [column.name for column in columns]
     if header:
         writer.writerow(names)
     writer.writerows([cell_text(row.get(name)) for name in names] for row in rows)
-    return text.getvalue().encode()
+    return text.getvalue().encode("utf-8", "backslashreplace")
 
 
 def cell_text(cell: Any) -> str:
-    """A cell as a .csv has it: lists and dicts as JSON, nothing for None."""
+    """A cell as a .csv has it: lists and dicts as JSON, paths as they are shown, nothing for None."""
     if isinstance(cell, str):
         return cell
     if cell is None:
         return ""
+    if isinstance(cell, Path):
+        return shown_path(cell)
     return json.dumps(cell, ensure_ascii=False, default=str) if isinstance(cell, bool | list | dict) else str(cell)
 
 
@@ -196,7 +201,7 @@ def _encode_parquet(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]
 
 
 def _as_text(cell: Any) -> str | None:
-    return None if cell is None else cell_text(cell)
+    return None if cell is None else encodable(cell_text(cell))
 
 
 def _join_parquet(whole: Path, parts: Sequence[Path]) -> None:

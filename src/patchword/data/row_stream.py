@@ -12,7 +12,8 @@ from patchword.data.conll import conll_sentences
 from patchword.data.documents import text_lines
 from patchword.data.files import Data, ending, find, hash_of
 from patchword.data.images import image_in_cell
-from patchword.data.tables import CONLL_ENDINGS, IMAGE_ENDINGS, TABLE_ENDINGS, Filter, Modality, rows, schema_of
+from patchword.data.names import shown_path
+from patchword.data.tables import CONLL_ENDINGS, TABLE_ENDINGS, Filter, Modality, rows, schema_of
 from patchword.errors import UserError
 
 
@@ -25,7 +26,8 @@ class StreamedRow:
     cells: dict[str, Any]
 
     def __str__(self) -> str:
-        return f"{self.file}, row {self.number}" if self.number else str(self.file)
+        file = shown_path(self.file)
+        return f"{file}, row {self.number}" if self.number else file
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,14 @@ class RowStream:
     """
 
     def __init__(self, data: Data, where: str | None = None) -> None:
-        self.files = list(find(data))
+        found = find(data)
+        self.files = list(found)
         self.where = where
         endings = {ending(path) for path in self.files}
+        self.are_images = found.are_images
         self.are_tables = endings <= set(TABLE_ENDINGS)
-        self.are_images = endings <= set(IMAGE_ENDINGS)
         self.are_words = endings <= set(CONLL_ENDINGS)
-        if not (self.are_tables or self.are_words) and endings & {*TABLE_ENDINGS, *CONLL_ENDINGS}:
+        if not (self.are_images or self.are_tables or self.are_words) and endings & {*TABLE_ENDINGS, *CONLL_ENDINGS}:
             raise UserError(f"Plain text, CoNLL files or tables are mixed in {data}. Give one of them.")
         if where and not self.are_tables:
             raise UserError(f"{self.files[0]} is not a table, so it has no columns for '{where}'.")
@@ -72,7 +75,7 @@ class RowStream:
                 for number, cells in rows(path, None, kept):
                     yield StreamedRow(path, number, cells)
             elif self.are_images:
-                yield StreamedRow(path, 0, {"image": str(path)})
+                yield StreamedRow(path, 0, {"image": path})
             elif self.are_words:
                 for number, words, tags in conll_sentences(path, need_tags=False):
                     yield StreamedRow(path, number, {"tokens": words} | ({"tags": tags} if tags else {}))
@@ -110,7 +113,7 @@ class RowStream:
             if None in cells:
                 raise UserError("no image (neither bytes nor a path)")
             if missing := [cell for cell in cells if isinstance(cell, Path) and not cell.is_file()]:
-                raise UserError(f"there is no image file {missing[0]}")
+                raise UserError(f"there is no image file {shown_path(missing[0])}")
         else:
             for column, cell in zip(columns, cells, strict=True):
                 if problem := wrong_words(cell) if words and isinstance(cell, list) else wrong_text(cell):

@@ -14,10 +14,11 @@ from patchword.data.columns import Problems, Sample, wrong_text
 from patchword.data.documents import text_lines
 from patchword.data.files import Data, ending, find, hash_of, items_of
 from patchword.data.images import class_folders, image_in_cell
-from patchword.data.tables import CONLL_ENDINGS, IMAGE_ENDINGS, TABLE_ENDINGS, Filter, Modality, rows
+from patchword.data.names import class_name, shown_path
+from patchword.data.split_names import refuse_mixed_splits, refuse_split_folders
+from patchword.data.tables import CONLL_ENDINGS, TABLE_ENDINGS, Filter, Modality, rows
 from patchword.errors import UserError
 
-_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 _WITH_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -26,7 +27,7 @@ _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 def modality(data: Data, *, text_column: str | None = None, image_column: str | None = None) -> Modality:
     """Whether `data` is text or images: by the files' endings, for tables by their first rows."""
     found = find(data)
-    if ending(next(iter(found))) in IMAGE_ENDINGS:
+    if found.are_images:
         return "image"
     tables = [path for path in found if ending(path) in TABLE_ENDINGS]
     if not tables:
@@ -142,13 +143,15 @@ def read_labelled(
     endings = {ending(path) for path in found}
     if tagged := [path for path in found if ending(path) in CONLL_ENDINGS]:
         raise UserError(f"{tagged[0]} holds words with tags; they are what the task token-classification reads.")
-    if endings <= set(TABLE_ENDINGS):
+    if endings <= set(TABLE_ENDINGS) and not found.are_images:
+        if need_labels:
+            refuse_mixed_splits(found, items_of(data), where)
         columns = (text_column, pair_column, image_column, label_column)
         return _read_tables(list(found), columns, need_labels, where, pairs, bad_rows)
     if asked := text_column or pair_column or image_column or label_column or where:
         plain = next(path for path in found if ending(path) not in TABLE_ENDINGS)
         raise UserError(f"{plain} is not a table, so it has no columns for '{asked}'.")
-    if endings <= set(IMAGE_ENDINGS):
+    if found.are_images:
         return _read_image_folders(found, [path for path in items_of(data) if path.is_dir()], need_labels)
     return _read_lines(list(found), need_labels)
 
@@ -171,23 +174,26 @@ def _read_lines(files: list[Path], need_labels: bool) -> Labelled:
 
 def _names(files: list[Path]) -> list[str]:
     """Without their folders, where that tells them apart."""
-    names = [path.name for path in files]
-    return names if len(set(names)) == len(names) else [str(path) for path in files]
+    names = [shown_path(path.name) for path in files]
+    return names if len(set(names)) == len(names) else [shown_path(path) for path in files]
 
 
 def _read_image_folders(found: dict[Path, Path], folders: list[Path], need_labels: bool) -> Labelled:
     names = [path.relative_to(root) for path, root in found.items()]
+    if need_labels:
+        for folder in folders:
+            refuse_split_folders(
+                [name for name, root in zip(names, found.values(), strict=True) if root == folder], folder
+            )
     classes = class_folders(names, folders if need_labels else [])
     if need_labels and None in classes:
         raise UserError(
-            f"{list(found)[classes.index(None)]} is in no class folder. Put the images of a class into one "
+            f"{shown_path(list(found)[classes.index(None)])} is in no class folder. Put the images of a class into one "
             "of its name (cats/1.png), or give a table with a column of images and one of labels."
         )
-    if need_labels and set(classes) <= _SPLITS:
-        raise UserError(f"{', '.join(sorted(set(map(str, classes))))}: these are splits, not classes. Give one.")
     labels = None if None in classes else classes
     notes = [] if labels is None else [f"labels: the names of the {len(set(labels))} class folders"]
-    origins = Origins(list(map(str, names)), array("q", range(len(names))), array("q", [0]) * len(names))
+    origins = Origins(list(map(shown_path, names)), array("q", range(len(names))), array("q", [0]) * len(names))
     marks = (part for path, label in zip(found, classes, strict=True) for part in (label or "", path))
     return Labelled("image", list(found), labels, origins, {}, notes, hash_of(marks))
 
@@ -239,7 +245,7 @@ def _read_tables(
             if bad_rows is not None and wrong.count + (unlabelled.count if need_labels else 0) > before:
                 continue
             inputs.append(tuple(texts) if second else texts[0])
-            labels.append(cells.get(label))
+            labels.append(_spelled(cells.get(label)))
             table_of.append(i)
             numbers.append(number)
     wrong.stop()
@@ -265,7 +271,14 @@ def _read_tables(
 def _wrong_image(image: Path | bytes | None) -> str | None:
     if image is None:
         return "no image (neither bytes nor a path)"
-    return f"there is no image file {image}" if isinstance(image, Path) and not image.is_file() else None
+    return f"there is no image file {shown_path(image)}" if isinstance(image, Path) and not image.is_file() else None
+
+
+def _spelled(label: Any) -> Any:
+    """A label as it is, in the one spelling that Unicode has for it."""
+    if isinstance(label, list):
+        return [_spelled(one) for one in label]
+    return class_name(label) if isinstance(label, str) else label
 
 
 def _is_missing(cell: object) -> bool:

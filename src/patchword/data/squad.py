@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from patchword.data.columns import Problems, Sample, wrong_text
-from patchword.data.files import Data, ending, find, hash_of
+from patchword.data.files import Data, ending, find, hash_of, items_of
+from patchword.data.split_names import refuse_mixed_splits
 from patchword.data.tables import TABLE_ENDINGS, Filter, rows
 from patchword.errors import UserError, did_you_mean
 
@@ -96,7 +97,9 @@ def read_questions(
     Raises:
         UserError: a column is missing, or a row is wrong: with file, row, and what stands there.
     """
-    tables = list(find(data))
+    read = find(data)
+    refuse_mixed_splits(read, items_of(data), where)
+    tables = list(read)
     if plain := [path for path in tables if ending(path) not in TABLE_ENDINGS]:
         raise UserError(f"{plain[0]} is no table. Questions are in a .json of SQuAD, or a .csv, .jsonl or .parquet.")
     kept = Filter(where) if where else None

@@ -21,7 +21,16 @@ from patchword.data.json_rows import json_rows
 from patchword.errors import UserError, did_you_mean
 
 CONLL_ENDINGS = (".conll", ".bio", ".iob", ".iob2")
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+COMMON_IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
+HEIC_ENDINGS = (".heic", ".heif", ".hif")
+IMAGE_ENDINGS = (
+    *COMMON_IMAGE_ENDINGS,
+    *(".jfif", ".jpe", ".jif", ".jfi", ".pjpeg", ".pjp", ".mpo", ".apng", ".dib", ".ppm", ".pgm", ".pbm", ".pnm"),
+    *(".pfm", ".avifs", ".jp2", ".j2k", ".jpx", ".jpf", ".jpc", ".j2c", ".tga", ".ico", ".icns", ".pcx", ".psd"),
+    *(".qoi", ".dds", ".sgi", ".rgb", ".bw", ".ras", ".xbm", ".xpm"),
+    *HEIC_ENDINGS,
+)
+"""All that Pillow decodes; a file with another ending, or none, is an image where its content is one."""
 Modality = Literal["text", "image"]
 Row = tuple[int, dict[str, Any]]
 

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from patchword.data.columns import Problems, Sample, wrong_text, wrong_words
 from patchword.data.conll import conll_sentences
-from patchword.data.files import Data, ending, find, hash_of
+from patchword.data.files import Data, ending, find, hash_of, items_of
 from patchword.data.spans import Span, looks_like_spans, read_spans
+from patchword.data.split_names import refuse_mixed_splits
 from patchword.data.tables import CONLL_ENDINGS, SAMPLE_ROWS, TABLE_ENDINGS, Filter, rows
 from patchword.data.word_rows import WordColumns, word_columns, word_sentences
 from patchword.errors import UserError
@@ -143,10 +144,11 @@ def read_tagged(
     Raises:
         UserError: something is wrong with the data; the message says in which file and row.
     """
-    found = list(find(data))
+    found = find(data)
+    refuse_mixed_splits(found, items_of(data), where)
     if all(ending(path) in CONLL_ENDINGS for path in found):
         if asked := text_column or where:
-            raise UserError(f"{found[0]} is not a table, so it has no columns for '{asked}'.")
+            raise UserError(f"{next(iter(found))} is not a table, so it has no columns for '{asked}'.")
         read = [
             TaggedText.of_words(words, tags, f"{path.name}, row {line}")
             for path in found
@@ -159,7 +161,7 @@ def read_tagged(
                 f"{path} holds no words with tags, or other kinds of files stand beside it. Give CoNLL files "
                 f"({', '.join(CONLL_ENDINGS)}), or tables with lists of words and tags, or with texts and spans."
             )
-    return _read_tables(found, text_column, label_column, where)
+    return _read_tables(list(found), text_column, label_column, where)
 
 
 def _read_tables(tables: list[Path], text_column: str | None, label_column: str | None, where: str | None) -> Tagged:

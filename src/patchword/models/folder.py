@@ -120,8 +120,12 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object, atomically."""
-    write_file(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    """Write a JSON object, atomically.
+
+    A byte of a path that is not UTF-8, which Python keeps as a lone surrogate, is written as the escape of it, so that
+    reading the file gives the same path again.
+    """
+    write_file(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace"))
 
 
 # ------------------------------------------------------------------------------------------------ config.json

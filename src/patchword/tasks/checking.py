@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from patchword.checks.run import DATA, check_rows
 from patchword.data.files import Data, find
 from patchword.data.sources import Labelled, read_labelled
 from patchword.data.tokenizers import Tokenizer
-from patchword.errors import UserError
+from patchword.errors import Notice, UserError
 from patchword.models.config import TextConfig
 from patchword.models.folder import describe, find_folder, read_json
 from patchword.tasks.task import Ask, Task, tasks
@@ -40,9 +41,6 @@ def check(
         UserError: there are no such files, or no such model.
     """
     given = {name: some for name, some in ((DATA, data), ("validation", validation), ("test", test)) if some}
-    for some in given.values():
-        find(some)
-    reader, length = _reader(model)
     columns: dict[str, Any] = {
         "text_column": text_column,
         "pair_column": pair_column,
@@ -50,6 +48,21 @@ def check(
         "label_column": label_column,
         "where": where,
     }
+    findings: list[Finding] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Notice)  # what they say is in the report
+        for name, some in given.items():
+            if left_out := find(some).left_out:
+                what = "Convert or remove them; finetune goes on without them."
+                findings.append(Finding("look", f"{name}: files that are not read", [left_out], what))
+        report = _report(given, columns, model)
+    report.findings.extend(findings)
+    return report
+
+
+def _report(given: dict[str, Data], columns: dict[str, Any], model: str | Path | None) -> Report:
+    data = given[DATA]
+    reader, length = _reader(model)
     if kind := _other_task(data):
         return _of_task(kind, given, columns)
     splits: dict[str, Labelled] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch.nn.functional as F
 
 from patchword.data.augment import AUTO, PRESETS, Augmentation, augmentation, auto
 from patchword.data.image_processor import ImageProcessor
-from patchword.data.images import Images
+from patchword.data.images import Images, RawImage, given_images
 from patchword.data.loader import Batch, Examples
 from patchword.data.sources import Labelled
 from patchword.errors import UserError
@@ -40,7 +39,7 @@ class ImageExamples(LabelledExamples):
 
     def __init__(
         self,
-        items: Sequence[Path | bytes],
+        items: Sequence[RawImage],
         origins: Sequence[str],
         processor: ImageProcessor,
         tokens: int,
@@ -132,16 +131,13 @@ class ImageClassification(Classification):
 
     @classmethod
     def inputs(cls, items: Sequence[Any], reader: Reader, ask: Ask) -> ImageExamples:
-        """Pictures without labels: paths, or the bytes of files."""
-        pictures = [Path(item) if isinstance(item, str) else item for item in items]
-        number = (lambda i: f"image {i + 1}") if len(pictures) > 1 else (lambda i: "the image")
-        names = [number(i) if isinstance(item, bytes) else str(item) for i, item in enumerate(pictures)]
-        return ImageExamples(pictures, names, kept_images(reader), ask.tokens_per_image)
+        """Images without labels, each as `data.images.given_image` takes it."""
+        return ImageExamples(*given_images(items), kept_images(reader), ask.tokens_per_image)
 
     @classmethod
     def examples(cls, rows: Labelled, reader: Reader, ask: Ask, targets: np.ndarray | None = None) -> ImageExamples:
         """The rows' pictures at the model's size."""
-        items = cast("Sequence[Path | bytes]", rows.inputs)
+        items = cast("Sequence[RawImage]", rows.inputs)
         return ImageExamples(items, rows.origins, kept_images(reader), ask.tokens_per_image, targets)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from patchword.data.names import class_name
 from patchword.errors import UserError, did_you_mean
 
 SINGLE = "single_label_classification"
@@ -72,7 +73,7 @@ class LabelSet:
         """
         if self.problem == REGRESSION:
             return np.array([[_number(v, origins, row)] for row, v in enumerate(values)], np.float32)
-        number = {name: i for i, name in enumerate(self.names)}
+        number = {class_name(name): i for i, name in enumerate(self.names)}
         if self.problem == SINGLE:
             return np.array([self._find(number, v, origins, row) for row, v in enumerate(values)], np.int64)
         targets = np.zeros((len(values), len(self.names)), np.float32)

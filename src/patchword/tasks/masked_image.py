@@ -6,7 +6,6 @@ The pictures need no labels. Which patches are hidden depends on the seed, the e
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from patchword.checks.quick import learnt_from
 from patchword.data.image_processor import ImageProcessor
-from patchword.data.images import Images
+from patchword.data.images import Images, RawImage, given_images
 from patchword.data.loader import Batch, Examples
 from patchword.data.shuffle import Permutation, mix
 from patchword.data.sources import Labelled, read_labelled
@@ -48,7 +47,7 @@ class MaskedPictures(Examples):
 
     def __init__(
         self,
-        items: Sequence[Path | bytes],
+        items: Sequence[RawImage],
         origins: Sequence[str],
         processor: ImageProcessor,
         tokens: int,
@@ -105,7 +104,7 @@ class MaskedImage(Task):
     @classmethod
     def examples(cls, rows: Labelled, reader: Reader, ask: Ask) -> MaskedPictures:
         """Pictures at the model's size."""
-        items = cast("Sequence[Path | bytes]", rows.inputs)
+        items = cast("Sequence[RawImage]", rows.inputs)
         return MaskedPictures(items, rows.origins, kept_images(reader), ask.tokens_per_image)
 
     @classmethod
@@ -153,10 +152,8 @@ class MaskedImage(Task):
 
     @classmethod
     def inputs(cls, items: Sequence[Any], reader: Reader, ask: Ask) -> MaskedPictures:
-        """Pictures: paths, or the bytes of files."""
-        pictures = [Path(item) if isinstance(item, str) else item for item in items]
-        names = [f"image {i + 1}" if isinstance(item, bytes) else str(item) for i, item in enumerate(pictures)]
-        return MaskedPictures(pictures, names, kept_images(reader), ask.tokens_per_image)
+        """Images, each as `data.images.given_image` takes it."""
+        return MaskedPictures(*given_images(items), kept_images(reader), ask.tokens_per_image)
 
     def labelled(self, ask: Ask, reader: Reader) -> MaskedPictures:
         """Pictures that the model has not seen."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +35,8 @@ from patchword.tasks.precision import choose_precision, round_to_int8
 from patchword.tasks.task import Ask, Compute, Reader, Task, choose_device, read_at_once, task_of
 from patchword.tasks.text_classification import TextClassification
 
-Inputs = Sequence[str] | Sequence[tuple[str, str]] | Sequence[Mapping[str, str]] | Sequence[Path | bytes]
+Inputs = Sequence[str] | Sequence[tuple[str, str]] | Sequence[Mapping[str, str]] | Sequence[Any]
+"""Texts, pairs of texts, what a task puts together of several, or images as `data.images.given_image` takes them."""
 
 
 _POOLS: dict[str, Callable[[Packed], torch.Tensor]] = {
@@ -92,21 +93,23 @@ class Predictor:
         return self.model.labels
 
     def predict(self, inputs: Inputs) -> list[dict[str, Any]]:
-        """A prediction for each text, pair of texts (a tuple), or picture (a path, or the bytes of a file).
+        """A prediction for each text, pair of texts (a tuple), or image.
+
+        Args:
+            inputs: a list; an image is a path, the bytes of a file, an open file, a PIL image, an array with channels
+                last or a tensor with channels first (uint8: 0 to 255, floating point: 0 to 1).
 
         Returns:
             dicts; for a class `label`, `confidence` and `probabilities`, for several `labels` and `probabilities`,
             for a number `value`.
 
         Raises:
-            UserError: the model has learnt no task, or a picture can not be read.
+            UserError: the model has learnt no task, or an input can not be read.
         """
-        if isinstance(inputs, str | Path | bytes):
-            raise UserError("Give a list of inputs, even for one: predict([...]).")
         task = self.task
+        inputs = self._checked(inputs)
         if not inputs:
             return []
-        self._check(inputs)
         examples = task.inputs(inputs, self.reader, self._ask(pairs=self.pairs))
         return task.predict(self.model, examples, self.compute)
 
@@ -198,7 +201,7 @@ class Predictor:
         if pool not in ("mean", "class", "last", "max"):
             raise UserError(f"There is no pooling '{pool}'; there are mean, class, last and max.")
         kind = TextClassification if isinstance(self.reader, Tokenizer) else ImageClassification
-        self._check(inputs)
+        inputs = self._checked(inputs)
         examples = kind.inputs(inputs, self.reader, self._ask(windows="never"))
         out = np.empty((len(examples), self.model.config.width), np.float32)
         for ids, batch in self.compute.over(self.model, examples):
@@ -206,12 +209,21 @@ class Predictor:
             out[ids] = vectors.float().cpu().numpy()
         return out
 
-    def _check(self, inputs: Inputs) -> None:
-        """Is each text a text, be it an empty one? What a task puts together of several it looks at itself."""
-        for number, item in enumerate(inputs if isinstance(self.reader, Tokenizer) else (), 1):
+    def _checked(self, inputs: Inputs) -> list[Any]:
+        """The inputs as a list, in which each text is one, be it an empty one.
+
+        What a task puts together of several texts it looks at itself.
+        """
+        # An array or a tensor is a list of texts, or with four axes one of images; with two or three it is an image.
+        several = isinstance(inputs, Iterable) and getattr(inputs, "ndim", 1) in (1, 4)
+        if not several or isinstance(inputs, str | bytes | Mapping) or hasattr(inputs, "read"):
+            raise UserError("Give a list of inputs, even for one: predict([...]).")
+        items = list(inputs)
+        for number, item in enumerate(items if isinstance(self.reader, Tokenizer) else (), 1):
             together = isinstance(item, Sequence | Mapping) and not isinstance(item, str | bytes)
             if problem := None if together else wrong_text(item, may_be_empty=True):
                 raise UserError(f"Input {number}: {problem}.")
+        return items
 
     @property
     def goes_on(self) -> bool:
