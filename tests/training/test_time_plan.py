@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -138,7 +139,7 @@ def test_a_long_phase_says_that_it_goes_on(monkeypatch: pytest.MonkeyPatch, caps
     with tracking.working("Reading ...") as activity:
         activity.update("Tokenizing: 3 documents")
         time.sleep(0.2)
-    assert "Tokenizing: 3 documents 0 s so far" in capsys.readouterr().err
+    assert "Tokenizing: 3 documents (0 s so far)" in capsys.readouterr().err
     with tracking.working("Reading ...", quiet=True):
         time.sleep(0.05)
     assert capsys.readouterr().err == ""
@@ -159,3 +160,26 @@ def test_baselines_are_evaluated_once(base: Path, tmp_path: Path, monkeypatch: p
     resumed = pw.resume(tmp_path / "cut", quiet=True)
     assert resumed.report["floors"] == whole.report["floors"]
     assert not (tmp_path / "cut" / "baselines.json").exists()
+
+
+def test_an_evaluation_reports_rows_and_the_time_left(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each pass ends with all rows done, and the share of the work never falls within a pass."""
+    pw.finetune(base / "base", base / "train.jsonl", out=tmp_path / "run", steps=2, seeds=1, quiet=True)
+    model = pw.load(tmp_path / "run")
+    calls: list[tuple[int, int, float]] = []
+    model.compute = replace(model.compute, batch_tokens=64, progress=lambda *call: calls.append(call))
+    model.evaluate(base / "train.jsonl")
+    assert len(calls) > 1
+    assert calls[-1] == (80, 80, 1.0)
+    assert calls == sorted(calls)
+
+    now = 0.0
+    monkeypatch.setattr(tracking, "time", SimpleNamespace(monotonic=lambda: now))
+    activity = tracking.Activity("Evaluating ...")
+    now = 10.0
+    activity.rows(20, 80, 0.25)
+    assert activity.text == "Evaluating ... 20 of 80 rows, about 30 s left"
+    activity.rows(1, 80, 0.01)  # another pass
+    assert activity.text == "Evaluating ... 1 of 80 rows"

@@ -34,10 +34,13 @@ def embed(
 
     [dim]patchword embed runs/vit photos/ --out vectors.parquet        patchword embed runs/base a.csv --near late[/]
     """
+    from dataclasses import replace
+
     from patchword.data.tables import write_vectors
     from patchword.errors import UserError
     from patchword.tasks.neighbours import nearest
     from patchword.tasks.predictor import load
+    from patchword.training.tracking import working
 
     if out is None and near is None:
         raise UserError("Nothing to do: give --out FILE.parquet to keep the vectors, or --near to look one up.")
@@ -45,7 +48,10 @@ def embed(
         raise UserError(f"--out {out}: vectors are written as .parquet.")
     model = load(folder, device)
     items, names = read_inputs(inputs, model, text_column=text_column, image_column=image_column, where=where)
-    vectors = model.features(items, pool)
+    with working("Embedding ...") as activity:
+        model.compute = replace(model.compute, progress=activity.rows)
+        vectors = model.features(items, pool)
+    model.compute = replace(model.compute, progress=None)
     if out is not None:
         write_vectors(out, names, vectors)
         typer.echo(f"{len(names):,} vectors of {vectors.shape[1]} numbers: {out}")

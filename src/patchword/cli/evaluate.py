@@ -28,9 +28,11 @@ def evaluate(
     precision: o.UsePrecision = "fp32",
 ) -> None:
     """Metrics on labelled data, with bootstrap 95 % intervals."""
+    from dataclasses import replace
     from json import dumps
 
     from patchword.tasks.predictor import load
+    from patchword.training.tracking import working
     from patchword.training.verdict import number
 
     columns = {
@@ -40,7 +42,10 @@ def evaluate(
         "pair_column": pair_column,
         "where": where,
     }
-    metrics = load(folder, device, precision, image_size).evaluate(data, **columns)
+    with working("Evaluating ...") as activity:
+        model = load(folder, device, precision, image_size)
+        model.compute = replace(model.compute, progress=activity.rows)
+        metrics = model.evaluate(data, **columns)
     if json:
         typer.echo(dumps(metrics, indent=2))
         return

@@ -278,11 +278,14 @@ class Compute:
         device: of the model.
         autocast: makes the context in which products run in another type.
         batch_tokens: tokens at a time.
+        progress: called after each batch of `over` with the examples that are done, with all of them, and with the
+            share of their tokens that is done.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     autocast: Autocast = nullcontext
     batch_tokens: int = _ON_CPU
+    progress: Callable[[int, int, float], None] | None = None
 
     def over(
         self, model: Model, examples: Examples, ids: np.ndarray | None = None
@@ -290,10 +293,16 @@ class Compute:
         """Every example (or those with `ids`) once, without gradients: (ids, a batch on the device)."""
         was_training = model.training
         model.eval()
+        wanted = np.arange(len(examples)) if ids is None else ids
+        tokens = 0 if self.progress is None else int(examples.lengths(wanted).sum())
+        done = tokens_done = 0
         try:
-            for some, batch in in_order(examples, self.batch_tokens, ids):
+            for some, batch in in_order(examples, self.batch_tokens, wanted):
                 with torch.inference_mode(), self.autocast():
                     yield some, batch.to(self.device)
+                if self.progress is not None:
+                    done, tokens_done = done + len(some), tokens_done + batch.tokens
+                    self.progress(done, len(wanted), tokens_done / max(tokens, 1))
         finally:
             model.train(was_training)
 

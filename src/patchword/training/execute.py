@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,8 @@ def execute(
         cost |= {"tokens": state.tokens, "seconds": state.seconds}
     if model is None:  # a kill came after the last seed's end
         model, _ = model_for(run, family, config, task, reader, device, say)
-    with working("Evaluating ...", quiet):
+    with working("Evaluating ...", quiet) as activity:
+        compute = replace(compute, progress=activity.rows)
         result = _finish(folder, run, where, model, cost, simple, began, prepared, reader, ask, compute)
     (folder.path / BASELINES).unlink(missing_ok=True)
     return result
@@ -159,7 +160,8 @@ def _baselines(
     if file.is_file() and (kept := read_json(file)).get("of") == of:
         return dict(kept["baselines"])
     task = prepared.task
-    with working("Evaluating baselines ...", quiet):
+    with working("Evaluating baselines ...", quiet) as activity:
+        compute = replace(compute, progress=activity.rows)
         found = task.baselines(prepared)
         if run.stage == "finetune" and not run.begins_anew:
             base, _ = model_for(run, family, config, task, reader, compute.device, said(True))

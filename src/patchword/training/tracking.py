@@ -45,14 +45,29 @@ class Activity:
     """
 
     def __init__(self, text: str) -> None:
-        self.text = text
-        self.began = time.monotonic()
+        self.text = self._phase = text
+        self.began = self._pass_began = time.monotonic()
         self.show: Callable[[str], None] = lambda text: None
+        self._share = 0.0
 
     def update(self, text: str) -> None:
         """Change the text."""
         self.text = text
         self.show(text)
+
+    def rows(self, done: int, total: int, share: float) -> None:
+        """Show how many rows are done, and the time left; a callback for `Compute.progress`.
+
+        Args:
+            done, total: rows.
+            share: of the work, in [0, 1]. A smaller one than before begins another pass.
+        """
+        if share < self._share:
+            self._pass_began = time.monotonic()
+        self._share = share
+        seconds = time.monotonic() - self._pass_began
+        left = f", about {duration(seconds / share - seconds)} left" if seconds > 2 and share > 0 else ""
+        self.update(f"{self._phase} {done:,} of {total:,} rows{left}")
 
 
 @contextmanager
@@ -79,7 +94,7 @@ def working(text: str, quiet: bool = False) -> Iterator[Activity]:
         def report() -> None:
             while not ended.wait(LINE_SECONDS):
                 seconds = time.monotonic() - activity.began
-                console.print(f"{activity.text} {duration(seconds)} so far", markup=False)
+                console.print(f"{activity.text} ({duration(seconds)} so far)", markup=False)
 
         thread = threading.Thread(target=report, daemon=True)
         thread.start()
