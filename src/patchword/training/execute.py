@@ -160,7 +160,7 @@ def _baselines(
     if file.is_file() and (kept := read_json(file)).get("of") == of:
         return dict(kept["baselines"])
     task = prepared.task
-    with working("Evaluating baselines ...", quiet) as activity:
+    with working("Evaluating baselines ...", quiet or task.reads != "labelled") as activity:
         compute = replace(compute, progress=activity.rows)
         found = task.baselines(prepared)
         if run.stage == "finetune" and not run.begins_anew:
