@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import patchword as pw
 from patchword.errors import UserError
-from patchword.models.folder import read_json
+from patchword.models.config_file import read_json
 from patchword.training.sizing import LADDERS, Ladder, Size, batch_for, climb, worth
 
 COUNTS = st.floats(1e3, 1e12)

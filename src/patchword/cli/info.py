@@ -17,12 +17,14 @@ def info(folder: Annotated[str, typer.Argument(help="A model folder, a run, or a
     import torch
 
     from patchword.models.config import ImageConfig
+    from patchword.models.config_file import read_json
     from patchword.models.family import Model
-    from patchword.models.folder import describe, find_folder, read_json
+    from patchword.models.folder import examine, find_folder, surface
     from patchword.models.image_processors import read_image_processor
 
     path = find_folder(folder)
-    description = describe(path)
+    description = examine(path)
+    surface(description.notes)
     config = description.config
     with torch.device("meta"):
         model = Model(description.family, config, description.way_out, description.labels, description.problem)

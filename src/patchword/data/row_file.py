@@ -21,7 +21,8 @@ from filelock import FileLock, Timeout
 
 from patchword.data.names import encodable, shown_path
 from patchword.errors import UserError
-from patchword.models.folder import read_json, write_file, write_json
+from patchword.models.config_file import read_json
+from patchword.models.folder import write_file, write_json
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _PARTS = 32  # chunks in a row group of a parquet file

@@ -17,8 +17,9 @@ from patchword.data.sources import Labelled, read_labelled
 from patchword.demo.digits import DigitData
 from patchword.explain.attention import patch_map
 from patchword.models.config import ImageConfig
+from patchword.models.config_file import read_json
 from patchword.models.family import Model, families
-from patchword.models.folder import describe, make_config, read_json, read_model, write_json, write_model
+from patchword.models.folder import describe, make_config, read_model, write_json, write_model
 from patchword.study.labels import LabelCurve, label_efficiency
 from patchword.tasks.image_classification import ImageClassification
 from patchword.tasks.labels import LabelSet

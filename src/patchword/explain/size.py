@@ -20,7 +20,7 @@ from patchword.explain.maps import of_maps
 from patchword.explain.walk import Walk, parameters
 from patchword.models.config import ImageConfig
 from patchword.models.family import Family, Model, preset, presets
-from patchword.models.folder import describe, find_folder
+from patchword.models.folder import examine, find_folder, surface
 from patchword.models.stems import PatchEmbedding
 from patchword.models.trunks import EncoderDecoder, Generative
 from patchword.nn.attention import Attention, SelfAttention
@@ -190,7 +190,8 @@ def explain(
         labels = tuple(map(str, range(_CLASSES[family.modality])))
         problem = None
     else:
-        description = describe(find_folder(start))
+        description = examine(find_folder(start))
+        surface(description.notes)
         family, config, labels, problem = (
             description.family,
             description.config,

@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from patchword.models import roberta
-from patchword.models.config import EncoderDecoderConfig
+from patchword.models.config import EncoderDecoderConfig, Tokens
 from patchword.models.encoder_decoders import CONFIG_NAMES, encoder_decoder_ways_out
 from patchword.models.family import Family
 from patchword.models.heads import ShiftedScores
@@ -23,7 +23,7 @@ from patchword.models.trunks import EncoderDecoder
 from patchword.models.weights import Batched, Names, Rows, weights_and_biases
 from patchword.nn.attention import BIDIRECTIONAL, CAUSAL, CrossAttention, SelfAttention
 from patchword.nn.block import layers_of, post_norm
-from patchword.nn.config import Positive, Probability
+from patchword.nn.config import Count, Positive, Probability
 from patchword.nn.feedforward import FeedForward
 from patchword.nn.positions import LearnedPositions
 from patchword.nn.transformer import Transformer
@@ -33,9 +33,14 @@ class BartConfig(EncoderDecoderConfig):
     """Sizes of a BART."""
 
     vocab_size: Positive = 50265
+    width: Positive = 1024
+    depth: Count = 12
+    heads: Positive = 16
+    hidden: Positive = 4096
     max_length: Positive = 1024
-    decoder_heads: Positive
-    decoder_hidden: Positive
+    decoder_depth: Count = 12
+    decoder_heads: Positive = 16
+    decoder_hidden: Positive = 4096
     """Inner width of the decoder's feed-forward parts."""
     norm_eps: float = 1e-5
     attention_dropout: Probability = 0.0
@@ -43,7 +48,7 @@ class BartConfig(EncoderDecoderConfig):
     """Inside the feed-forward parts, while training."""
     pad_token_id: int | None = 1
     bos_token_id: int | None = 0
-    eos_token_id: int | tuple[int, ...] | None = 2
+    eos_token_id: Tokens = 2
     decoder_start_token_id: int = 2
 
 
@@ -129,11 +134,32 @@ FAMILY = Family(
     weight_names={"source.words.weight": "shared.weight", **_names("source", "encoder"), **_names("target", "decoder")},
     ways_out=encoder_decoder_ways_out(
         "Bart",
-        lambda config, trunk, classes: ShiftedScores(trunk.source.words),
-        {"shift": Batched("/final_logits_bias")},
+        lambda config, trunk, classes: ShiftedScores(
+            config.width, config.vocab_size, words=trunk.source.words if config.tied else None
+        ),
+        {"scores.weight": "/lm_head.weight", "shift": Batched("/final_logits_bias")},
     ),
-    # Copies of the word table, and numbers of versions.
-    ignored=("embed_tokens.weight", "encoder.version", "decoder.version"),
+    aliases={
+        "num_attention_heads": "encoder_attention_heads",
+        "hidden_size": "d_model",
+        "num_hidden_layers": "encoder_layers",
+    },
+    # Of the first version, for families that have models of their own now; BART has these values.
+    unread=frozenset(
+        [
+            "add_bias_logits",
+            "add_final_layer_norm",
+            "classif_dropout",
+            "normalize_before",
+            "normalize_embedding",
+            "static_position_embeddings",
+            "extra_pos_embeddings",
+        ]
+    ),
+    labels=3,
+    copies=("embed_tokens.weight",),
+    # Numbers of versions.
+    ignored=("encoder.version", "decoder.version"),
     presets={
         "bart-base": _sizes(6, 768, 12),
         "bart-large": _sizes(12, 1024, 16),

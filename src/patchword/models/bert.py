@@ -16,10 +16,10 @@ from patchword.models.config import TEXT_NAMES, TRANSFORMER_NAMES, TextConfig
 from patchword.models.family import Family, WayOut
 from patchword.models.heads import ClassHead, Pooler
 from patchword.models.stems import SegmentedEmbedding
-from patchword.models.weights import Rows, weights_and_biases
+from patchword.models.weights import Rows, Twice, weights_and_biases
 from patchword.nn.attention import SelfAttention
 from patchword.nn.block import Block, post_norm
-from patchword.nn.config import Positive
+from patchword.nn.config import Count, Positive
 from patchword.nn.feedforward import FeedForward
 from patchword.nn.packing import Packed
 from patchword.nn.positions import LearnedPositions
@@ -30,6 +30,10 @@ class BertConfig(TextConfig):
     """Sizes of a BERT."""
 
     vocab_size: Positive = 30522
+    width: Positive = 768
+    depth: Count = 12
+    heads: Positive = 12
+    hidden: Positive = 3072
     segments: Positive = 2
 
 
@@ -82,7 +86,6 @@ FAMILY = Family(
         "position_embedding_type": "absolute",
         "is_decoder": False,
         "add_cross_attention": False,
-        "tie_word_embeddings": True,
     },
     weight_names={
         "embed.words.weight": "embeddings.word_embeddings.weight",
@@ -108,7 +111,10 @@ FAMILY = Family(
             "BertForMaskedLM",
             dense="/cls.predictions.transform.dense",
             norm="/cls.predictions.transform.LayerNorm",
-            scores="/cls.predictions",
+            scores={
+                "weight": "/cls.predictions.decoder.weight",
+                "bias": Twice("/cls.predictions.bias", "/cls.predictions.decoder.bias"),
+            },
         ),
         "class": WayOut(
             "BertForSequenceClassification",
@@ -126,6 +132,18 @@ FAMILY = Family(
         "token_class": ways_out.token_class("BertForTokenClassification"),
         "span": ways_out.span("BertForQuestionAnswering"),
     },
+    # Of the pooler in BERT's first files, which is as they say; of the next sentence; of a head that is not here.
+    unread=frozenset(
+        [
+            "directionality",
+            "pooler_fc_size",
+            "pooler_num_attention_heads",
+            "pooler_num_fc_layers",
+            "pooler_size_per_head",
+            "pooler_type",
+            "classifier_dropout",
+        ]
+    ),
     # Buffers that old versions of transformers wrote among the weights.
     ignored=("embeddings.position_ids", "embeddings.token_type_ids"),
     presets={

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import model_validator
 from torch import nn
 
-from patchword.models.convnets import CONFIG_NAMES, ConvNetConfig, begin, ways_out
+from patchword.models.convnets import CONFIG_NAMES, UNREAD, ConvNetConfig, begin, ways_out
 from patchword.models.family import Family
 from patchword.nn.config import Positive
 from patchword.nn.convnet import Activation, ConvNet, PreActivationBlock, StandardisedConv2d
@@ -99,6 +99,7 @@ FAMILY = Family(
             for kind in ("weight", "bias")
         },
     },
+    unread=UNREAD,
     ways_out=ways_out("Bit"),
     begin=begin,
     objective="image-classification",

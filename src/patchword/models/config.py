@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from patchword.errors import Notice, UserError
-from patchword.nn.config import ModelConfig, Positive, Probability, TransformerConfig
+from patchword.models.config_file import shown
+from patchword.nn.config import Count, ModelConfig, Positive, Probability, TransformerConfig
+
+FromList = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+"""JSON has lists where a config has tuples."""
+Tokens = Annotated[int | tuple[int, ...] | None, FromList]
+"""An id, several, or none."""
 
 TRANSFORMER_NAMES: Mapping[str, str] = {
     "width": "hidden_size",
@@ -28,10 +35,11 @@ TEXT_NAMES: Mapping[str, str] = {
     "vocab_size": "vocab_size",
     "max_length": "max_position_embeddings",
     "pad_token_id": "pad_token_id",
+    "tied": "tie_word_embeddings",
 }
 """The same for what a `TextConfig` has besides."""
 GENERATIVE_NAMES: Mapping[str, str] = {**TEXT_NAMES, "bos_token_id": "bos_token_id", "eos_token_id": "eos_token_id"}
-"""And for a `GenerativeConfig`, but for `tied`."""
+"""And for a `GenerativeConfig`."""
 
 
 class TextConfig(TransformerConfig):
@@ -42,6 +50,8 @@ class TextConfig(TransformerConfig):
     """Tokens of the longest sequence."""
     pad_token_id: int | None = Field(0, ge=0)
     """Padding never enters the core; kept for those that pad."""
+    tied: bool = True
+    """Whether the scores of the words are products with the word table itself."""
 
 
 _UNUSED = 0.1
@@ -74,16 +84,14 @@ class GenerativeConfig(TextConfig):
     pad_token_id: int | None = None
     bos_token_id: int | None = None
     """Begins a text."""
-    eos_token_id: int | tuple[int, ...] | None = None
+    eos_token_id: Tokens = None
     """Ends a text; there can be several."""
-    tied: bool = True
-    """Whether the scores of the words are products with the word table itself."""
 
 
 class EncoderDecoderConfig(GenerativeConfig):
     """Sizes of a model that reads one text and writes another; the fields of a stack are the encoder's."""
 
-    decoder_depth: Positive
+    decoder_depth: Count
     """Layers of the decoder."""
     decoder_start_token_id: int = 0
     """Every written text begins with it."""
@@ -119,11 +127,18 @@ class ImageConfig(ModelConfig):
         return self.grid[0] * self.grid[1]
 
 
-def square_or_pair(size: int | Sequence[int] | None) -> tuple[int, int] | None:
-    """Height and width by a `config.json`, in which squares are one number."""
+def square_or_pair(size: Any) -> tuple[int, int] | None:
+    """Height and width by a `config.json`, in which squares are one number.
+
+    Raises:
+        ValueError: it is neither a number nor two.
+    """
+    sides = [size, size] if isinstance(size, int) else size
     if size is None:
         return None
-    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+    if not isinstance(sides, list) or len(sides) != 2 or any(type(side) is not int for side in sides):
+        raise ValueError(f"image_size is {shown(size)}, where one whole number or two are needed")
+    return sides[0], sides[1]
 
 
 class PatchConfig(ImageConfig, TransformerConfig):

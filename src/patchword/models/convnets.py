@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import nn
 
-from patchword.models.config import ImageConfig, square_or_pair
+from patchword.models.config import FromList, ImageConfig, square_or_pair
 from patchword.models.family import Key, WayOut
 from patchword.models.heads import ClassHead, MeanToken, Pooled
 from patchword.models.weights import weights_and_biases
-from patchword.nn.config import Positive
+from patchword.nn.config import Count, Positive
 from patchword.nn.convnet import initialise_convolutions
 from patchword.nn.transformer import initialise
 
@@ -21,9 +22,10 @@ class ConvNetConfig(ImageConfig):
 
     stem_width: Positive = 64
     """Channels that the stem gives."""
-    widths: tuple[Positive, ...]
+    width: Positive = 2048
+    widths: Annotated[tuple[Positive, ...], FromList, Field(min_length=1, max_length=16)] = (256, 512, 1024, 2048)
     """Channels of each stage; the last is `width`."""
-    depths: tuple[Positive, ...]
+    depths: Annotated[tuple[Count, ...], FromList] = (3, 4, 6, 3)
     """Blocks of each stage."""
 
     @model_validator(mode="after")
@@ -52,15 +54,19 @@ def begin(model: nn.Module, config: ConvNetConfig) -> None:
 
 
 CONFIG_NAMES: Mapping[str, str | Key] = {
-    "width": Key(lambda raw: raw["hidden_sizes"][-1], lambda width: {}),
-    "widths": Key(lambda raw: raw.get("hidden_sizes"), lambda widths: {"hidden_sizes": list(widths)}),
-    "depths": Key(lambda raw: raw.get("depths"), lambda depths: {"depths": list(depths)}),
+    "width": Key(lambda raw: sizes[-1] if (sizes := raw.items_of("hidden_sizes", int)) else None, lambda width: {}),
+    "widths": Key(lambda raw: raw.items_of("hidden_sizes", int), lambda widths: {"hidden_sizes": list(widths)}),
+    "depths": Key(lambda raw: raw.items_of("depths", int), lambda depths: {"depths": list(depths)}),
     "stem_width": "embedding_size",
     "channels": "num_channels",
     # Theirs does not say it; what it was trained on is the size that it is used with.
     "image_size": Key(lambda raw: square_or_pair(raw.get("image_size")), lambda size: {"image_size": list(size)}),
 }
 """Of every family in stages."""
+
+
+UNREAD = frozenset({"out_features", "out_indices", "stage_names"})
+"""Of their use as a backbone of detectors."""
 
 
 def ways_out(model: str) -> dict[str, WayOut]:

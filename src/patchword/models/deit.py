@@ -14,7 +14,7 @@ from patchword.models.family import Family, WayOut
 from patchword.models.heads import ClassHead, Pooler, SequenceHead
 from patchword.models.stems import PatchEmbedding
 from patchword.models.vit import ViT, ViTConfig
-from patchword.models.vit_names import CONFIG_NAMES, MODULES, TRUNK_NAMES
+from patchword.models.vit_names import CONFIG_NAMES, MODULES, TRUNK_NAMES, UNREAD, check_pooler
 from patchword.models.weights import Batched, GridPositions
 from patchword.nn.packing import Packed
 from patchword.nn.positions import LearnedPositions
@@ -118,6 +118,8 @@ FAMILY = Family(
         ),
     },
     modules=MODULES,
+    unread=UNREAD,
+    check=check_pooler,
     objective="image-classification",
     image_processor="DeiTImageProcessor",
     presets={

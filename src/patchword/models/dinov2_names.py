@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from patchword.models.config_file import ConfigFile
 from patchword.models.family import Key
 from patchword.models.vit_names import CONFIG_NAMES as VIT_CONFIG_NAMES
 from patchword.models.vit_names import TRUNK_NAMES
 from patchword.models.weights import Batched, GridPositions, Names, Rows, weights_and_biases
 
+
+def _hidden(raw: ConfigFile) -> int:
+    width, times = raw.whole("hidden_size"), raw.whole("mlp_ratio")
+    return (768 if width is None else width) * (4 if times is None else times)
+
+
 CONFIG_NAMES: Mapping[str, str | Key] = {
     **VIT_CONFIG_NAMES,
-    "hidden": Key(lambda raw: raw["hidden_size"] * (raw.get("mlp_ratio") or 4), lambda hidden: {}),
+    "hidden": Key(_hidden, lambda hidden: {}),
     "times": "mlp_ratio",
     "layer_scale": "layerscale_value",
     "registers": "num_register_tokens",

@@ -20,7 +20,7 @@ from patchword.models.stems import PatchEmbedding
 from patchword.models.vit import ViT
 from patchword.models.vit_names import ATTENTION_MODULES
 from patchword.models.weights import weights_and_biases
-from patchword.nn.config import Positive, Probability
+from patchword.nn.config import Count, Positive, Probability
 from patchword.nn.norm import Scaled
 from patchword.nn.positions import GridSinCos
 from patchword.nn.transformer import initialise
@@ -29,8 +29,12 @@ from patchword.nn.transformer import initialise
 class RegisterConfig(PatchConfig):
     """Sizes of a DINOv2 with registers."""
 
-    patch_size: Positive = 14
+    patch_size: Positive = 16
     norm_eps: float = 1e-6
+    width: Positive = 768
+    depth: Count = 12
+    heads: Positive = 12
+    hidden: Positive = 3072
     dropout: Probability = 0.0
     attention_dropout: Probability = 0.0
     registers: Positive = 4
@@ -115,6 +119,8 @@ FAMILY = Family(
     prefix="dinov2_with_registers.",
     config_names=CONFIG_NAMES,
     required=REQUIRED,
+    # Of their use as a backbone of detectors.
+    unread=frozenset({"apply_layernorm", "reshape_hidden_states", "out_features", "out_indices", "stage_names"}),
     weight_names=WEIGHT_NAMES,
     ways_out={
         "features": WayOut("Dinov2WithRegistersModel", lambda config, trunk, classes: Pooled(FirstToken()), bare=True),
@@ -136,7 +142,7 @@ FAMILY = Family(
         "patchword-image-mini": _small(6, 192),
         "patchword-image-small": _small(12, 384),
         "patchword-image-base": _small(12, 768),
-        "dinov2-with-registers-small": RegisterConfig(depth=12, width=384, heads=6, hidden=1536),
-        "dinov2-with-registers-base": RegisterConfig(depth=12, width=768, heads=12, hidden=3072),
+        "dinov2-with-registers-small": RegisterConfig(depth=12, width=384, heads=6, hidden=1536, patch_size=14),
+        "dinov2-with-registers-base": RegisterConfig(depth=12, width=768, heads=12, hidden=3072, patch_size=14),
     },
 )

@@ -15,7 +15,7 @@ from patchword.models.family import Family, WayOut
 from patchword.models.heads import ClassHead, Pooler
 from patchword.models.stems import WordEmbedding
 from patchword.models.weights import Rows, weights_and_biases
-from patchword.nn.config import Positive, Probability
+from patchword.nn.config import Count, Positive, Probability
 from patchword.nn.packing import Packed
 from patchword.nn.positions import LearnedPositions
 
@@ -26,6 +26,10 @@ class DistilBertConfig(TextConfig):
     """Sizes of a DistilBERT."""
 
     vocab_size: Positive = 30522
+    width: Positive = 768
+    depth: Count = 6
+    heads: Positive = 12
+    hidden: Positive = 3072
     norm_eps: float = Field(EPS, ge=EPS, le=EPS)
     """`config.json` has no key for it, so it is no choice."""
     class_dropout: Probability = 0.2
@@ -77,7 +81,10 @@ FAMILY = Family(
         "init_std": "initializer_range",
         **TEXT_NAMES,
     },
-    required={"tie_word_embeddings": True},
+    required={},
+    aliases={"hidden_size": "dim", "num_attention_heads": "n_heads", "num_hidden_layers": "n_layers"},
+    # Positions are read from the weights, however they began.
+    unread=frozenset({"sinusoidal_pos_embds", "tie_weights_"}),
     weight_names={
         "embed.words.weight": "embeddings.word_embeddings.weight",
         "embed.positions.weight": "embeddings.position_embeddings.weight",
@@ -98,7 +105,10 @@ FAMILY = Family(
     ways_out={
         "features": ways_out.features("DistilBertModel"),
         "masked_token": ways_out.masked_token(
-            "DistilBertForMaskedLM", dense="/vocab_transform", norm="/vocab_layer_norm", scores="/vocab_projector"
+            "DistilBertForMaskedLM",
+            dense="/vocab_transform",
+            norm="/vocab_layer_norm",
+            scores={"weight": "/vocab_projector.weight", "bias": "/vocab_projector.bias"},
         ),
         "class": WayOut(
             "DistilBertForSequenceClassification",

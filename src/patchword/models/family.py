@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import patchword.models
 from patchword.data.tokenizers import TokenizerStyle
 from patchword.errors import UserError, did_you_mean
+from patchword.models.config_file import ConfigFile
 from patchword.models.heads import Head
 from patchword.models.weights import Names, Rule, rule_for
 from patchword.nn.config import ModelConfig
@@ -36,8 +37,14 @@ class Key:
         write: our value -> keys of `config.json`.
     """
 
-    read: Callable[[Mapping[str, Any]], Any]
+    read: Callable[[ConfigFile], Any]
     write: Callable[[Any], Mapping[str, Any]]
+
+
+def causal_only(file: ConfigFile) -> None:
+    """`Family.check` of decoders: transformers 5 lets each token attend to later ones where `is_causal` is false."""
+    if file.flag("is_causal") is False:
+        raise ValueError("is_causal is false; only decoders whose tokens attend to earlier ones are supported")
 
 
 def repeated(key: str, *copies: str) -> Key:
@@ -94,6 +101,11 @@ class Family:
         modules: parts of names in files -> what they are in the modules of transformers 5, where those are called
             otherwise.
         respelled: beginnings of names in files -> how the tables here spell them.
+        aliases: other names that transformers has for keys of `config.json` (its `attribute_map`) -> the keys.
+        unread: keys of `config.json` that change nothing of what is built here.
+        copies: endings of names of tensors in files that must be copies of the word table.
+        labels: classes of a head where `config.json` does not give their number.
+        check: given a `config.json`, raises a `ValueError` for what it asks for and no field here can hold.
     """
 
     model_type: str
@@ -116,6 +128,11 @@ class Family:
     continues_as: str | None = None
     modules: Mapping[str, str] = field(default_factory=dict)
     respelled: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    unread: frozenset[str] = frozenset()
+    copies: tuple[str, ...] = ()
+    labels: int = 2
+    check: Callable[[ConfigFile], None] = lambda file: None
 
     def way_out(self, name: str) -> WayOut:
         """The head that a task asks for.

@@ -12,15 +12,16 @@ from torch import nn
 
 from patchword.data.tokenizers import TokenizerStyle
 from patchword.models import ways_out
-from patchword.models.config import GENERATIVE_NAMES, GenerativeConfig
-from patchword.models.family import Family, Key, WayOut, repeated
+from patchword.models.config import GENERATIVE_NAMES, GenerativeConfig, Tokens
+from patchword.models.config_file import ConfigFile
+from patchword.models.family import Family, Key, WayOut, causal_only, repeated
 from patchword.models.heads import NextTokenHead
 from patchword.models.stems import WordEmbedding
 from patchword.models.trunks import Decoder
 from patchword.models.weights import Transposed, weights_and_biases
 from patchword.nn.attention import CAUSAL, SelfAttention
 from patchword.nn.block import Block, pre_norm
-from patchword.nn.config import Positive
+from patchword.nn.config import Count, Positive
 from patchword.nn.feedforward import FeedForward
 from patchword.nn.positions import LearnedPositions
 from patchword.nn.transformer import Transformer, initialise_residual
@@ -31,10 +32,13 @@ class GPT2Config(GenerativeConfig):
 
     vocab_size: Positive = 50257
     max_length: Positive = 1024
+    width: Positive = 768
+    depth: Count = 12
+    heads: Positive = 12
     activation: str = "gelu_new"
     norm_eps: float = 1e-5
     bos_token_id: int | None = 50256
-    eos_token_id: int | tuple[int, ...] | None = 50256
+    eos_token_id: Tokens = 50256
 
 
 class GPT2(Decoder):
@@ -63,9 +67,39 @@ class GPT2(Decoder):
         )
 
 
+def _hidden(raw: ConfigFile) -> int:
+    inner, width = raw.whole("n_inner"), raw.whole("n_embd")
+    return 4 * (768 if width is None else width) if inner is None else inner
+
+
 def _sizes(depth: int, width: int, heads: int) -> GPT2Config:
     return GPT2Config(depth=depth, width=width, heads=heads, hidden=4 * width)
 
+
+def next_token(config: GenerativeConfig, trunk: GPT2, classes: int) -> NextTokenHead:
+    """Scores of the next word."""
+    return NextTokenHead(config.width, config.vocab_size, words=trunk.embed.words if config.tied else None)
+
+
+ALIASES = {
+    "hidden_size": "n_embd",
+    "max_position_embeddings": "n_positions",
+    "num_attention_heads": "n_head",
+    "num_hidden_layers": "n_layer",
+}
+# Of a head that is not here; of old versions; the order of operations, which in fp32 is the same.
+UNREAD = frozenset(
+    [
+        "summary_type",
+        "summary_use_proj",
+        "summary_activation",
+        "summary_proj_to_labels",
+        "summary_first_dropout",
+        "n_ctx",
+        "reorder_and_upcast_attn",
+        "predict_special_tokens",
+    ]
+)
 
 FAMILY = Family(
     model_type="gpt2",
@@ -77,7 +111,7 @@ FAMILY = Family(
         "width": "n_embd",
         "depth": "n_layer",
         "heads": "n_head",
-        "hidden": Key(lambda raw: raw.get("n_inner") or 4 * raw["n_embd"], lambda hidden: {"n_inner": hidden}),
+        "hidden": Key(_hidden, lambda hidden: {"n_inner": hidden}),
         "activation": "activation_function",
         "norm_eps": "layer_norm_epsilon",
         "dropout": repeated("resid_pdrop", "embd_pdrop"),
@@ -90,8 +124,10 @@ FAMILY = Family(
         "scale_attn_weights": True,
         "scale_attn_by_inverse_layer_idx": False,
         "add_cross_attention": False,
-        "tie_word_embeddings": True,
     },
+    aliases=ALIASES,
+    unread=UNREAD,
+    check=causal_only,
     weight_names={
         "embed.words.weight": "wte.weight",
         "embed.positions.weight": "wpe.weight",
@@ -113,7 +149,8 @@ FAMILY = Family(
         "features": ways_out.features("GPT2Model"),
         "next_token": WayOut(
             "GPT2LMHeadModel",
-            lambda config, trunk, classes: NextTokenHead(config.width, config.vocab_size, words=trunk.embed.words),
+            next_token,
+            {"scores.weight": "/lm_head.weight"},
         ),
         "class": ways_out.last_token_class("GPT2ForSequenceClassification"),
         "token_class": ways_out.token_class("GPT2ForTokenClassification"),

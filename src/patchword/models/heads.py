@@ -263,13 +263,12 @@ class ShiftedScores(NextTokenHead):
     """Scores of the next word, and a number added to each that comes with the weights and is not learnt (BART).
 
     Args:
-        words: the word table `[vocab_size, width]` that the way in uses; shared, not copied.
+        width, vocab_size, words: as in `VocabularyHead`.
     """
 
     shift: Tensor
 
-    def __init__(self, words: nn.Embedding) -> None:
-        vocab_size, width = words.weight.shape
+    def __init__(self, width: int, vocab_size: int, *, words: nn.Embedding | None) -> None:
         super().__init__(width, vocab_size, words=words)
         self.register_buffer("shift", torch.zeros(vocab_size))
 
@@ -280,20 +279,28 @@ class ShiftedScores(NextTokenHead):
 
 
 class MaskedTokenHead(VocabularyHead):
-    """Scores of the words under a mask: dense, activation, norm, then the word table itself (tied) and a bias.
+    """Scores of the words under a mask: dense, activation, norm, then the word table (usually) and a bias.
 
     Devlin et al. 2018, section 3.1 and their code. It is given the masked tokens only: at 15 % masking that is
     a seventh of the largest product in a small model.
 
     Args:
-        words: the word table `[vocab_size, width]` that the way in uses; shared, not copied.
+        width, vocab_size, words: as in `VocabularyHead`.
         activation: a name in `ACTIVATIONS`.
         norm: of what is compared with the words.
         bias: whether the dense layer adds one.
     """
 
-    def __init__(self, words: nn.Embedding, *, activation: str, norm: nn.Module, bias: bool = True) -> None:
-        vocab_size, width = words.weight.shape
+    def __init__(
+        self,
+        width: int,
+        vocab_size: int,
+        *,
+        words: nn.Embedding | None,
+        activation: str,
+        norm: nn.Module,
+        bias: bool = True,
+    ) -> None:
         super().__init__(width, vocab_size, words=words, bias=True)
         self.dense = nn.Linear(width, width, bias=bias)
         self.activation = ACTIVATIONS[activation]

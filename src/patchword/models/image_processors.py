@@ -10,8 +10,8 @@ from typing import Any
 from patchword.data.image_processor import PLAIN, ImageProcessor
 from patchword.errors import UserError
 from patchword.models.config import ImageConfig
+from patchword.models.config_file import read_json
 from patchword.models.family import Family
-from patchword.models.folder import read_json
 
 NAME = "preprocessor_config.json"
 

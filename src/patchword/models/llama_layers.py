@@ -8,27 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from torch import nn
 
-from patchword.models.config import GenerativeConfig
+from patchword.models.config import GenerativeConfig, Tokens
 from patchword.models.stems import WordEmbedding
 from patchword.models.trunks import Decoder
 from patchword.nn.attention import CAUSAL, Mask, SelfAttention
 from patchword.nn.block import Block, pre_norm
-from patchword.nn.config import Positive, Probability
+from patchword.nn.config import Count, Positive, Probability
 from patchword.nn.feedforward import GatedFeedForward
 from patchword.nn.norm import RMSNorm
 from patchword.nn.positions import Rotary, Scaling
 from patchword.nn.transformer import Transformer
 
+_FROM_DICT = BeforeValidator(lambda value: Scaling(**value) if isinstance(value, dict) else value)
+
 
 class LlamaConfig(GenerativeConfig):
     """Sizes of a Llama."""
 
-    kv_heads: Positive
+    width: Positive = 4096
+    depth: Count = 32
+    heads: Positive = 32
+    kv_heads: Positive = 32
+    hidden: Positive = 11008
     vocab_size: Positive = 32000
     max_length: Positive = 2048
     activation: str = "silu"
@@ -36,11 +42,11 @@ class LlamaConfig(GenerativeConfig):
     dropout: Probability = 0.0
     attention_dropout: Probability = 0.0
     bos_token_id: int | None = 1
-    eos_token_id: int | tuple[int, ...] | None = 2
+    eos_token_id: Tokens = 2
     tied: bool = False
     rotary_base: float = Field(10000.0, gt=0.0)
     """The slowest pair of a head turns by about 1 / rotary_base a token."""
-    rotary_scaling: Scaling | None = None
+    rotary_scaling: Annotated[Scaling | None, _FROM_DICT] = None
     """Slows the turning for texts longer than those of pretraining."""
 
     @model_validator(mode="after")

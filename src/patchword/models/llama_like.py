@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from patchword.data.tokenizers import TokenizerStyle
 from patchword.models import ways_out
 from patchword.models.config import GENERATIVE_NAMES, TRANSFORMER_NAMES
-from patchword.models.family import Family, Key, WayOut
+from patchword.models.config_file import ConfigFile
+from patchword.models.family import Family, Key, WayOut, causal_only
 from patchword.models.heads import NextTokenHead
 from patchword.models.llama_layers import Llama, LlamaConfig
 from patchword.models.rotation import ROTATION
@@ -21,6 +23,15 @@ GATED: Names = {
     "decoder.layers.{i}.feedforward.down.weight": "layers.{i}.mlp.down_proj.weight",
 }
 """The weights of a `GatedFeedForward`."""
+
+
+# How a product was cut by old versions; windows of layers that none has where `use_sliding_window` is false.
+UNREAD = frozenset({"pretraining_tp", "max_window_layers"})
+
+
+def _kv_heads(raw: ConfigFile, unsaid: int | None) -> int | None:
+    heads = raw.whole("num_key_value_heads") if "num_key_value_heads" in raw else unsaid
+    return raw.whole("num_attention_heads") if heads is None else heads
 
 
 def llama_like(
@@ -37,15 +48,19 @@ def llama_like(
     required: Mapping[str, Any] | None = None,
     weight_names: Names = GATED,
     span_prefix: str | None = None,
+    kv_heads: int | None = None,
+    aliases: Mapping[str, str] | None = None,
+    check: Callable[[ConfigFile], None] = causal_only,
 ) -> Family:
     """A family whose files are called as Llama's are.
 
     Args:
-        model_type, config, trunk, presets, tokenizer, recipe, begin, required: as in `Family`.
+        model_type, config, trunk, presets, tokenizer, recipe, begin, required, aliases, check: as in `Family`.
         name: what its classes begin with ("Llama").
         config_names: of the fields that Llama has not, or has otherwise.
         weight_names: of the feed-forward part, and of what Llama has not.
         span_prefix: what the trunk is called beside a span head, where that is not "model.".
+        kv_heads: where `config.json` does not say; as many as `heads` where None.
     """
     return Family(
         model_type=model_type,
@@ -56,20 +71,19 @@ def llama_like(
         config_names={
             **TRANSFORMER_NAMES,
             **GENERATIVE_NAMES,
-            "kv_heads": Key(
-                lambda raw: raw.get("num_key_value_heads") or raw.get("num_attention_heads"),
-                lambda heads: {"num_key_value_heads": heads},
-            ),
+            "kv_heads": Key(partial(_kv_heads, unsaid=kv_heads), lambda heads: {"num_key_value_heads": heads}),
             "head_size": "head_dim",
             "norm_eps": "rms_norm_eps",
             # The only dropout besides that of the attention that transformers knows here: before the scores of a token.
             "dropout": "hidden_dropout",
             "attention_dropout": "attention_dropout",
-            "tied": "tie_word_embeddings",
             **ROTATION,
             **(config_names or {}),
         },
         required=required or {},
+        check=check,
+        aliases=aliases or {},
+        unread=UNREAD,
         weight_names={
             "embed.words.weight": "embed_tokens.weight",
             "decoder.layers.{i}.attention_norm.weight": "layers.{i}.input_layernorm.weight",

@@ -15,6 +15,9 @@ from patchword.nn.config import Positive
 class MistralConfig(LlamaConfig):
     """Sizes of a Mistral."""
 
+    hidden: Positive = 14336
+    kv_heads: Positive = 8
+    max_length: Positive = 131072
     window: Positive | None = None
     """Words that a word sees, itself included; all before it where None."""
 
@@ -38,8 +41,12 @@ FAMILY = llama_like(
     trunk=Mistral,
     config_names={
         # Not there is 4096; null is none.
-        "window": Key(lambda raw: raw.get("sliding_window", 4096), lambda window: {"sliding_window": window}),
+        "window": Key(
+            lambda raw: raw.whole("sliding_window") if "sliding_window" in raw else 4096,
+            lambda window: {"sliding_window": window},
+        ),
     },
+    kv_heads=8,
     tokenizer=SENTENCEPIECE,
     presets={
         "mistral-7b": MistralConfig(

@@ -12,7 +12,7 @@ from patchword.models.llama_layers import Llama
 from patchword.models.llama_like import SENTENCEPIECE, llama_like
 from patchword.models.mistral import MistralConfig, sliding
 from patchword.models.weights import Stacked
-from patchword.nn.config import Positive
+from patchword.nn.config import Count, Positive
 from patchword.nn.experts import MixtureOfExperts
 
 
@@ -21,7 +21,7 @@ class MixtralConfig(MistralConfig):
 
     norm_eps: float = Field(1e-5, gt=0.0)
     rotary_base: float = Field(1e6, gt=0.0)
-    experts: Positive = 8
+    experts: Count = 8
     """Feed-forward parts in a layer."""
     active_experts: Positive = 2
     """Those that a word goes through."""
@@ -72,6 +72,8 @@ FAMILY = llama_like(
         "balance": "router_aux_loss_coef",
     },
     required={"router_jitter_noise": 0.0},
+    kv_heads=8,
+    aliases={"num_experts": "num_local_experts"},
     weight_names={
         "decoder.layers.{i}.feedforward.router.weight": _MIXTURE + "gate.weight",
         "decoder.layers.{i}.feedforward.up": Stacked((_EXPERT + "w1.weight", _EXPERT + "w3.weight"), _experts),

@@ -21,7 +21,7 @@ from patchword.models.modernbert_names import CONFIG_NAMES, REQUIRED, WEIGHT_NAM
 from patchword.models.stems import WordEmbedding
 from patchword.nn.attention import BIDIRECTIONAL, Mask, SelfAttention
 from patchword.nn.block import Block, pre_norm
-from patchword.nn.config import Positive, Probability
+from patchword.nn.config import Count, Positive, Probability
 from patchword.nn.feedforward import GatedFeedForward
 from patchword.nn.packing import Packed
 from patchword.nn.positions import Rotary
@@ -32,6 +32,10 @@ class ModernBertConfig(TextConfig):
     """Sizes of a ModernBERT."""
 
     vocab_size: Positive = 50368
+    width: Positive = 768
+    depth: Count = 22
+    heads: Positive = 12
+    hidden: Positive = 1152
     max_length: Positive = 8192
     norm_eps: float = Field(1e-5, gt=0.0)
     dropout: Probability = 0.0
@@ -109,6 +113,8 @@ FAMILY = Family(
     prefix="model.",
     config_names=CONFIG_NAMES,
     required=REQUIRED,
+    # How new weights begin, and what a loss looks at.
+    unread=frozenset({"initializer_cutoff_factor", "sparse_prediction", "sparse_pred_ignore_index"}),
     weight_names=WEIGHT_NAMES,
     ways_out=WAYS_OUT,
     begin=lambda model, config: initialise_residual(model, config.init_std, config.depth),

@@ -11,7 +11,7 @@ from torch import nn
 from patchword.models import ways_out
 from patchword.models.family import WayOut
 from patchword.models.heads import ClassHead, FirstToken, MaskedTokenHead, MeanToken, SpanHead, TokenClassHead
-from patchword.models.modernbert_names import BEFORE, POOLED, TRANSFORM
+from patchword.models.modernbert_names import BEFORE, POOLED, SCORES, TRANSFORM
 
 if TYPE_CHECKING:
     from patchword.models.modernbert import ModernBert, ModernBertConfig
@@ -28,7 +28,8 @@ def _transform(config: ModernBertConfig, *pool: tuple[str, nn.Module]) -> nn.Mod
 
 def _masked_token(config: ModernBertConfig, trunk: ModernBert, classes: int) -> MaskedTokenHead:
     norm = nn.LayerNorm(config.width, eps=config.norm_eps, bias=False)
-    return MaskedTokenHead(trunk.embed.words, activation="gelu", norm=norm, bias=False)
+    words = trunk.embed.words if config.tied else None
+    return MaskedTokenHead(config.width, config.vocab_size, words=words, activation="gelu", norm=norm, bias=False)
 
 
 def _class(config: ModernBertConfig, trunk: ModernBert, classes: int) -> ClassHead:
@@ -46,7 +47,7 @@ def _span(config: ModernBertConfig, trunk: ModernBert, classes: int) -> SpanHead
 
 WAYS_OUT: Mapping[str, WayOut] = {
     "features": ways_out.features("ModernBertModel"),
-    "masked_token": WayOut("ModernBertForMaskedLM", _masked_token, {**TRANSFORM, "scores.bias": "/decoder.bias"}),
+    "masked_token": WayOut("ModernBertForMaskedLM", _masked_token, {**TRANSFORM, **SCORES}),
     "class": WayOut("ModernBertForSequenceClassification", _class, POOLED),
     "token_class": WayOut("ModernBertForTokenClassification", _token_class, BEFORE),
     "span": WayOut("ModernBertForQuestionAnswering", _span, BEFORE),

@@ -6,17 +6,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from patchword.models.config import GENERATIVE_NAMES, TRANSFORMER_NAMES
+from patchword.models.config_file import ConfigFile
 from patchword.models.family import Key, repeated
 from patchword.models.rotation import base_by_kind
 from patchword.models.weights import Names, weights_and_biases, with_prefix
 
 
-def _global_every(raw: Mapping[str, Any]) -> int | None:
+def _global_every(raw: ConfigFile) -> int | None:
     """transformers 5 names the kind of every layer, transformers 4 says how often the global ones come."""
-    kinds = raw.get("layer_types")
+    kinds = raw.items_of("layer_types", str)
     if kinds is None:
-        every: int | None = raw.get("global_attn_every_n_layers")
-        return every
+        return raw.whole("global_attn_every_n_layers")
+    raw.get("global_attn_every_n_layers")  # layer_types takes precedence
+    if unknown := set(kinds) - {"full_attention", "sliding_attention"}:
+        raise ValueError(f"layer_types has '{min(unknown)}'; there are full_attention and sliding_attention")
+    depth = raw.whole("num_hidden_layers")
+    if len(kinds) != (22 if depth is None else depth):
+        raise ValueError(f"layer_types names {len(kinds)} layers, but num_hidden_layers is {depth}")
     places = [place for place, kind in enumerate(kinds) if kind == "full_attention"]
     every = places[1] if len(places) > 1 else len(kinds)
     if places != [*range(0, len(kinds), every)]:
@@ -39,7 +45,7 @@ CONFIG_NAMES: Mapping[str, str | Key] = {
     "sep_token_id": "sep_token_id",
     "global_every": Key(_global_every, lambda every: {"global_attn_every_n_layers": every}),
     "window": Key(
-        lambda raw: raw["local_attention"] // 2 if "local_attention" in raw else None,
+        lambda raw: None if (size := raw.whole("local_attention")) is None else size // 2,
         lambda window: {"local_attention": 2 * window},
     ),
     "global_base": base_by_kind("full_attention", "global_rope_theta"),
@@ -56,7 +62,6 @@ REQUIRED: Mapping[str, Any] = {
     "classifier_bias": False,
     "classifier_activation": "gelu",
     "decoder_bias": True,
-    "tie_word_embeddings": True,
 }
 """Keys that must have this value."""
 
@@ -80,6 +85,9 @@ WEIGHT_NAMES: Names = {
 
 TRANSFORM: Names = {"dense.weight": "/head.dense.weight", "norm.weight": "/head.norm.weight"}
 """Of what all heads begin with."""
+
+SCORES: Names = weights_and_biases({"scores": "/decoder"})
+"""Of the scores of the words."""
 
 _SCORES = weights_and_biases({"scores": "/classifier"})
 

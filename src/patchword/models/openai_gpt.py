@@ -12,16 +12,16 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from patchword.data.tokenizers import TokenizerStyle
-from patchword.models import ways_out
+from patchword.models import gpt2, ways_out
 from patchword.models.config import GENERATIVE_NAMES, GenerativeConfig
-from patchword.models.family import Family, Key, WayOut, repeated
-from patchword.models.heads import NextTokenHead
+from patchword.models.config_file import ConfigFile
+from patchword.models.family import Family, Key, WayOut, causal_only, repeated
 from patchword.models.stems import WordEmbedding
 from patchword.models.trunks import Decoder
 from patchword.models.weights import Transposed, weights_and_biases
 from patchword.nn.attention import CAUSAL, SelfAttention
 from patchword.nn.block import Block, post_norm
-from patchword.nn.config import Positive
+from patchword.nn.config import Count, Positive
 from patchword.nn.feedforward import FeedForward
 from patchword.nn.positions import LearnedPositions
 from patchword.nn.transformer import Transformer
@@ -35,6 +35,9 @@ class GPTConfig(GenerativeConfig):
     """Sizes of a GPT."""
 
     vocab_size: Positive = 40478
+    width: Positive = 768
+    depth: Count = 12
+    heads: Positive = 12
     activation: str = "gelu_new"
     norm_eps: float = Field(1e-5, gt=0.0)
 
@@ -71,6 +74,16 @@ class GPT(Decoder):
         )
 
 
+def _hidden(raw: ConfigFile) -> int:
+    width = raw.whole("n_embd")
+    return 4 * (768 if width is None else width)
+
+
+def _activation(raw: ConfigFile) -> str:
+    name = raw.text("afn")
+    return _ACTIVATIONS.get("gelu" if name is None else name, str(name))
+
+
 def _sizes(depth: int, width: int) -> GPTConfig:
     return GPTConfig(depth=depth, width=width, heads=width // 64, hidden=4 * width)
 
@@ -85,10 +98,8 @@ FAMILY = Family(
         "width": "n_embd",
         "depth": "n_layer",
         "heads": "n_head",
-        "hidden": Key(lambda raw: 4 * raw.get("n_embd", 768), lambda hidden: {}),
-        "activation": Key(
-            lambda raw: _ACTIVATIONS.get(raw.get("afn", "gelu"), raw.get("afn")), lambda name: {"afn": _WRITTEN[name]}
-        ),
+        "hidden": Key(_hidden, lambda hidden: {}),
+        "activation": Key(_activation, lambda name: {"afn": _WRITTEN[name]}),
         "norm_eps": "layer_norm_epsilon",
         "dropout": repeated("resid_pdrop", "embd_pdrop"),
         "attention_dropout": "attn_pdrop",
@@ -96,7 +107,10 @@ FAMILY = Family(
         **GENERATIVE_NAMES,
         "max_length": "n_positions",
     },
-    required={"tie_word_embeddings": True},
+    required={},
+    aliases=gpt2.ALIASES,
+    unread=gpt2.UNREAD,
+    check=causal_only,
     weight_names={
         "embed.words.weight": "tokens_embed.weight",
         "embed.positions.weight": "positions_embed.weight",
@@ -117,7 +131,8 @@ FAMILY = Family(
         "features": ways_out.features("OpenAIGPTModel"),
         "next_token": WayOut(
             "OpenAIGPTLMHeadModel",
-            lambda config, trunk, classes: NextTokenHead(config.width, config.vocab_size, words=trunk.embed.words),
+            gpt2.next_token,
+            {"scores.weight": "/lm_head.weight"},
         ),
         "class": ways_out.last_token_class("OpenAIGPTForSequenceClassification"),
     },

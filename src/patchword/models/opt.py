@@ -6,16 +6,16 @@ million numbers is another one, post-norm and with a projection of its narrower 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from pydantic import Field
 from torch import nn
 
 from patchword.data.tokenizers import TokenizerStyle
 from patchword.models import gpt2
-from patchword.models.family import Family, Key
+from patchword.models.config import Tokens
+from patchword.models.config_file import ConfigFile
+from patchword.models.family import Family, Key, causal_only
 from patchword.models.gpt2 import GPT2, GPT2Config
 from patchword.models.weights import Rows
 from patchword.nn.config import Positive, Probability
@@ -29,13 +29,14 @@ class OPTConfig(GPT2Config):
 
     vocab_size: Positive = 50272
     max_length: Positive = 2048
+    hidden: Positive = 3072
     activation: str = "relu"
     norm_eps: float = Field(EPS, ge=EPS, le=EPS)
     """Files have no other."""
     attention_dropout: Probability = 0.0
     pad_token_id: int | None = 1
     bos_token_id: int | None = 2
-    eos_token_id: int | tuple[int, ...] | None = 2
+    eos_token_id: Tokens = 2
 
 
 class OPT(GPT2):
@@ -47,9 +48,9 @@ class OPT(GPT2):
         self.embed.dropout = nn.Dropout(0.0)
 
 
-def _width(raw: Mapping[str, Any]) -> int | None:
-    width, words = raw.get("hidden_size"), raw.get("word_embed_proj_dim")
-    if words not in (None, width):
+def _width(raw: ConfigFile) -> int | None:
+    width, words = raw.whole("hidden_size"), raw.whole("word_embed_proj_dim")
+    if words not in (None, 768 if width is None else width):
         raise ValueError(f"word_embed_proj_dim is {words}, but only hidden_size, {width}, is supported for opt models")
     return width
 
@@ -81,13 +82,13 @@ FAMILY = Family(
         "pad_token_id": "pad_token_id",
         "bos_token_id": "bos_token_id",
         "eos_token_id": "eos_token_id",
+        "tied": "tie_word_embeddings",
     },
     required={
         "do_layer_norm_before": True,
         "_remove_final_layer_norm": False,
         "enable_bias": True,
         "layer_norm_elementwise_affine": True,
-        "tie_word_embeddings": True,
     },
     weight_names={
         "embed.words.weight": "decoder.embed_tokens.weight",
@@ -119,6 +120,7 @@ FAMILY = Family(
         }.items()
     },
     begin=gpt2.FAMILY.begin,
+    check=causal_only,
     objective="causal-lm",
     tokenizer=TokenizerStyle(
         "bpe",
@@ -126,8 +128,6 @@ FAMILY = Family(
         before=("bos",),
         huggingface="GPT2Tokenizer",
     ),
-    # A copy of the word table.
-    ignored=("lm_head.weight",),
     presets={
         "opt-125m": _sizes(12, 768, 12),
         "opt-1.3b": _sizes(24, 2048, 32),

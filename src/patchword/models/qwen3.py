@@ -10,6 +10,9 @@ from functools import partial
 from torch import nn
 
 from patchword.data.tokenizers import TokenizerStyle
+from patchword.models.config import Tokens
+from patchword.models.config_file import ConfigFile
+from patchword.models.family import causal_only
 from patchword.models.llama_layers import Llama, LlamaConfig
 from patchword.models.llama_like import GATED, llama_like
 from patchword.nn.config import Positive
@@ -21,10 +24,11 @@ class Qwen3Config(LlamaConfig):
     """Sizes of a Qwen3."""
 
     vocab_size: Positive = 151936
+    hidden: Positive = 22016
     max_length: Positive = 32768
     head_size: Positive = 128
     bos_token_id: int | None = None
-    eos_token_id: int | tuple[int, ...] | None = None
+    eos_token_id: Tokens = None
 
 
 class Qwen3(Llama):
@@ -76,12 +80,21 @@ def _small(depth: int, width: int, hidden: int) -> Qwen3Config:
     )
 
 
+def _check(file: ConfigFile) -> None:
+    causal_only(file)
+    if set(file.items_of("layer_types", str) or ()) - {"full_attention"}:
+        raise ValueError("layer_types has layers with a window; only layers of full_attention are supported")
+    file.get("sliding_window")  # has no effect where use_sliding_window is false
+
+
 FAMILY = llama_like(
     "qwen3",
     "Qwen3",
     config=Qwen3Config,
     trunk=Qwen3,
     required={"attention_bias": False, "use_sliding_window": False},
+    check=_check,
+    kv_heads=32,
     weight_names={
         **GATED,
         "decoder.layers.{i}.attention.query_norm.weight": "layers.{i}.self_attn.q_norm.weight",

@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from patchword.models.convnets import CONFIG_NAMES, ConvNetConfig, begin, ways_out
+from patchword.models.convnets import CONFIG_NAMES, UNREAD, ConvNetConfig, begin, ways_out
 from patchword.models.family import Family
 from patchword.nn.convnet import ConvNet, basic_block, bottleneck_block, convolution_norm
 from patchword.nn.packing import Packed
@@ -71,6 +71,7 @@ FAMILY = Family(
         }.items()
         for kind in ("convolution.weight", *(f"norm.{name}" for name in nn.BatchNorm2d(1).state_dict()))
     },
+    unread=UNREAD,
     ways_out=ways_out("ResNet"),
     begin=begin,
     objective="image-classification",

@@ -6,17 +6,15 @@ segment only. A class is read from the first token, <s>, through a tanh layer of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from pydantic import field_validator
 
 from patchword.data.tokenizers import TokenizerStyle
 from patchword.models import bert, ways_out
 from patchword.models.bert import Bert, BertConfig
+from patchword.models.config_file import ConfigFile
 from patchword.models.family import Family, Key, WayOut
 from patchword.models.heads import ClassHead, Pooler
-from patchword.models.weights import weights_and_biases
+from patchword.models.weights import Twice, weights_and_biases
 from patchword.nn.config import Positive
 from patchword.nn.positions import LearnedPositions
 
@@ -55,8 +53,8 @@ def _class(config: RobertaConfig, trunk: Roberta, classes: int) -> ClassHead:
     return ClassHead(config.width, classes, pool=pool, dropout=config.dropout)
 
 
-def _max_length(raw: Mapping[str, Any]) -> int | None:
-    rows = raw.get("max_position_embeddings")
+def _max_length(raw: ConfigFile) -> int | None:
+    rows = raw.whole("max_position_embeddings")
     return None if rows is None else rows - UNUSED
 
 
@@ -102,7 +100,10 @@ FAMILY = Family(
             "RobertaForMaskedLM",
             dense="/lm_head.dense",
             norm="/lm_head.layer_norm",
-            scores="/lm_head",
+            scores={
+                "weight": "/lm_head.decoder.weight",
+                "bias": Twice("/lm_head.bias", "/lm_head.decoder.bias"),
+            },
             activation="gelu",
         ),
         "class": WayOut(
@@ -113,6 +114,7 @@ FAMILY = Family(
         "token_class": ways_out.token_class("RobertaForTokenClassification"),
         "span": ways_out.span("RobertaForQuestionAnswering"),
     },
+    unread=bert.FAMILY.unread,
     ignored=bert.FAMILY.ignored,
     presets={"roberta-base": _sizes(12, 768), "roberta-large": _sizes(24, 1024)},
     tokenizer=TOKENIZER,

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from patchword.data.tokenizers import TokenizerStyle
-from patchword.models.config import EncoderDecoderConfig
+from patchword.models.config import EncoderDecoderConfig, Tokens
 from patchword.models.encoder_decoders import encoder_decoder_ways_out, encoder_ways_out
 from patchword.models.family import Family
 from patchword.models.heads import NextTokenHead
@@ -24,7 +24,7 @@ from patchword.models.t5_names import CONFIG_NAMES, SCORES, WEIGHT_NAMES
 from patchword.models.trunks import Encoder, EncoderDecoder
 from patchword.nn.attention import BIDIRECTIONAL, CAUSAL, CrossAttention, SelfAttention
 from patchword.nn.block import layers_of, pre_norm
-from patchword.nn.config import Positive
+from patchword.nn.config import Count, Positive
 from patchword.nn.feedforward import FeedForward, GatedFeedForward
 from patchword.nn.norm import RMSNorm
 from patchword.nn.positions import RelativeBias
@@ -35,6 +35,13 @@ class T5Config(EncoderDecoderConfig):
     """Sizes of a T5."""
 
     vocab_size: Positive = 32128
+    width: Positive = 512
+    depth: Count = 6
+    decoder_depth: Count = 6
+    heads: Positive = 8
+    hidden: Positive = 2048
+    scaled: bool = True
+    """Whether the vectors are multiplied by 1 / sqrt(width) before the scores of the words; not in v1.1."""
     head_size: Positive = 64
     activation: str = "relu"
     gated: bool = False
@@ -47,7 +54,7 @@ class T5Config(EncoderDecoderConfig):
     init_std: float = Field(1.0, gt=0.0)
     """All standard deviations of new weights are multiplied by it."""
     pad_token_id: int | None = 0
-    eos_token_id: int | tuple[int, ...] | None = 1
+    eos_token_id: Tokens = 1
 
     @model_validator(mode="after")
     def _has_a_name(self) -> T5Config:
@@ -97,16 +104,17 @@ class T5Encoder(Encoder):
 
 
 def _next_token(config: T5Config, trunk: T5, classes: int) -> NextTokenHead:
-    if not config.tied:
-        return NextTokenHead(config.width, config.vocab_size)
-    return NextTokenHead(config.width, config.vocab_size, words=trunk.source.words, scale=config.width**-0.5)
+    scale = config.width**-0.5 if config.scaled else 1.0
+    return NextTokenHead(
+        config.width, config.vocab_size, words=trunk.source.words if config.tied else None, scale=scale
+    )
 
 
 def _sizes(depth: int, width: int, heads: int, hidden: int, **more: Any) -> T5Config:
     return T5Config(depth=depth, decoder_depth=depth, width=width, heads=heads, hidden=hidden, **more)
 
 
-_sizes_1_1 = partial(_sizes, activation="gelu_new", gated=True, tied=False)
+_sizes_1_1 = partial(_sizes, activation="gelu_new", gated=True, tied=False, scaled=False)
 
 _V1_1 = {
     "small": _sizes_1_1(8, 512, 6, 1024),
@@ -123,12 +131,19 @@ FAMILY = Family(
     trunk=T5,
     prefix="transformer.",
     config_names=CONFIG_NAMES,
-    required={},
+    required={"is_decoder": False, "tie_encoder_decoder": False},
     weight_names=WEIGHT_NAMES,
     ways_out={**encoder_decoder_ways_out("T5", _next_token, SCORES, bare=True), **encoder_ways_out("T5", T5Encoder)},
     begin=lambda model, config: initialise_unscaled(model, model.trunk.source.words, config.init_std),
-    # Copies of the word table, and a table that no version has used.
-    ignored=("embed_tokens.weight", "EncDecAttention.relative_attention_bias.weight"),
+    aliases={
+        "hidden_size": "d_model",
+        "num_attention_heads": "num_heads",
+        "num_hidden_layers": "num_layers",
+        "head_dim": "d_kv",
+    },
+    copies=("embed_tokens.weight",),
+    # A table that no version has used.
+    ignored=("EncDecAttention.relative_attention_bias.weight",),
     presets={
         "t5-small": _sizes(6, 512, 8, 2048),
         "t5-base": _sizes(12, 768, 12, 3072),

@@ -2,36 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from patchword.models import encoder_decoders
+from patchword.models.config_file import ConfigFile
 from patchword.models.family import Key
 from patchword.models.weights import Chosen, Names, Rows, Same, Spare, weights_and_biases, with_prefix
 
 
-def _read_activation(raw: Mapping[str, Any]) -> str:
-    name = str(raw.get("feed_forward_proj") or "relu")
+def _projection(raw: ConfigFile) -> str:
+    name = raw.text("feed_forward_proj")
+    return "relu" if name is None else name
+
+
+def _activation(raw: ConfigFile) -> str:
+    """What transformers 5 derives from the projection it writes beside it, and reads with precedence."""
+    derived, name = raw.text("dense_act_fn"), _projection(raw)
+    if derived is not None:
+        return derived
     return "gelu_new" if name == "gated-gelu" else name.removeprefix("gated-")
 
 
-def _own_scores(raw: Mapping[str, Any]) -> bool:
-    """transformers 4 says that they are not tied; 5 says so of none, but that the vectors are not scaled."""
-    return raw.get("tie_word_embeddings") is False or raw.get("scale_decoder_outputs") is False
+def _gated(raw: ConfigFile) -> bool:
+    derived = raw.flag("is_gated_act")
+    return _projection(raw).startswith("gated-") if derived is None else derived
+
+
+def _scaled(raw: ConfigFile) -> bool:
+    """transformers 4 scales where scores are tied; 5 says it, with precedence, and ties all scores that agree."""
+    tied, scaled = raw.flag("tie_word_embeddings"), raw.flag("scale_decoder_outputs")
+    return tied is not False if scaled is None else scaled
+
+
+def _decoder_depth(raw: ConfigFile) -> int | None:
+    depth = raw.whole("num_decoder_layers")
+    return raw.whole("num_layers") if depth is None else depth
 
 
 CONFIG_NAMES: dict[str, str | Key] = {
     **encoder_decoders.CONFIG_NAMES,
     "depth": "num_layers",
     "decoder_depth": Key(
-        lambda raw: raw.get("num_decoder_layers") or raw.get("num_layers"),
+        _decoder_depth,
         lambda depth: {"num_decoder_layers": depth, "is_encoder_decoder": True},
     ),
     "heads": "num_heads",
     "head_size": "d_kv",
     "hidden": "d_ff",
-    "activation": Key(_read_activation, lambda name: {}),
-    "gated": Key(lambda raw: str(raw.get("feed_forward_proj")).startswith("gated-"), lambda gated: {}),
+    "activation": Key(_activation, lambda name: {}),
+    "gated": Key(_gated, lambda gated: {}),
     "projection": Key(lambda raw: None, lambda name: {"feed_forward_proj": name}),
     "norm_eps": "layer_norm_epsilon",
     "buckets": "relative_attention_num_buckets",
@@ -42,7 +59,9 @@ CONFIG_NAMES: dict[str, str | Key] = {
     ),
     "init_std": "initializer_factor",
     "max_length": "n_positions",
-    "tied": Key(lambda raw: not _own_scores(raw), lambda tied: {"tie_word_embeddings": tied}),
+    # Whether scores are tied is seen from the weights; those that are not scaled have usually a matrix of their own.
+    "tied": Key(_scaled, lambda tied: {}),
+    "scaled": Key(_scaled, lambda scaled: {"tie_word_embeddings": scaled}),
 }
 """Our fields -> keys of `config.json`."""
 

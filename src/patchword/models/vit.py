@@ -16,11 +16,11 @@ from patchword.models.config import PatchConfig
 from patchword.models.family import Family, WayOut
 from patchword.models.heads import ClassHead
 from patchword.models.stems import PatchEmbedding
-from patchword.models.vit_names import CONFIG_NAMES, MODULES, TRUNK_NAMES
+from patchword.models.vit_names import CONFIG_NAMES, MODULES, TRUNK_NAMES, UNREAD, check_pooler
 from patchword.models.weights import weights_and_biases
 from patchword.nn.attention import SelfAttention
 from patchword.nn.block import Block, pre_norm
-from patchword.nn.config import Probability, TransformerConfig
+from patchword.nn.config import Count, Positive, Probability, TransformerConfig
 from patchword.nn.feedforward import FeedForward
 from patchword.nn.packing import Packed
 from patchword.nn.transformer import Transformer
@@ -29,6 +29,10 @@ from patchword.nn.transformer import Transformer
 class ViTConfig(PatchConfig):
     """Sizes of a ViT."""
 
+    width: Positive = 768
+    depth: Count = 12
+    heads: Positive = 12
+    hidden: Positive = 3072
     dropout: Probability = 0.0
     attention_dropout: Probability = 0.0
 
@@ -106,6 +110,8 @@ FAMILY = Family(
         ),
     },
     modules=MODULES,
+    unread=UNREAD,
+    check=check_pooler,
     objective="image-classification",
     presets={
         "vit-tiny-16": _sizes(12, 192, 3, 16),

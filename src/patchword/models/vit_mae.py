@@ -16,22 +16,26 @@ from patchword.models.masked_image import MaskedImageHead, SeenPatchEmbedding, S
 from patchword.models.vit import vit_layers
 from patchword.models.vit_names import CONFIG_NAMES, LAYER_NAMES, MODULES, TRUNK_NAMES
 from patchword.models.weights import Batched, GridPositions, with_prefix
-from patchword.nn.config import Positive, Probability
+from patchword.nn.config import Count, Positive, Probability
 from patchword.nn.transformer import initialise
 
 
 class ViTMAEConfig(PatchConfig):
     """Sizes of a ViT and of the decoder that it learns with."""
 
+    width: Positive = 768
+    depth: Count = 12
+    heads: Positive = 12
+    hidden: Positive = 3072
     dropout: Probability = 0.0
     attention_dropout: Probability = 0.0
     decoder_width: Positive = 512
-    decoder_depth: Positive = 8
+    decoder_depth: Count = 8
     decoder_heads: Positive = 16
     decoder_hidden: Positive = 2048
     mask_ratio: Probability = 0.75
     """Share of the patches that is hidden; kept for those that hide by it."""
-    normalised_pixels: bool = True
+    normalised_pixels: bool = False
     """Whether each patch's own mean and deviation are taken out of what is to be guessed."""
 
     @property
@@ -97,6 +101,7 @@ def _sizes(depth: int, width: int, heads: int, decoder: tuple[int, int, int] = (
         decoder_width=decoder[1],
         decoder_heads=decoder[2],
         decoder_hidden=4 * decoder[1],
+        normalised_pixels=True,
     )
 
 

@@ -5,8 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from patchword.models.config import TRANSFORMER_NAMES, square_or_pair
+from patchword.models.config_file import ConfigFile
 from patchword.models.family import Key
 from patchword.models.weights import Batched, GridPositions, Names, Rows, weights_and_biases, with_prefix
+
+UNREAD = frozenset({"encoder_stride"})
+"""Of a head that is not here."""
+
+
+def check_pooler(file: ConfigFile) -> None:
+    """`Family.check`: the pooler gives as many numbers as it reads."""
+    width, pooled = file.whole("hidden_size"), file.whole("pooler_output_size")
+    if pooled and pooled != (768 if width is None else width):
+        raise ValueError(f"pooler_output_size is {pooled}; only hidden_size, {width}, is supported")
+
 
 CONFIG_NAMES: Mapping[str, str | Key] = {
     **TRANSFORMER_NAMES,

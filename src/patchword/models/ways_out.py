@@ -12,7 +12,7 @@ from torch import nn
 
 from patchword.models.family import WayOut
 from patchword.models.heads import ClassHead, Features, LastToken, MaskedTokenHead, Pooler, SpanHead, TokenClassHead
-from patchword.models.weights import weights_and_biases
+from patchword.models.weights import Names, weights_and_biases, with_prefix
 
 Rate = Callable[[Any], float]
 """Of a dropout, by the config."""
@@ -29,21 +29,27 @@ def pooled_features(architecture: str) -> WayOut:
     return WayOut(architecture, lambda config, trunk, classes: Pooler(config.width), names, bare=True)
 
 
-def masked_token(architecture: str, *, dense: str, norm: str, scores: str, activation: str | None = None) -> WayOut:
+def masked_token(architecture: str, *, dense: str, norm: str, scores: Names, activation: str | None = None) -> WayOut:
     """Scores of the words under a mask (`MaskedTokenHead`) with a LayerNorm.
 
     Args:
         architecture: of transformers.
-        dense, norm, scores: what its parts are called in files.
+        dense, norm: what its parts are called in files.
+        scores: the same of the words' matrix, for files in which it is not tied, and of the biases.
         activation: a name in `ACTIVATIONS`; that of the layers where None.
     """
 
     def build(config: Any, trunk: Any, classes: int) -> MaskedTokenHead:
-        layer_norm = nn.LayerNorm(config.width, eps=config.norm_eps)
-        return MaskedTokenHead(trunk.embed.words, activation=activation or config.activation, norm=layer_norm)
+        return MaskedTokenHead(
+            config.width,
+            config.vocab_size,
+            words=trunk.embed.words if config.tied else None,
+            activation=activation or config.activation,
+            norm=nn.LayerNorm(config.width, eps=config.norm_eps),
+        )
 
     parts = weights_and_biases({"dense": dense, "norm": norm})
-    return WayOut(architecture, build, {**parts, "scores.bias": f"{scores}.bias"})
+    return WayOut(architecture, build, {**parts, **with_prefix(scores, "scores.", "")})
 
 
 def last_token_class(architecture: str) -> WayOut:

@@ -216,8 +216,28 @@ class Spare(Same):
         return replace(self, name=rename(self.name), instead=rename(self.instead))
 
 
+@dataclass(frozen=True)
+class Twice(Same):
+    """The same tensor under two names (the biases of BERT's word scores, which files have once where they are tied).
+
+    Args:
+        name: it is written under.
+        again: read instead where a file has it; written as well where the config does not tie the scores.
+    """
+
+    again: str
+
+    def write(self, tensor: Tensor, config: Any) -> dict[str, Tensor]:
+        return {self.name: tensor} if config.tied else {self.name: tensor, self.again: tensor.clone()}
+
+    def renamed(self, rename: Rename) -> Rule:
+        return replace(self, name=rename(self.name), again=rename(self.again))
+
+
 def rule_in(rule: Rule, names: Collection[str]) -> Rule:
     """The rule as a file with tensors of these names needs it."""
+    if isinstance(rule, Twice) and rule.again in names:
+        return Same(rule.again)
     return Same(rule.instead) if isinstance(rule, Spare) and rule.name not in names else rule
 
 

@@ -8,7 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from patchword.nn.feedforward import ACTIVATIONS
 
-Positive = Annotated[int, Field(gt=0)]
+LARGEST = 2**31 - 1
+"""Of any size: no tensor has more numbers along an axis."""
+Positive = Annotated[int, Field(gt=0, le=LARGEST)]
+Count = Annotated[int, Field(gt=0, le=1024)]
+"""Of parts that are built one after another, such as layers: a wrong number must not build for hours."""
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
@@ -18,7 +22,7 @@ class ModelConfig(BaseModel):
     A family adds the fields of its own way in (a vocabulary, an image size) and composes its parts from them.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     width: Positive
     """Numbers per vector that comes out (`d_model`, "hidden size")."""
@@ -29,7 +33,7 @@ class ModelConfig(BaseModel):
 class TransformerConfig(ModelConfig):
     """Sizes of a stack of Transformer layers."""
 
-    depth: Positive
+    depth: Count
     """Layers."""
     heads: Positive
     kv_heads: Positive | None = None

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from patchword.errors import UserError
-from patchword.models.folder import read_json
+from patchword.models.config_file import read_json
 from patchword.report.figures import plot_confusion, plot_coverage, plot_learning, plot_more_labels, plot_reliability
 from patchword.report.mistakes import SHOWN, explained, judged, with_origin
 from patchword.report.page import Block, Code, Figure, Heading, Page, Paragraph, Table

@@ -13,7 +13,8 @@ from patchword.data.sources import Labelled, read_labelled
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import Notice, UserError
 from patchword.models.config import TextConfig
-from patchword.models.folder import describe, find_folder, read_json
+from patchword.models.config_file import read_json
+from patchword.models.folder import describe, find_folder
 from patchword.tasks.task import Ask, Task, tasks
 
 

@@ -189,7 +189,16 @@ class Classification(Task):
 
     @classmethod
     def restore(cls, model: Model, reader: Reader, card: Mapping[str, Any] = MappingProxyType({})) -> Classification:
-        """With the labels of the model."""
+        """With the labels of the model.
+
+        Raises:
+            UserError: it predicts several numbers.
+        """
+        if model.problem == REGRESSION and len(model.labels) > 1:
+            raise UserError(
+                f"The model predicts {len(model.labels)} numbers for each row (problem_type is regression); only one "
+                "is supported."
+            )
         return cls(LabelSet(model.labels, model.problem or SINGLE))
 
     def labelled(self, ask: Ask, reader: Reader) -> LabelledExamples:

@@ -23,8 +23,9 @@ from patchword.generation.settings import read_settings
 from patchword.generation.write import write
 from patchword.generation.writer import lay_out_for_writing, what_writes
 from patchword.models.config import EncoderDecoderConfig, ImageConfig, TextConfig, check_vocabulary
+from patchword.models.config_file import read_json
 from patchword.models.family import Model
-from patchword.models.folder import describe, find_folder, read_json, read_model
+from patchword.models.folder import describe, find_folder, read_model, surface
 from patchword.models.heads import VocabularyHead
 from patchword.models.image_processors import read_image_processor
 from patchword.models.trunks import Decoder, Generative
@@ -300,7 +301,9 @@ def load(folder: str | Path, device: str = "auto", precision: str = "fp32", imag
             reader = reader.at((image_size, image_size))
         changes["image_size"] = reader.size  # positions learnt for another size are resized
         max_length = config.tokens
-    model = read_model(path, device=on, **changes).model
+    loaded = read_model(path, device=on, **changes)
+    surface(loaded.notes)
+    model = loaded.model
     if on.type == "cpu" and isinstance(model.head, VocabularyHead) and isinstance(model.trunk, Generative):
         lay_out_for_writing(model)
     if precision == "int8":

@@ -15,8 +15,9 @@ import torch
 from patchword.data.files import hash_of
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
+from patchword.models.config_file import read_json
 from patchword.models.family import Family, Model
-from patchword.models.folder import config_json, read_json, write_file, write_json, write_model
+from patchword.models.folder import config_json, write_file, write_json, write_model
 from patchword.nn.config import ModelConfig
 from patchword.tasks.precision import choose_precision
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, choose_device, read_at_once

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from patchword.errors import UserError
-from patchword.models.folder import CONFIG, read_json
+from patchword.models.config_file import read_json
+from patchword.models.folder import CONFIG
 from patchword.tasks.task import Compute
 from patchword.training.prepare import ask_for, config_for, model_for, prepare, reader_for, with_sizes
 from patchword.training.run import CARD, RunConfig, RunFolder

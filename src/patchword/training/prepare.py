@@ -23,8 +23,9 @@ from patchword.data.store import cache_folder
 from patchword.data.tokenizers import Tokenizer, train_tokenizer
 from patchword.errors import UserError
 from patchword.models.config import EncoderDecoderConfig, ImageConfig, TextConfig, check_vocabulary
+from patchword.models.config_file import read_json
 from patchword.models.family import Family, Model, preset
-from patchword.models.folder import CONFIG, describe, find_folder, make_config, read_json, read_model
+from patchword.models.folder import CONFIG, describe, find_folder, make_config, read_model
 from patchword.models.image_processors import read_image_processor
 from patchword.nn.config import ModelConfig
 from patchword.tasks.task import Ask, Prepared, Reader, Task, task_named, tasks
@@ -264,9 +265,8 @@ def model_for(
         say(f"New, from random numbers: {', '.join(name.removeprefix('head.') for name in loaded.new)}.")
         if run.stage == "pretrain" and run.recipe.blend == 1 and run.recipe.tune == "all":
             say("So the start was made for something else; --blend 0.5 keeps more of what it is good at.")
-    if loaded.unused:
-        shown = ", ".join(loaded.unused[:4]) + (", ..." if len(loaded.unused) > 4 else "")
-        say(f"In the folder, but not needed: {shown}.")
+    for text in loaded.notes:
+        say(text)
     model = loaded.model
     if run.extend_vocab and isinstance(reader, Tokenizer):
         old = Tokenizer.load(Path(run.start))

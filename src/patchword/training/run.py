@@ -20,8 +20,9 @@ from pydantic import BaseModel, ConfigDict
 
 import patchword
 from patchword.errors import UserError
+from patchword.models.config_file import read_json
 from patchword.models.family import presets
-from patchword.models.folder import read_json, write_json
+from patchword.models.folder import write_json
 from patchword.training.recipe import Recipe
 
 RUN = "run.json"

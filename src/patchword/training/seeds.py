@@ -19,8 +19,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from patchword.models.config_file import read_json
 from patchword.models.family import Model
-from patchword.models.folder import read_json, write_json
+from patchword.models.folder import write_json
 from patchword.tasks.metrics import PROPORTIONS, interval
 from patchword.tasks.task import Compute, Prepared
 from patchword.training.checkpoint import TrainState, latest
