@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -14,14 +14,11 @@ from patchword.data.columns import Problems, Sample, wrong_text
 from patchword.data.documents import text_lines
 from patchword.data.files import Data, ending, find, hash_of, items_of
 from patchword.data.images import class_folders, image_in_cell
+from patchword.data.label_cells import list_in, numbers_in
 from patchword.data.names import class_name, shown_path
 from patchword.data.split_names import refuse_mixed_splits, refuse_split_folders
 from patchword.data.tables import CONLL_ENDINGS, TABLE_ENDINGS, Filter, Modality, rows
 from patchword.errors import UserError
-
-_WITH_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
-_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
-_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def modality(data: Data, *, text_column: str | None = None, image_column: str | None = None) -> Modality:
@@ -241,7 +238,11 @@ def _read_tables(
             if label and _is_missing(cells.get(label)):
                 unlabelled.note(f"nothing in the column '{label}'", path, number)
             elif label:
-                wrong.note(_wrong_label(cells[label], labels), path, number)
+                try:
+                    cells[label] = _label_in(cells[label])
+                    wrong.note(_wrong_label(cells[label], labels), path, number)
+                except ValueError as error:
+                    wrong.note(str(error), path, number)
             if bad_rows is not None and wrong.count + (unlabelled.count if need_labels else 0) > before:
                 continue
             inputs.append(tuple(texts) if second else texts[0])
@@ -255,12 +256,11 @@ def _read_tables(
     elif unlabelled.count:
         notes[1] = f"labels not used: {unlabelled.count} rows have none in the column '{label}'"
         label = ""
-    if label and all(ending(path) in (".csv", ".tsv") for path in tables):
-        with_points = _with_points(labels)
-        if _are_decimals(with_points):
-            comma = "" if with_points == labels else ", written with a comma"
+    if label and all(ending(path) in (".csv", ".tsv") for path in tables) and all(isinstance(x, str) for x in labels):
+        if decimals := numbers_in(labels):
+            comma = ", written with a comma" if any("," in str(number) for number in decimals) else ""
             notes.append(f"the labels in '{label}' are decimal numbers{comma}")
-            labels = list(map(float, with_points))
+            labels = list(decimals)
     used = {name: c for name, c in ((kind, column), ("pair", second), ("label", label)) if c}
     marks: list[str | Path] = [repr((used, where)), *tables]
     marks += [cell for cell in inputs if isinstance(cell, Path)]
@@ -287,9 +287,15 @@ def _is_missing(cell: object) -> bool:
     return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
+def _label_in(cell: Any) -> Any:
+    """The cell, or the list of labels that is written in its text."""
+    found = list_in(cell) if isinstance(cell, str) else None
+    return cell if found is None else found
+
+
 def _wrong_label(cell: object, before: Sequence[Any]) -> str | None:
     """What is wrong with a label by itself, or beside the first one."""
-    if not isinstance(cell, str | int | float | list):
+    if not isinstance(cell, str | int | float | Decimal | list):
         return f"a {type(cell).__name__} is not a label (text, number or list of texts)"
     if isinstance(cell, list) and not all(isinstance(label, str) and label.strip() for label in cell):
         return f"the labels {str(cell)[:60]} are not all texts; write the classes' names"
@@ -301,15 +307,3 @@ def _wrong_label(cell: object, before: Sequence[Any]) -> str | None:
 
 def _label_kind(cell: object) -> str:
     return {str: "text", list: "list", bool: "truth value"}.get(type(cell), "number")
-
-
-def _with_points(labels: list[str]) -> list[str]:
-    """Numbers of which some have a decimal comma, with points; all else as it is, and so are thousands (1,250)."""
-    if all(map(_WITH_COMMA.fullmatch, labels)) and not all("," not in x or _THOUSANDS.fullmatch(x) for x in labels):
-        return [x.replace(",", ".") for x in labels]
-    return labels
-
-
-def _are_decimals(labels: Iterable[str]) -> bool:
-    labels = list(labels)
-    return all(map(_DECIMAL.fullmatch, labels)) and any("." in x or "e" in x.lower() for x in labels)

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,8 @@ class LabelSet:
     def find(cls, values: Sequence[Any], column: str, problem: str | None = None) -> LabelSet:
         """What a column of labels is: lists are several classes a row, decimals a number, all else one class a row.
 
+        Whole numbers among decimals are decimals: JSON writes 1.0 as 1 in many languages.
+
         Where several classes a row are asked for, a text is cut into them at "|" and ";".
 
         Raises:
@@ -58,6 +61,11 @@ class LabelSet:
             raise UserError(f"There is no problem '{problem}'{did_you_mean(problem, PROBLEMS)} There are: {PROBLEMS}.")
         if problem == REGRESSION:
             return cls((column,), REGRESSION)
+        if problem == SINGLE and (lists := [value for value in values if isinstance(value, list | tuple)]):
+            raise UserError(
+                f"The column '{column}' holds lists of labels, such as {str(lists[0])[:60]}, which are several labels a "
+                f"row: leave --problem {SINGLE} out, or use --problem {MULTI}."
+            )
         flat = [v for value in values for v in _several(value)] if problem == MULTI else values
         names = tuple(sorted({str(value) for value in flat}, key=_natural))
         if len(names) < 2:
@@ -84,6 +92,9 @@ class LabelSet:
 
     def _find(self, number: dict[str, int], value: Any, origins: Sequence[str], row: int) -> int:
         name = str(value)
+        if name not in number and type(value) in (int, float):
+            # The number 1 of a typed table is 1.0 in another one, where its column holds an empty cell.
+            name = next((other for other in (f"{value:.0f}", f"{value:.1f}") if _same(other, value, number)), name)
         if name not in number:
             shown = ", ".join(self.names[:12]) + (", ..." if len(self.names) > 12 else "")
             raise UserError(
@@ -91,6 +102,10 @@ class LabelSet:
                 f"Known labels: {shown}."
             )
         return number[name]
+
+
+def _same(name: str, value: float, known: Collection[str]) -> bool:
+    return name in known and float(name) == value
 
 
 def _several(value: Any, known: Collection[str] = ()) -> Sequence[Any]:
@@ -105,9 +120,13 @@ def _several(value: Any, known: Collection[str] = ()) -> Sequence[Any]:
 def _problem_of(values: Sequence[Any]) -> str:
     if any(isinstance(value, list | tuple) for value in values):
         return MULTI
-    if all(isinstance(value, float) for value in values):
-        return REGRESSION
-    return SINGLE
+    numbers = all(isinstance(value, float | int | Decimal) and not isinstance(value, bool) for value in values)
+    return REGRESSION if numbers and any(map(_is_decimal, values)) else SINGLE
+
+
+def _is_decimal(value: Any) -> bool:
+    """Whether a number is of a kind that has decimals."""
+    return isinstance(value, float) or (isinstance(value, Decimal) and value.as_tuple().exponent < 0)
 
 
 def _natural(name: str) -> tuple[bool, float, str]:
