@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from patchword.data.arrow_cells import ArrowValue
 from patchword.data.tables import IMAGE_ENDINGS, SAMPLE_ROWS, Filter, Modality, rows
 from patchword.errors import UserError, did_you_mean
 
@@ -66,12 +67,17 @@ class Problems:
 def wrong_text(cell: object, may_be_empty: bool = False) -> str | None:
     """What keeps a cell from being a text, or None."""
     if not isinstance(cell, str):
-        return "no text" if cell is None else f"{str(cell)[:40]!r} is of type {type(cell).__name__}, not a text"
+        return "no text" if cell is None else f"{str(cell)[:40]!r} is of type {type_name(cell)}, not a text"
     if not may_be_empty and (not cell or cell.isspace()):
         return "the text is empty"
     if not cell.isascii() and re.search("[\ud800-\udfff]", cell):
         return "the text holds half of a surrogate pair (\\ud800 to \\udfff), which is not a character"
     return None
+
+
+def type_name(cell: object) -> str:
+    """What a person calls the type of a cell: Python's, or Arrow's where Python has none."""
+    return str(cell.array.type) if isinstance(cell, ArrowValue) else type(cell).__name__
 
 
 def wrong_words(words: list[Any]) -> str | None:

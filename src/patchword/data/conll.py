@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from patchword.data.columns import Problems
-from patchword.data.tables import reading_text
+from patchword.data.text_files import reading_text
 from patchword.errors import UserError
 
 

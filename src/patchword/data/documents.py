@@ -8,7 +8,8 @@ from pathlib import Path
 
 from patchword.data.columns import Sample, wrong_text
 from patchword.data.files import Data, ending, find, hash_of
-from patchword.data.tables import CONLL_ENDINGS, TABLE_ENDINGS, Filter, reading_text, rows
+from patchword.data.tables import CONLL_ENDINGS, TABLE_ENDINGS, Filter, rows
+from patchword.data.text_files import reading_text
 from patchword.errors import UserError
 
 _BLOCK = 1 << 20  # characters

@@ -6,19 +6,24 @@ killed at any moment can go on, and what it writes in the end is the same to the
 
 from __future__ import annotations
 
-import csv
+import base64
 import io
 import json
+import math
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from patchword.data.arrow_cells import ArrowValue, array_of
+from patchword.data.json_rows import RawJson
 from patchword.data.names import encodable, shown_path
 from patchword.errors import UserError
 from patchword.models.config_file import read_json
@@ -27,6 +32,23 @@ from patchword.models.folder import write_file, write_json
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _PARTS = 32  # chunks in a row group of a parquet file
 WRITTEN = (".csv", ".tsv", ".jsonl", ".parquet")
+_LARGEST, _EXACT = 2**63, 2**53
+
+
+class Large(int):
+    """The kind of a whole number that a double can not hold exactly."""
+
+
+class Huge(int):
+    """The kind of a whole number of more than 64 bits."""
+
+
+def kind_of(cell: Any) -> type:
+    """What decides how the column of a cell is kept: its type, of a whole number with its size."""
+    kind = type(cell)
+    if kind is int and not -_EXACT <= cell <= _EXACT:
+        return Large if -_LARGEST <= cell < _LARGEST else Huge
+    return kind
 
 
 @dataclass(frozen=True)
@@ -35,7 +57,7 @@ class Column:
 
     Attributes:
         name: of it.
-        kinds: the types of its cells.
+        kinds: the types of its cells, as `kind_of` has them.
         arrow: its type in a parquet file, where it is known.
     """
 
@@ -47,11 +69,13 @@ class Column:
         """The type in a parquet file: what was kept, or what its cells ask for; anything else is JSON text."""
         import pyarrow as pa
 
-        if self.arrow is not None and not (self.kinds == {str} and pa.types.is_integer(self.arrow)):  # named classes
+        if self.arrow is not None:
             return self.arrow
-        plain = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64(), bytes: pa.binary()}
+        if self.kinds and self.kinds <= {int, Large}:
+            return pa.int64()
         if self.kinds == {int, float}:
             return pa.float64()
+        plain = {str: pa.string(), bool: pa.bool_(), float: pa.float64(), bytes: pa.binary()}
         return plain.get(next(iter(self.kinds)), pa.string()) if len(self.kinds) == 1 else pa.string()
 
 
@@ -159,27 +183,80 @@ def encode(ending: str, columns: Sequence[Column], rows: Sequence[Mapping[str, A
     if ending == ".parquet":
         return _encode_parquet(columns, rows)
     if ending == ".jsonl":
-        # A lone surrogate of a text becomes its escape, which is how JSON has it.
-        lines = (json.dumps(row, ensure_ascii=False, default=cell_text) for row in rows)
-        return b"".join(line.encode("utf-8", "backslashreplace") + b"\n" for line in lines)
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter=_DELIMITERS[ending], lineterminator="\n")
+        return b"".join(_json(row).encode() + b"\n" for row in rows)
+    delimiter = _DELIMITERS[ending]
+    quoted = re.compile(rf'["\r\n{delimiter}]|^\s|\s$')
     names = [column.name for column in columns]
-    if header:
-        writer.writerow(names)
-    writer.writerows([cell_text(row.get(name)) for name in names] for row in rows)
-    return text.getvalue().encode("utf-8", "backslashreplace")
+    lines = [names] if header else []
+    lines += [[cell_text(row.get(name)) for name in names] for row in rows]
+    return encodable("".join(delimiter.join(_cells(line, quoted)) + "\n" for line in lines)).encode()
+
+
+def _cells(line: list[str], quoted: re.Pattern[str]) -> list[str]:
+    """In quotes where a reader needs them: Python's own writer leaves a lone carriage return bare before 3.11.9."""
+    if line == [""]:  # an empty line is no row to most readers
+        return ['""']
+    return ['"' + cell.replace('"', '""') + '"' if quoted.search(cell) else cell for cell in line]
 
 
 def cell_text(cell: Any) -> str:
-    """A cell as a .csv has it: lists and dicts as JSON, paths as they are shown, nothing for None."""
+    """A cell as a .csv has it: lists and dicts as JSON, paths as they are shown, nothing for None and NaN."""
     if isinstance(cell, str):
         return cell
-    if cell is None:
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return ""
+    if isinstance(cell, ArrowValue):
+        return cell_text(cell.plain())
+    if isinstance(cell, list | tuple | dict):
+        return _json(cell)
+    return str(cell if isinstance(cell, Decimal | RawJson) else _other(cell))
+
+
+class _RawError(Exception):
+    """A row has a cell that is JSON already."""
+
+
+def _json(value: Any) -> str:
+    """JSON that every reader takes: without NaN and Infinity, which it has not, and without bare line separators."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_other)
+    except ValueError:  # not a finite number
+        return _json(_finite(value))
+    except _RawError:
+        items = (f"{_json(name)}: {cell if isinstance(cell, RawJson) else _json(cell)}" for name, cell in value.items())
+        return "{" + ", ".join(items) + "}"
+    return text if text.isascii() else _NOT_IN_JSON.sub(_escaped, text)
+
+
+_NOT_IN_JSON = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """Line separators of Unicode as escapes; half of a surrogate pair as the text that `encodable` makes of it."""
+    return json.dumps(encodable(found[0]))[1:-1]
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, ArrowValue):
+        return _finite(value.plain())
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _other(cell: Any) -> Any:
+    """What JSON has no form for: text that keeps all digits; bytes in base 64."""
+    if isinstance(cell, RawJson):
+        raise _RawError
+    if isinstance(cell, ArrowValue):
+        return cell.plain()
     if isinstance(cell, Path):
         return shown_path(cell)
-    return json.dumps(cell, ensure_ascii=False, default=str) if isinstance(cell, bool | list | dict) else str(cell)
+    if isinstance(cell, Decimal) and cell.is_finite() and Decimal(repr(float(cell))) == cell:
+        return float(cell)
+    return base64.b64encode(cell).decode() if isinstance(cell, bytes) else str(cell)
 
 
 def _encode_parquet(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> bytes:
@@ -188,10 +265,12 @@ def _encode_parquet(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]
 
     schema = pa.schema([(column.name, column.arrow_type()) for column in columns])
     arrays = []
-    for field in schema:
-        convert: Callable[[Any], Any] = _as_text if pa.types.is_string(field.type) else lambda cell: cell
+    for column, field in zip(columns, schema, strict=True):
+        cells = [row.get(field.name) for row in rows]
+        if column.arrow is None and pa.types.is_string(field.type):
+            cells = [None if cell is None else encodable(cell_text(cell)) for cell in cells]
         try:
-            arrays.append(pa.array([convert(row.get(field.name)) for row in rows], field.type))
+            arrays.append(array_of(cells, field.type))
         except (pa.ArrowException, OverflowError) as error:
             raise UserError(
                 f"The column '{field.name}' can not be written as parquet ({error}). Write a .jsonl."
@@ -199,10 +278,6 @@ def _encode_parquet(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]
     sink = io.BytesIO()
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), sink)
     return sink.getvalue()
-
-
-def _as_text(cell: Any) -> str | None:
-    return None if cell is None else encodable(cell_text(cell))
 
 
 def _join_parquet(whole: Path, parts: Sequence[Path]) -> None:

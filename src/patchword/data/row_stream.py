@@ -13,7 +13,9 @@ from patchword.data.documents import text_lines
 from patchword.data.files import Data, ending, find, hash_of
 from patchword.data.images import image_in_cell
 from patchword.data.names import shown_path
-from patchword.data.tables import CONLL_ENDINGS, TABLE_ENDINGS, Filter, Modality, rows, schema_of
+from patchword.data.parquet_rows import arrow_types
+from patchword.data.row_file import kind_of
+from patchword.data.tables import CONLL_ENDINGS, TABLE_ENDINGS, Filter, Modality, rows
 from patchword.errors import UserError
 
 
@@ -132,7 +134,7 @@ class RowStream:
         for row in self:
             count += 1
             for name, cell in row.cells.items():
-                kinds.setdefault(name, set()).add(type(cell))
+                kinds.setdefault(name, set()).add(kind_of(cell))
             if not skip_bad:
                 try:
                     self.item(row, columns, modality, words)
@@ -148,7 +150,7 @@ class RowStream:
         """The type of a column in the parquet files; None where there are other files, or several types."""
         if not all(ending(path) == ".parquet" for path in self.files):
             return None
-        first, *others = (schema_of(path).get(name) for path in self.files)
+        first, *others = (arrow_types(path).get(name) for path in self.files)
         return first if all(other == first for other in others) else None
 
     def fingerprint(self) -> str:

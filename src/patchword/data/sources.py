@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from patchword.data.columns import Problems, Sample, wrong_text
+from patchword.data.columns import Problems, Sample, type_name, wrong_text
 from patchword.data.documents import text_lines
 from patchword.data.files import Data, ending, find, hash_of, items_of
 from patchword.data.images import class_folders, image_in_cell
@@ -233,14 +233,16 @@ def _read_tables(
                     wrong.note(_wrong_image(cell), path, number)
                 else:
                     cell = "" if cell is None and not need_labels else cell
-                    wrong.note(wrong_text(cell, may_be_empty=not need_labels), path, number)
+                    problem = wrong_text(cell, may_be_empty=not need_labels)
+                    wrong.note(problem and f"{problem} (column '{name}')", path, number)
                 texts.append(cell)
             if label and _is_missing(cells.get(label)):
                 unlabelled.note(f"nothing in the column '{label}'", path, number)
             elif label:
                 try:
                     cells[label] = _label_in(cells[label])
-                    wrong.note(_wrong_label(cells[label], labels), path, number)
+                    problem = _wrong_label(cells[label], labels)
+                    wrong.note(problem and f"{problem} (column '{label}')", path, number)
                 except ValueError as error:
                     wrong.note(str(error), path, number)
             if bad_rows is not None and wrong.count + (unlabelled.count if need_labels else 0) > before:
@@ -256,11 +258,14 @@ def _read_tables(
     elif unlabelled.count:
         notes[1] = f"labels not used: {unlabelled.count} rows have none in the column '{label}'"
         label = ""
-    if label and all(ending(path) in (".csv", ".tsv") for path in tables) and all(isinstance(x, str) for x in labels):
-        if decimals := numbers_in(labels):
-            comma = ", written with a comma" if any("," in str(number) for number in decimals) else ""
-            notes.append(f"the labels in '{label}' are decimal numbers{comma}")
-            labels = list(decimals)
+    without_types = all(ending(path) in (".csv", ".tsv") for path in tables) and all(isinstance(x, str) for x in labels)
+    if label and without_types and (decimals := numbers_in(labels)):
+        comma = " with a comma" if any("," in str(number) for number in decimals) else ""
+        notes.append(
+            f"the labels in '{label}' are written as decimal numbers{comma} (--problem single_label_classification: "
+            "as names of classes)"
+        )
+        labels = list(decimals)
     used = {name: c for name, c in ((kind, column), ("pair", second), ("label", label)) if c}
     marks: list[str | Path] = [repr((used, where)), *tables]
     marks += [cell for cell in inputs if isinstance(cell, Path)]
@@ -296,7 +301,7 @@ def _label_in(cell: Any) -> Any:
 def _wrong_label(cell: object, before: Sequence[Any]) -> str | None:
     """What is wrong with a label by itself, or beside the first one."""
     if not isinstance(cell, str | int | float | Decimal | list):
-        return f"a {type(cell).__name__} is not a label (text, number or list of texts)"
+        return f"a {type_name(cell)} is not a label (text, number or list of texts)"
     if isinstance(cell, list) and not all(isinstance(label, str) and label.strip() for label in cell):
         return f"the labels {str(cell)[:60]} are not all texts; write the classes' names"
     if before and not _is_missing(before[0]) and _label_kind(cell) != _label_kind(before[0]):

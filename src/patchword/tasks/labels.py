@@ -63,8 +63,8 @@ class LabelSet:
             return cls((column,), REGRESSION)
         if problem == SINGLE and (lists := [value for value in values if isinstance(value, list | tuple)]):
             raise UserError(
-                f"The column '{column}' holds lists of labels, such as {str(lists[0])[:60]}, which are several labels a "
-                f"row: leave --problem {SINGLE} out, or use --problem {MULTI}."
+                f"The column '{column}' holds lists of labels, such as {str(lists[0])[:60]}, several labels a row: "
+                f"leave --problem {SINGLE} out, or use --problem {MULTI}."
             )
         flat = [v for value in values for v in _several(value)] if problem == MULTI else values
         names = tuple(sorted({str(value) for value in flat}, key=_natural))
