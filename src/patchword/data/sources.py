@@ -234,7 +234,8 @@ def _read_tables(
                 else:
                     cell = "" if cell is None and not need_labels else cell
                     problem = wrong_text(cell, may_be_empty=not need_labels)
-                    wrong.note(problem and f"{problem} (column '{name}')", path, number)
+                    other_type = cell is not None and not isinstance(cell, str)
+                    wrong.note(f"{problem} (column '{name}')" if other_type else problem, path, number)
                 texts.append(cell)
             if label and _is_missing(cells.get(label)):
                 unlabelled.note(f"nothing in the column '{label}'", path, number)

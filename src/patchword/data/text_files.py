@@ -77,9 +77,9 @@ def _encoding_of(path: Path, size: int, changed: int) -> str:
                 if name != "utf-8-sig":
                     warnings.warn(f"{path} is read as {name.upper()}: it begins with its byte order mark.", Notice, 2)
                 return name
-        if name := _without_mark(head):
-            warnings.warn(f"{path} is read as {name.upper()}: every other of its first bytes is zero.", Notice, 2)
-            return name
+        if wide := _without_mark(head):
+            warnings.warn(f"{path} is read as {wide.upper()}: every other of its first bytes is zero.", Notice, 2)
+            return wide
         decoder = codecs.getincrementaldecoder("utf-8")()
         try:
             block = head

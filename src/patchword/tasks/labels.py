@@ -126,7 +126,7 @@ def _problem_of(values: Sequence[Any]) -> str:
 
 def _is_decimal(value: Any) -> bool:
     """Whether a number is of a kind that has decimals."""
-    return isinstance(value, float) or (isinstance(value, Decimal) and value.as_tuple().exponent < 0)
+    return isinstance(value, float) or (isinstance(value, Decimal) and "." in f"{value:f}")
 
 
 def _natural(name: str) -> tuple[bool, float, str]:
