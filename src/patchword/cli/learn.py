@@ -25,7 +25,8 @@ def learn(stage: str, settings: dict[str, Any]) -> None:
     settings = {name: str(v) if name == "tokenizer" and v else v for name, v in settings.items()}
     try:
         show(call(**settings))
-    except Interrupted:
+    except Interrupted as stopped:
+        print(f"patchword: {stopped}", file=sys.stderr)
         sys.exit(130)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
+import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -17,22 +18,13 @@ from patchword.demo.digits import write_digits
 from patchword.demo.result import DemoResult
 from patchword.errors import UserError
 from patchword.models.folder import write_json
+from patchword.training.run_files import LOCK, alone_in, remove_run
 from patchword.training.tracking import console
 
 MARKER = "demo.json"
 _WRITTEN_BY = "patchword demo"
-_OURS = (
-    "corpus",
-    "base",
-    "untrained",
-    "text",
-    "text-untrained",
-    "digits",
-    "digits-untrained",
-    "digits-base",
-    "index.html",
-    MARKER,
-)
+_RUNS = ("base", "untrained", "text", "text-untrained", "digits-untrained", "digits-base")
+_DATA = re.compile(r"corpus/(pretrain|train(-\d+)?|validation|test)\.jsonl|digits/[^/]+/\d/\d{4}\.png|index\.html")
 
 
 def claim(out: Path) -> None:
@@ -43,24 +35,36 @@ def claim(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; --out names a folder.")
-    if out.is_dir() and any(out.iterdir()):
+    if out.is_dir() and any(path.name != LOCK and not path.name.startswith(f".{MARKER}.") for path in out.iterdir()):
         try:
             written = json.loads((out / MARKER).read_text("utf-8"))["written_by"] == _WRITTEN_BY
         except (OSError, ValueError, KeyError, TypeError):
             written = False
         if not written:
             raise UserError(f"{out} is not empty, and what is in it was not written by the demo. Choose another --out.")
-        for name in _OURS:
-            path = out / name
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        _clear(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / MARKER, {"written_by": _WRITTEN_BY})
     except OSError as error:
         raise UserError(f"{out} can not be written: {error.strerror or error}.") from error
+
+
+def _clear(out: Path) -> None:
+    """Delete what a demo writes, and the folders that are empty then."""
+    folders = [out / name for name in (*_RUNS, "corpus", "digits")]
+    for folder in folders:
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.is_dir() and folder.name in _RUNS:
+            remove_run(folder)
+    for path in list(out.rglob("*")):
+        if _DATA.fullmatch(path.relative_to(out).as_posix()):
+            path.unlink()
+    for folder in folders:
+        for parent, _, _ in os.walk(folder, topdown=False):
+            with suppress(OSError):  # it is not empty
+                os.rmdir(parent)
 
 
 def run_demo(out: Path, quiet: bool = False) -> DemoResult:
@@ -73,10 +77,15 @@ def run_demo(out: Path, quiet: bool = False) -> DemoResult:
     Raises:
         UserError: `out` holds something else, or too few of the packages are installed to make classes of.
     """
+    out = Path(out)
+    with alone_in(out, f"Another demo is writing to {out} at this moment. Choose another --out."):
+        claim(out)
+        return _run_demo(out, quiet)
+
+
+def _run_demo(out: Path, quiet: bool) -> DemoResult:
     from patchword.demo.show import EXAMPLE, print_table, write_page
 
-    out = Path(out)
-    claim(out)
     tell = _Teller(quiet)
 
     with tell.part("data", "Reading the docstrings of the installed packages, and scikit-learn's digits"):

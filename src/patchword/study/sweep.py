@@ -13,31 +13,30 @@ best        the best trial's run, a model folder
 from __future__ import annotations
 
 import shlex
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from patchword.data.files import Data
+from patchword.data.outputs import refuse_output_over_inputs
 from patchword.errors import UserError
 from patchword.study.space import Space
 from patchword.study.trial import Trial, ended, make, repeat_killed
 from patchword.training.loop import Interrupted
 from patchword.training.run import BASELINES, RunConfig
+from patchword.training.run_files import LOCK, NEW, STUDY, alone_in, commit, recover, remove_new
 from patchword.training.stages import finetune, finetune_settings
 from patchword.training.tracking import console
 
 if TYPE_CHECKING:
     import optuna
 
-STUDY = "study.db"
 STARTUP = 6
 """Trials at random, before the search learns from them; the default is one of them."""
 
@@ -88,7 +87,7 @@ def sweep(
         trials: how many, the default recipe included.
         minutes: wall time of the sweep; a trial begins only if there is time for one as long as the longest.
         seed: of the search, and of every trial: all learn from the same rows, and none from those held back.
-        overwrite: begin anew where `out` holds another sweep.
+        overwrite: replace another sweep in `out`, once the first trial of the new one has ended.
         quiet: tell nothing.
         settings: as in `finetune`, but for `seeds` (each trial is one run) and `test` (it is for the chosen settings).
 
@@ -105,41 +104,51 @@ def sweep(
     if trials < 1:
         raise UserError(f"--trials {trials}: a sweep has at least one trial, the default.")
     settings = {name: value for name, value in settings.items() if value is not None}
-    run = finetune_settings(start, data, task, seeds=1, seed=seed, **settings)
+    inputs = {"the data": data, "--validation": settings.get("validation")}
+
+    def search(place: Path, trials: int) -> list[Trial]:
+        study, first = _study(place, run)
+        common = settings | {"task": first.task, "seed": seed, "seeds": 1, "precision": first.recipe.precision}
+        one = partial(finetune, start, data, baselines=place / BASELINES, **common)
+        _search(study, Space.around(first, settings), place, trials, minutes, one, seed, quiet)
+        return ended(study)
+
     folder = Path(out)
-    _check(folder)
-    try:
-        with FileLock(folder / "lock", timeout=0), _quiet_optuna():
-            if overwrite:
-                _clear(folder)
-            study, run = _study(folder, run)
-            common = settings | {"task": run.task, "seed": seed, "seeds": 1, "precision": run.recipe.precision}
-            one = partial(finetune, start, data, baselines=folder / BASELINES, **common)
-            _search(study, Space.around(run, settings), folder, trials, minutes, one, seed, quiet)
-            made = tuple(ended(study))
-    except Timeout as error:
-        raise UserError(f"Another sweep is running in {out} at this moment. Choose another --out.") from error
-    done = [trial for trial in made if trial.outcome == "done"]
-    if not done:
-        raise UserError(f"No trial came to its end: {made[-1].problem}" if made else "There was no time for a trial.")
+    with _claimed(folder), _quiet_optuna():
+        refuse_output_over_inputs(out, inputs | {"the base checkpoint": start}, folder=True, read_whole=inputs)
+        run = finetune_settings(start, data, task, seeds=1, seed=seed, **settings)
+        if overwrite and (folder / STUDY).is_file():
+            remove_new(folder)
+            (folder / NEW).mkdir()
+            _done(search(folder / NEW, 1))
+            commit(folder)
+        made = tuple(search(folder, trials))
+    done = _done(made)
     best = max(done, key=lambda trial: trial.score or 0.0)
     told = settings | {"task": task, "seed": seed or None} | dict(best.settings)
     return Sweep(folder, made, best, _command(start, data, told))
 
 
-def _check(folder: Path) -> None:
-    if folder.is_file():
-        raise UserError(f"{folder} is a file; --out names a folder.")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / STUDY).is_file():
-        raise UserError(f"{folder} is not empty, and holds no sweep. Choose another --out.")
-    folder.mkdir(parents=True, exist_ok=True)
+def _done(made: Sequence[Trial]) -> list[Trial]:
+    """The trials that came to their end.
+
+    Raises:
+        UserError: none did.
+    """
+    done = [trial for trial in made if trial.outcome == "done"]
+    if not done:
+        raise UserError(f"No trial came to its end: {made[-1].problem}" if made else "There was no time for a trial.")
+    return done
 
 
-def _clear(folder: Path) -> None:
-    for name in (STUDY, BASELINES):
-        (folder / name).unlink(missing_ok=True)
-    for name in ("trials", "best"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """The folder of the sweep, locked as long as this lasts."""
+    with alone_in(folder, f"Another sweep is running in {folder} at this moment. Choose another --out."):
+        recover(folder)
+        if not (folder / STUDY).is_file() and any(path.name not in (LOCK, NEW) for path in folder.iterdir()):
+            raise UserError(f"{folder} is not empty, and holds no sweep. Choose another --out.")
+        yield
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from patchword.training.outcome import Diverged
+from patchword.training.run_files import LOCK, NEW, commit, recover, remove_new, remove_run
 
 if TYPE_CHECKING:
     import optuna
@@ -64,11 +65,12 @@ def repeat_killed(study: optuna.Study, folder: Path) -> None:
     """Let trials that a kill cut short be made again, before any other; what they left in the folder is removed."""
     from optuna.trial import TrialState
 
+    recover(folder / "best")
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         if _TOLD in trial.user_attrs:  # it was killed after its last breath
             _finish(study, trial.number, trial.user_attrs[_TOLD])
         else:
-            shutil.rmtree(_place(folder, trial.number), ignore_errors=True)
+            remove_run(_place(folder, trial.number))
             study.enqueue_trial(trial.params)
             study.tell(trial.number, state=TrialState.FAIL)
 
@@ -108,7 +110,7 @@ def make(
 
     began = time.monotonic()
     try:
-        run(out=place, overwrite=True, quiet=True, watch=watch, **settings)
+        run(out=place, quiet=True, watch=watch, **settings)
         outcome = "done"
     except optuna.TrialPruned:
         outcome = "pruned"
@@ -146,11 +148,10 @@ def _place(folder: Path, number: int) -> Path:
 
 def _keep(place: Path, best: Path) -> None:
     """Put a run where the best one is, whole or not at all."""
-    new = best.with_name("best.new")
-    shutil.rmtree(new, ignore_errors=True)
-    shutil.copytree(place, new, ignore=shutil.ignore_patterns("checkpoints"))
-    shutil.rmtree(best, ignore_errors=True)
-    new.rename(best)
+    recover(best)
+    remove_new(best)
+    shutil.copytree(place, best / NEW, ignore=shutil.ignore_patterns("checkpoints", LOCK))
+    commit(best)
 
 
 def _drop_weights(place: Path) -> None:

@@ -26,7 +26,7 @@ from patchword.training.blend import blend
 from patchword.training.card import model_card
 from patchword.training.checkpoint import TrainState, check_space, latest, seed_everything
 from patchword.training.curves import draw_curves
-from patchword.training.loop import Interrupted, Watch, train
+from patchword.training.loop import Watch, train
 from patchword.training.memory import keep_freed_memory
 from patchword.training.optimizer import make_optimizer
 from patchword.training.paid import probe_before
@@ -122,11 +122,7 @@ def execute(
                 + (f" with {torch.get_num_threads()} threads." if device.type == "cpu" else ".")
             )
         state = TrainState(model, optimizer)
-        try:
-            _learn(place, state, prepared, run, number, compute, plan, quiet, say, stop_after, watch)
-        except Interrupted:
-            say(f"Stopped after step {state.step}; all of it is saved. Go on with: patchword resume {folder.path}")
-            raise
+        _learn(place, state, prepared, run, number, compute, plan, quiet, say, stop_after, watch)
         if run.seeds > 1:
             finish_seed(place, run.seed + number, state, prepared, compute)
         cost = {"steps": state.step, "best_step": state.best_step, "averaged": state.averaged}
@@ -137,6 +133,7 @@ def execute(
         compute = replace(compute, progress=activity.rows)
         result = _finish(folder, run, where, model, cost, simple, began, prepared, reader, ask, compute)
     (folder.path / BASELINES).unlink(missing_ok=True)
+    folder.publish()
     return result
 
 
@@ -222,12 +219,9 @@ def _learn(
         return None if plan is None else plan.seconds_left(number, progress, time.monotonic() - began)
 
     name = f"seed {number + 1} of {run.seeds}" if run.seeds > 1 else "training"
-    try:
-        with Tracker(place, state.step, quiet, name, seconds_left) as tracker:
-            idle = train(state, prepared, recipe, compute, tracker, checkpoints, seed, stop_after, watch, allowed)
-        say(f"The loop waited for data in {idle:.1%} of the time.")
-    except KeyboardInterrupt:
-        raise Interrupted from None
+    with Tracker(place, state.step, quiet, name, seconds_left) as tracker:
+        idle = train(state, prepared, recipe, compute, tracker, checkpoints, seed, stop_after, watch, allowed)
+    say(f"The loop waited for data in {idle:.1%} of the time.")
 
 
 def _check_same_data(folder: RunFolder, prepared: Prepared, again: bool) -> None:
@@ -236,7 +230,7 @@ def _check_same_data(folder: RunFolder, prepared: Prepared, again: bool) -> None
     before = read_json(folder.path / CARD)["data"]
     if any(before.get(name) != prepared.facts.get(name) for name in ("fingerprint", "validation_fingerprint")):
         raise UserError(
-            f"The data have changed since the run in {folder.path} began, so it can not go on exactly. "
+            f"The data have changed since the run in {folder.out} began, so it can not go on exactly. "
             "Bring them back, or begin a new run."
         )
 
@@ -317,11 +311,11 @@ def _finish(
         draw_curves(place)
     report["total_seconds"] = round(time.monotonic() - began, 1)
     card = _card(run, model, ask, prepared) | {"report": report}
-    text = model_card(folder.path.resolve().name, run, card, config_json(model))
+    text = model_card(folder.out.resolve().name, run, card, config_json(model))
     write_file(folder.path / "README.md", text.encode())
     folder.write_card(card)
     if run.seeds > 1:
         for place in where:
             shutil.rmtree(place / "checkpoints", ignore_errors=True)
     model.eval()
-    return Result(folder.path, report, model)
+    return Result(folder.out, report, model)

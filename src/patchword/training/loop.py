@@ -32,7 +32,7 @@ SecondsAllowed = Callable[[float], float]
 
 
 class Interrupted(Exception):
-    """The person pressed Ctrl-C; the state is saved."""
+    """Ctrl-C or SIGTERM; from a stage, the message says what is saved and how to continue."""
 
 
 def train(
@@ -68,7 +68,7 @@ def train(
     Raises:
         Diverged: the loss is no number any more.
         UserError: a checkpoint can not be written.
-        Interrupted: Ctrl-C; the state has been saved.
+        Interrupted: Ctrl-C; a checkpoint of this step has been saved.
     """
     model, task = state.model, data.task
     clock = _Clock(state, recipe, len(data.train), seconds_allowed)

@@ -10,7 +10,8 @@ metrics.jsonl curves.png tensorboard/ checkpoints/
 from __future__ import annotations
 
 import platform
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,17 @@ from patchword.models.config_file import read_json
 from patchword.models.family import presets
 from patchword.models.folder import write_json
 from patchword.training.recipe import Recipe
+from patchword.training.run_files import (
+    NEW,
+    alone_in,
+    commit,
+    is_being_replaced,
+    is_empty,
+    only_start,
+    recover,
+    remove_new,
+    remove_run,
+)
 
 RUN = "run.json"
 CARD = "patchword.json"
@@ -97,34 +109,76 @@ class RunFolder:
 
     Args:
         path: the folder.
+        out: the folder that the user named; another one while the run is made that replaces the one in `out`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, out: Path | None = None) -> None:
         self.path = path
+        self.out = path if out is None else out
 
     @classmethod
-    def create(cls, path: Path, overwrite: bool = False) -> RunFolder:
-        """A new folder, or an empty one.
+    @contextmanager
+    def create(cls, out: Path, overwrite: bool = False) -> Iterator[RunFolder]:
+        """The folder of a new run, locked as long as this lasts.
+
+        A run that is in `out` already is replaced when the new one has finished; until then it stays as it is, and the
+        new one is written into a hidden folder beside its files. What fails before it has begun leaves nothing.
 
         Raises:
-            UserError: it holds something already, or can not be made.
+            UserError: `out` holds something already, can not be made, or another process writes there.
         """
-        if path.is_file():
-            raise UserError(f"{path} is a file; --out names a folder.")
-        if path.exists() and any(path.iterdir()):
-            if not (path / RUN).is_file():
-                raise UserError(f"{path} is not empty, and holds no run of patchword. Choose another --out.")
-            if cls(path).begun and not overwrite:  # one that failed before it began holds nothing
-                raise UserError(
-                    f"{path} holds another run. Go on with it: `patchword resume {path}`; or choose another --out, "
-                    "or replace it with --overwrite."
-                )
-            shutil.rmtree(path)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"The folder {path} can not be made: {error.strerror}.") from error
-        return cls(path)
+        with alone_in(out, _BUSY.format(out)):
+            folder = cls._claimed(out, overwrite)
+            try:
+                yield folder
+            except BaseException:
+                if not folder.begun:
+                    remove_run(folder.path)
+                    remove_new(out)
+                raise
+
+    @classmethod
+    def _claimed(cls, out: Path, overwrite: bool) -> RunFolder:
+        """The folder to write to; leftovers of runs that did not begin are removed."""
+        recover(out)
+        if is_empty(out):
+            remove_run(out)
+            remove_new(out)
+            return cls(out)
+        if not (out / RUN).is_file():
+            raise UserError(f"{out} is not empty, and holds no run of patchword. Choose another --out.")
+        if only_start(out) and not cls(out).begun:  # a kill came before its first step
+            remove_run(out)
+            remove_new(out)
+            return cls(out)
+        if not overwrite:
+            raise UserError(_another(out))
+        remove_new(out)
+        (out / NEW).mkdir()
+        return cls(out / NEW, out)
+
+    def publish(self) -> None:
+        """Where the run replaces another: let it take that one's place, now that it has finished."""
+        if self.path != self.out:
+            commit(self.out)
+            self.path = self.out
+
+    @classmethod
+    @contextmanager
+    def reopen(cls, out: Path) -> Iterator[RunFolder]:
+        """The folder of a run that was interrupted, locked as long as this lasts.
+
+        Raises:
+            UserError: there is none, or another process writes there.
+        """
+        if not out.is_dir():
+            raise UserError(_NONE.format(out))
+        with alone_in(out, _BUSY.format(out)):
+            recover(out)
+            folder = cls(out / NEW, out) if (out / NEW / RUN).is_file() else cls(out)
+            if not (folder.path / RUN).is_file():
+                raise UserError(_NONE.format(out))
+            yield folder
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -133,10 +187,13 @@ class RunFolder:
         Raises:
             UserError: there is none.
         """
-        if not (path / RUN).is_file():
+        if is_being_replaced(path):
             raise UserError(
-                f"{path} holds no run: it has no {RUN}. A run begins with `patchword pretrain` or `finetune`."
+                f"The run in {path} was being replaced by another one when that was interrupted. `patchword resume "
+                f"{path}` completes the replacement."
             )
+        if not (path / RUN).is_file():
+            raise UserError(_NONE.format(path))
         return cls(path)
 
     @property
@@ -174,6 +231,17 @@ class RunFolder:
     def write_card(self, card: dict[str, Any]) -> None:
         """Keep what was found out and measured."""
         write_json(self.path / CARD, card)
+
+
+_NONE = "{} holds no run: it has no run.json. A run begins with `patchword pretrain` or `finetune`."
+_BUSY = "Another process is writing to {} at this moment. Wait for it, or take another folder."
+
+
+def _another(out: Path) -> str:
+    return (
+        f"{out} holds another run. Go on with it: `patchword resume {out}`; or choose another --out, or replace it "
+        "with --overwrite."
+    )
 
 
 def versions() -> dict[str, str]:

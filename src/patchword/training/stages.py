@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pydantic
 
 from patchword.data.files import Data, find
+from patchword.data.outputs import refuse_output_over_inputs
 from patchword.data.sources import modality
 from patchword.errors import UserError
 from patchword.models.family import Family, preset, presets
@@ -19,6 +20,7 @@ from patchword.nn.config import ModelConfig
 from patchword.tasks.precision import choose_precision
 from patchword.tasks.task import Ask, choose_device, task_named, tasks
 from patchword.training.execute import Result, execute
+from patchword.training.interruption import guarded
 from patchword.training.loop import Watch
 from patchword.training.recipe import Recipe
 from patchword.training.recipes import default_recipe
@@ -81,11 +83,10 @@ def pretrain(
 
     if model == AUTO:
         _check_auto(data, settings)
-        out_folder = RunFolder.create(Path(out), overwrite)
-        run = choose(settled, ladder(task), out_folder, quiet, began)
-    else:
-        run = settled(begin)
-    return _begin(run, Path(out), overwrite, quiet, stop_after, began)
+    _refuse_inputs(out, data, start, settings)
+    with RunFolder.create(Path(out), overwrite) as place, guarded(place):
+        run = choose(settled, ladder(task), place, quiet, began) if model == AUTO else settled(begin)
+        return _begin(run, place, quiet, stop_after, began)
 
 
 def finetune(
@@ -115,8 +116,10 @@ def finetune(
     """
     began = time.monotonic()
     stop_after = settings.pop("stop_after", None)
-    run = finetune_settings(start, data, task, **settings)
-    return _begin(run, Path(out), overwrite, quiet, stop_after, began, watch, baselines)
+    _refuse_inputs(out, data, start, settings)
+    with RunFolder.create(Path(out), overwrite) as folder, guarded(folder):
+        run = finetune_settings(start, data, task, **settings)
+        return _begin(run, folder, quiet, stop_after, began, watch, baselines)
 
 
 def finetune_settings(start: str | Path, data: Data, task: str | None = None, **settings: Any) -> RunConfig:
@@ -143,25 +146,30 @@ def resume(out: str | Path, *, quiet: bool = False, stop_after: int | None = Non
     Raises:
         UserError: there is no such run, or it is finished, or its data have changed.
     """
-    folder = RunFolder.open(Path(out))
-    if folder.finished:
-        raise UserError(f"The run in {out} is finished; there is nothing to go on with.")
-    return execute(folder, folder.read_config(), folder.begun, quiet, stop_after)
+    with RunFolder.reopen(Path(out)) as folder, guarded(folder):
+        if folder.finished:
+            raise UserError(f"The run in {out} is finished; there is nothing to go on with.")
+        return execute(folder, folder.read_config(), folder.begun, quiet, stop_after)
 
 
 def _begin(
     run: RunConfig,
-    out: Path,
-    overwrite: bool,
+    folder: RunFolder,
     quiet: bool,
     stop_after: int | None,
     began: float,
     watch: Watch | None = None,
     baselines: Path | None = None,
 ) -> Result:
-    folder = RunFolder.create(out, overwrite)
     folder.write_config(run)
     return execute(folder, run, False, quiet, stop_after, watch, began, baselines)
+
+
+def _refuse_inputs(out: str | Path, data: Data, start: str | Path | None, settings: Mapping[str, Any]) -> None:
+    """No input is inside `out`, and `out` is not inside data that are read whole."""
+    inputs = {"the data": data, "--validation": settings.get("validation"), "--test": settings.get("test")}
+    others = {"the base checkpoint": start, "--tokenizer": settings.get("tokenizer")}
+    refuse_output_over_inputs(out, inputs | others, folder=True, read_whole=inputs)
 
 
 def _check_auto(data: Data, settings: dict[str, Any]) -> None:
