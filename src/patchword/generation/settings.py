@@ -34,7 +34,7 @@ class Generation(BaseModel):
     """Scores of tokens that stand there already are divided by it, if above 0, or multiplied (Keskar et al. 2019)."""
     stop: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = ()
     """A text ends before the first of these."""
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**31)
     """Of what is drawn; each prompt has its own generator, so that its text does not depend on the others."""
 
     @model_validator(mode="after")

@@ -28,6 +28,7 @@ from patchword.training.checkpoint import TrainState, check_space, latest, seed_
 from patchword.training.curves import draw_curves
 from patchword.training.loop import Watch, train
 from patchword.training.memory import keep_freed_memory
+from patchword.training.micro_batches import check_micro_batches, most_tokens
 from patchword.training.optimizer import make_optimizer
 from patchword.training.paid import probe_before
 from patchword.training.prepare import ask_for, config_for, model_for, prepare, reader_for, with_sizes
@@ -106,10 +107,14 @@ def execute(
             say(f"Seed {number + 1} of {run.seeds}.")
         seed_everything(run.seed + number)
         model, new = model_for(run, family, config, task, reader, device, say if number == 0 else lambda text: None)
+        text_length = ask.max_length if model.family.modality == "text" else None
+        length = text_length or ask.tokens_per_image
+        inexact = check_micro_batches(model, run.recipe, length, getattr(task, "contrast", 0.0))
+        if inexact and number == 0:
+            say(inexact)
         if run.recipe.memory:
-            at_once = min(run.recipe.micro_tokens or run.recipe.batch_tokens, run.recipe.batch_tokens)
-            length = ask.max_length if model.family.modality == "text" else None
-            fitted = fit(model, run.recipe.memory, at_once, length, run.recipe.ema is not None)
+            at_once = min(run.recipe.micro_tokens or run.recipe.batch_tokens, most_tokens(run.recipe, length))
+            fitted = fit(model, run.recipe.memory, at_once, text_length, run.recipe.ema is not None)
             if number == 0:
                 say(fitted)
         optimizer = make_optimizer(model, run.recipe, new)

@@ -13,13 +13,14 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 import torch
 from pydantic import BaseModel, ConfigDict
 
 import patchword
+from patchword.data.names import encodable
 from patchword.errors import UserError
 from patchword.models.config_file import read_json
 from patchword.models.family import presets
@@ -43,6 +44,16 @@ BASELINES = "baselines.json"
 """Scores of the baselines, until the run is finished and they are in `patchword.json`."""
 
 
+def _path_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("it must be a path")
+    return value
+
+
+PathText = Annotated[str, pydantic.PlainValidator(_path_text), pydantic.PlainSerializer(lambda text: text)]
+"""A path as Python has it: a byte that is not UTF-8 is a lone surrogate, which pydantic's own str refuses."""
+
+
 class RunConfig(BaseModel):
     """The complete settings of a run.
 
@@ -63,11 +74,11 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     stage: Literal["pretrain", "finetune"]
-    start: str
+    start: PathText
     task: str
-    data: tuple[str, ...]
-    validation: tuple[str, ...] | None = None
-    test: tuple[str, ...] | None = None
+    data: tuple[PathText, ...]
+    validation: tuple[PathText, ...] | None = None
+    test: tuple[PathText, ...] | None = None
     text_column: str | None = None
     image_column: str | None = None
     label_column: str | None = None
@@ -86,13 +97,13 @@ class RunConfig(BaseModel):
     class_weights: Literal["none", "auto"] = "none"
     label_smoothing: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
     contrast: float | None = pydantic.Field(None, ge=0.0, lt=1.0)
-    tokenizer: str | None = None
-    vocab_size: int | None = None
+    tokenizer: PathText | None = None
+    vocab_size: int | None = pydantic.Field(None, ge=1)
     extend_vocab: int | None = pydantic.Field(None, gt=0)
-    max_length: int | None = None
-    image_size: int | None = None
-    patch_size: int | None = None
-    seed: int = 0
+    max_length: int | None = pydantic.Field(None, ge=1)
+    image_size: int | None = pydantic.Field(None, ge=1)
+    patch_size: int | None = pydantic.Field(None, ge=1)
+    seed: int = pydantic.Field(0, ge=0, lt=2**31)
     seeds: int = pydantic.Field(1, ge=1)
     fit_seeds: bool = False
     device: str = "auto"
@@ -127,6 +138,8 @@ class RunFolder:
         Raises:
             UserError: `out` holds something already, can not be made, or another process writes there.
         """
+        if (shown := encodable(str(out.absolute()))) != str(out.absolute()):
+            raise UserError(f"{shown} is not UTF-8, which libraries that write there need. Choose another --out.")
         with alone_in(out, _BUSY.format(out)):
             folder = cls._claimed(out, overwrite)
             try:
