@@ -120,13 +120,16 @@ def test_one_without_a_list_is_told(one: Any, folder: Path) -> None:
 def test_a_size_that_can_not_be_is_refused_before_anything_is_allocated(
     side: int, folder: Path, tmp_path: Path
 ) -> None:
-    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    (tmp_path / "data").mkdir()
+    Image.fromarray(PIXELS).save(tmp_path / "data" / "a.png")
     with pytest.raises(UserError, match="image"):
         pw.load(folder, "cpu", image_size=side)
     for name in ("vit-tiny-16", "vit-mae-tiny", "resnet-18", "bit-50") if side != 20 else ():
         task = None if "mae" in name else "image-classification"
         with pytest.raises(UserError, match="image"):
-            pw.pretrain(tmp_path, model=name, task=task, image_size=side, steps=1, out=tmp_path / name, quiet=True)
+            pw.pretrain(
+                tmp_path / "data", model=name, task=task, image_size=side, steps=1, out=tmp_path / name, quiet=True
+            )
 
 
 def test_names_that_are_not_utf8_from_training_to_the_last_table(folder: Path, tmp_path: Path) -> None:

@@ -87,6 +87,12 @@ def execute(
         say(note)
     task = prepared.task
     _check_same_data(folder, prepared, again)
+    text_length = ask.max_length if family.modality == "text" else None
+    length = text_length or ask.tokens_per_image
+    with torch.device("meta"):
+        shape = Model(family, config, task.way_out, task.labels, task.problem)
+    if inexact := check_micro_batches(shape, run.recipe, length, getattr(task, "contrast", 0.0)):
+        say(inexact)
 
     compute = Compute(device, autocast, min(run.recipe.batch_tokens, read_at_once(device)))
     file = baselines or folder.path / BASELINES
@@ -107,11 +113,6 @@ def execute(
             say(f"Seed {number + 1} of {run.seeds}.")
         seed_everything(run.seed + number)
         model, new = model_for(run, family, config, task, reader, device, say if number == 0 else lambda text: None)
-        text_length = ask.max_length if model.family.modality == "text" else None
-        length = text_length or ask.tokens_per_image
-        inexact = check_micro_batches(model, run.recipe, length, getattr(task, "contrast", 0.0))
-        if inexact and number == 0:
-            say(inexact)
         if run.recipe.memory:
             at_once = min(run.recipe.micro_tokens or run.recipe.batch_tokens, most_tokens(run.recipe, length))
             fitted = fit(model, run.recipe.memory, at_once, text_length, run.recipe.ema is not None)

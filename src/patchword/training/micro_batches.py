@@ -36,7 +36,7 @@ def check_micro_batches(model: Model, recipe: Recipe, length: int, contrast: flo
     """Check that batches are not cut where that changes the result.
 
     Args:
-        model: that is trained, with what is frozen in it.
+        model: that is trained; it may be on the device "meta".
         recipe: of the run.
         length: tokens of the longest example.
         contrast: share of the supervised contrastive loss.
@@ -49,7 +49,7 @@ def check_micro_batches(model: Model, recipe: Recipe, length: int, contrast: flo
     """
     if not recipe.micro_tokens or recipe.micro_tokens >= most_tokens(recipe, length):
         return ""
-    if batch_statistics(model):
+    if recipe.tune == "all" and batch_statistics(model):  # where the backbone is frozen, its statistics stay
         raise UserError(
             f"--micro-tokens {recipe.micro_tokens}: {model.family.model_type} models have batch norm, which normalises "
             "over the images that are computed at once, so smaller parts change the result. Give a smaller "
