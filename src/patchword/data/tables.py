@@ -16,6 +16,7 @@ import numpy as np
 from patchword.data.column_names import Row, check_columns, checked_names, number
 from patchword.data.delimited import delimited_rows
 from patchword.data.json_rows import json_file_rows, jsonl_rows
+from patchword.data.names import encodable
 from patchword.data.parquet_rows import parquet_file, parquet_rows
 from patchword.errors import UserError
 
@@ -122,7 +123,9 @@ def write_vectors(path: Path, names: Sequence[str], vectors: np.ndarray) -> None
     import pyarrow.parquet as pq
 
     flat = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
-    table = pa.table({"input": list(names), "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])})
+    table = pa.table(
+        {"input": list(map(encodable, names)), "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])}
+    )
     temporary = path.with_name(f".{path.name}.part")
     try:
         pq.write_table(table, temporary)
