@@ -78,7 +78,7 @@ def test_empty_file(run: Run, base: Path, tmp_path: Path) -> None:
 
 
 def test_not_utf8(run: Run, base: Path, tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_bytes(b"text,label\ncaf\xe9,bug\n")
+    (tmp_path / "t.csv").write_bytes("text,label\nколбаса,bug\n".encode("cp1251"))
     said = run("finetune", base, tmp_path / "t.csv", "--out", tmp_path / "out")
     assert "UTF-8" in said
     assert "t.csv" in said

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -124,7 +124,7 @@ class Summarization(Task):
             "columns": rows.columns,
             "rows": len(train),
             "validation_rows": len(validation),
-            "findings": [asdict(finding) for finding in findings],
+            "findings": [finding.as_dict() for finding in findings],
             "tokens": train.tokens,
             "dropped_tokens": train.dropped,
             "max_length": ask.max_length,
