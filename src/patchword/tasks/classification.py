@@ -296,12 +296,11 @@ class Classification(Task):
             "review": review(logits, targets, self.problem, self.labels, examples.shown(), examples.origins, lengths),
         }
 
-    def finish(self, model: Model) -> dict[str, dict[str, Any]]:
+    def finish(self, model: Model) -> None:
         """A regression's unit goes into the head: what is saved gives the number itself."""
         if self.problem == REGRESSION:
             _scale(model, self.scale, self._shift(model))
             self.shift, self.scale = 0.0, 1.0
-        return {}
 
     def probes(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
         """A linear probe and the nearest neighbours on the vectors of the start, beside the floors."""

@@ -306,13 +306,11 @@ def _finish(
     report["seconds"] = round(report["seconds"], 1)
     report |= {"device": compute.device.type, "threads": torch.get_num_threads()}
     report = json.loads(json.dumps(report))
-    files = task.finish(model)
+    task.finish(model)
     if run.recipe.tune in ("lora", "dora"):
         write_adapter(model, run.recipe, run.start, folder.path / "adapter")
         merge(model)
     write_model(model, folder.path)
-    for name, content in files.items():
-        write_json(folder.path / name, content)
     for place in where:
         draw_curves(place)
     report["total_seconds"] = round(time.monotonic() - began, 1)
