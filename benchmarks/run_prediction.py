@@ -20,9 +20,10 @@ from PIL import Image
 from benchmarks.prediction import OURS, OURS_BF16, OURS_INT8, PADDED, PADDED_INT8, THEIRS, THEIRS_BF16
 from benchmarks.race import hand_back
 from benchmarks.text import write_tokenizer
+from patchword.data.atomic import write_json
 from patchword.data.tables import rows
 from patchword.models.family import Model, preset
-from patchword.models.folder import write_json, write_model
+from patchword.models.folder import write_model
 from patchword.models.image_processors import read_image_processor
 from patchword.tasks.export import export
 from patchword.tasks.precision import choose_precision

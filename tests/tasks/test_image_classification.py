@@ -14,12 +14,13 @@ from PIL import Image
 from torch import nn
 
 import patchword as pw
+from patchword.data.atomic import write_json
 from patchword.data.augment import augmentation
 from patchword.data.image_processor import ImageProcessor
 from patchword.data.loader import Batch
 from patchword.errors import UserError
 from patchword.models.family import Model, families
-from patchword.models.folder import make_config, write_json, write_model
+from patchword.models.folder import make_config, write_model
 from patchword.tasks.image_classification import ImageClassification, ImageExamples
 from patchword.tasks.labels import MULTI, SINGLE, LabelSet
 from patchword.tasks.task import Ask, Prepared

@@ -16,8 +16,8 @@ def info(folder: Annotated[str, typer.Argument(help="A model folder, a run, or a
     """What a model folder holds: sizes, labels, scores, where it came from."""
     import torch
 
+    from patchword.models.card import read_card
     from patchword.models.config import ImageConfig
-    from patchword.models.config_file import read_json
     from patchword.models.family import Model
     from patchword.models.folder import examine, find_folder, surface
     from patchword.models.image_processors import read_image_processor
@@ -39,7 +39,7 @@ def info(folder: Annotated[str, typer.Argument(help="A model folder, a run, or a
         _line("labels", f"{len(description.labels)}: {', '.join(description.labels)}")
     if isinstance(config, ImageConfig):
         _line("pictures", read_image_processor(path, description.family, config).told)
-    card = read_json(path / "patchword.json") if (path / "patchword.json").is_file() else {}
+    card = read_card(path)
     for name in ("task", "stage", "start", "max_length", "seed"):
         if card.get(name) is not None:
             _line(name, card[name])

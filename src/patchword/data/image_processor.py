@@ -17,6 +17,9 @@ from patchword.errors import UserError
 if TYPE_CHECKING:
     from PIL import Image
 
+LARGEST_SIDE = 4096
+"""Pixels of a side that can be asked for: a larger image is more tokens than a model here can attend over."""
+
 Triple = tuple[float, float, float]
 
 PLAIN: Mapping[str, Any] = {

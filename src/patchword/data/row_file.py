@@ -23,11 +23,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from patchword.data.arrow_cells import ArrowValue, array_of
+from patchword.data.atomic import write_file, write_json
 from patchword.data.json_rows import RawJson
 from patchword.data.names import encodable, shown_path
 from patchword.errors import UserError
 from patchword.models.config_file import read_json
-from patchword.models.folder import write_file, write_json
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _PARTS = 32  # chunks in a row group of a parquet file
@@ -103,8 +103,7 @@ class RowFile:
                     f"An unfinished {path} is there, but {changed} changed since. --overwrite (overwrite=True) starts "
                     "afresh."
                 )
-            with self.alone():
-                shutil.rmtree(self.folder)
+            shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "marks.json", marks)
         self.done = 0

@@ -65,23 +65,21 @@ def encoding_of(path: Path) -> str:
         UserError: another encoding, or UTF-8 with wrong bytes; the message names the first of them.
     """
     status = path.stat()
-    name, note = _encoding_of(path, status.st_size, status.st_mtime_ns)
-    if note:
-        warnings.warn(note, Notice, stacklevel=2)
-    return name
+    return _encoding_of(path, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=256)
-def _encoding_of(path: Path, size: int, changed: int) -> tuple[str, str]:
-    """The encoding, and what is to be reported."""
+def _encoding_of(path: Path, size: int, changed: int) -> str:
     with path.open("rb") as file:
         head = file.read(4096)
         for mark, name in _MARKS:
             if head.startswith(mark):
-                note = f"{path} is read as {name.upper()}: it begins with its byte order mark."
-                return name, "" if name == "utf-8-sig" else note
+                if name != "utf-8-sig":
+                    warnings.warn(f"{path} is read as {name.upper()}: it begins with its byte order mark.", Notice, 2)
+                return name
         if wide := _without_mark(head):
-            return wide, f"{path} is read as {wide.upper()}: every other of its first bytes is zero."
+            warnings.warn(f"{path} is read as {wide.upper()}: every other of its first bytes is zero.", Notice, 2)
+            return wide
         decoder = codecs.getincrementaldecoder("utf-8")()
         try:
             block = head
@@ -90,8 +88,8 @@ def _encoding_of(path: Path, size: int, changed: int) -> tuple[str, str]:
                 block = file.read(_BLOCK)
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
-            return _WINDOWS, _why_windows(path)
-    return "utf-8", ""
+            return _not_utf8(path)
+    return "utf-8"
 
 
 def _without_mark(head: bytes) -> str | None:
@@ -102,8 +100,8 @@ def _without_mark(head: bytes) -> str | None:
     return "utf-16-le" if odd > even else "utf-16-be"
 
 
-def _why_windows(path: Path) -> str:
-    """Why a file that is not UTF-8 is read as Windows-1252, and how sure that is.
+def _not_utf8(path: Path) -> str:
+    """Windows-1252 where the bytes fit it.
 
     Raises:
         UserError: they do not; the message says where the first wrong byte stands.
@@ -151,7 +149,10 @@ def _why_windows(path: Path) -> str:
             'file as UTF-8 (spreadsheets call it "CSV UTF-8").'
         )
     sure = "surely" if beyond >= _SURE else "probably"
-    return (
+    warnings.warn(
         f"{path} is not UTF-8 but {sure} Windows-1252 (Latin-1), and is read as that: {beyond:,} characters beyond "
-        f"ASCII, such as in {example!r}. If they look wrong, save the file as UTF-8."
+        f"ASCII, such as in {example!r}. If they look wrong, save the file as UTF-8.",
+        Notice,
+        stacklevel=2,
     )
+    return _WINDOWS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 from tokenizers import Encoding, models
 from tokenizers import Tokenizer as Backend
 
+from patchword.data.atomic import as_os_error, write_file, write_json
 from patchword.data.tokenizer_files import add_frame, read_backend, read_roles, read_settings
 from patchword.data.vocabularies import learn_byte_bpe, learn_unigram, learn_wordpiece
 from patchword.errors import UserError
@@ -207,18 +207,21 @@ class Tokenizer:
 
     def save(self, folder: Path, max_length: int) -> None:
         """Write the files from which `AutoTokenizer` builds the same one."""
-        self.backend.save(str(folder / "tokenizer.json"))
+        write_file(folder / "tokenizer.json", self.backend.to_str(pretty=True).encode())
         if isinstance(self.backend.model, models.WordPiece):
             lines = "".join(f"{self.token(i)}\n" for i in range(self.vocab_size))
-            (folder / "vocab.txt").write_text(lines, "utf-8")
+            write_file(folder / "vocab.txt", lines.encode())
         elif self._on_bytes:
-            self.backend.model.save(str(folder))  # vocab.json and merges.txt
+            try:
+                self.backend.model.save(str(folder))  # vocab.json and merges.txt
+            except Exception as error:  # the library has no class for what a file system refuses
+                raise as_os_error(error, folder / "vocab.json") from error
         config = {
             **self.settings,
             "model_max_length": max_length,
             **{f"{role}_token": token for role, token in self.roles.items()},
         }
-        (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+        write_json(folder / "tokenizer_config.json", config)
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:

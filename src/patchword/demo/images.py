@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from patchword.data.atomic import write_json
 from patchword.data.image_processor import ImageProcessor
 from patchword.data.images import Images
 from patchword.data.sources import Labelled, read_labelled
@@ -19,7 +20,7 @@ from patchword.explain.attention import patch_map
 from patchword.models.config import ImageConfig
 from patchword.models.config_file import read_json
 from patchword.models.family import Model, families
-from patchword.models.folder import describe, make_config, read_model, write_json, write_model
+from patchword.models.folder import describe, make_config, read_model, write_model
 from patchword.study.labels import LabelCurve, label_efficiency
 from patchword.tasks.image_classification import ImageClassification
 from patchword.tasks.labels import LabelSet

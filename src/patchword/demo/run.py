@@ -12,12 +12,12 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from patchword.data.atomic import write_json
 from patchword.demo import images, text
 from patchword.demo.corpus import LABELS, OTHERS, write_text
 from patchword.demo.digits import write_digits
 from patchword.demo.result import DemoResult
 from patchword.errors import UserError
-from patchword.models.folder import write_json
 from patchword.training.run_files import LOCK, alone_in, remove_run
 from patchword.training.tracking import console
 

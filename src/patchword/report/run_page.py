@@ -10,11 +10,10 @@ from typing import Any
 from markupsafe import Markup
 
 from patchword.errors import UserError
-from patchword.models.config_file import read_json
 from patchword.report.figures import plot_confusion, plot_coverage, plot_learning, plot_more_labels, plot_reliability
 from patchword.report.mistakes import SHOWN, explained, judged, with_origin
 from patchword.report.page import Block, Code, Figure, Heading, Page, Paragraph, Table
-from patchword.training.run import CARD, RunConfig, RunFolder
+from patchword.training.run import RunConfig, RunFolder
 from patchword.training.seeds import places
 from patchword.training.tracking import read_metrics
 from patchword.training.verdict import (
@@ -61,7 +60,7 @@ class Finished:
                 f"The run in {path} is not finished, so there is nothing to tell yet. Go on with it: "
                 f"`patchword resume {path}`."
             )
-        return cls(folder, folder.read_config(), read_json(path / CARD))
+        return cls(folder, folder.read_config(), folder.read_card())
 
     @property
     def name(self) -> str:

@@ -29,7 +29,7 @@ from patchword.errors import UserError
 from patchword.study.space import Space
 from patchword.study.trial import Trial, ended, make, repeat_killed
 from patchword.training.loop import Interrupted
-from patchword.training.run import BASELINES, RunConfig
+from patchword.training.run import BASELINES, RunConfig, check_settings
 from patchword.training.run_files import LOCK, NEW, STUDY, alone_in, commit, recover, remove_new
 from patchword.training.stages import finetune, finetune_settings
 from patchword.training.tracking import console
@@ -104,6 +104,7 @@ def sweep(
     if trials < 1:
         raise UserError(f"--trials {trials}: a sweep has at least one trial, the default.")
     settings = {name: value for name, value in settings.items() if value is not None}
+    check_settings(settings | {"seed": seed, "minutes": minutes})
     inputs = {"the data": data, "--validation": settings.get("validation")}
 
     def search(place: Path, trials: int) -> list[Trial]:

@@ -14,6 +14,7 @@ import torch
 
 from patchword.data.columns import Sample, wrong_text
 from patchword.data.files import Data, ending, find
+from patchword.data.image_processor import LARGEST_SIDE
 from patchword.data.row_file import check_can_be_written
 from patchword.data.row_stream import RowStream
 from patchword.data.tables import TABLE_ENDINGS
@@ -22,8 +23,8 @@ from patchword.errors import UserError
 from patchword.generation.settings import read_settings
 from patchword.generation.write import write
 from patchword.generation.writer import lay_out_for_writing, what_writes
+from patchword.models.card import read_card
 from patchword.models.config import EncoderDecoderConfig, ImageConfig, TextConfig, check_vocabulary
-from patchword.models.config_file import read_json
 from patchword.models.family import Model
 from patchword.models.folder import describe, find_folder, read_model, surface
 from patchword.models.heads import VocabularyHead
@@ -239,8 +240,7 @@ class Predictor:
         Args:
             prompts: texts.
             told: called with the text so far as tokens are written, where there is one prompt and one beam.
-            settings: fields of `generation.settings.Generation`: `max_new_tokens`, `temperature`, `top_p`, `beams` and
-                so on; those that are not given are as `generation_config.json` of the folder says.
+            settings: fields of `generation.settings.Generation`: `max_new_tokens`, `temperature`, `top_p`, `beams`, ...
 
         Raises:
             UserError: the model does not write, a setting is wrong, or a prompt is too long.
@@ -282,7 +282,7 @@ def load(folder: str | Path, device: str = "auto", precision: str = "fp32", imag
     """
     path = find_folder(folder)
     on = choose_device(device)
-    card = read_json(path / "patchword.json") if (path / "patchword.json").is_file() else {}
+    card = read_card(path)
     if card and "report" not in card:
         raise UserError(f"The run in {path} is not finished. Go on with it: `patchword resume {path}`.")
     description = describe(path)
@@ -299,6 +299,8 @@ def load(folder: str | Path, device: str = "auto", precision: str = "fp32", imag
         assert isinstance(config, ImageConfig)
         reader = read_image_processor(path, description.family, config)
         if image_size is not None:
+            if not 1 <= image_size <= LARGEST_SIDE:
+                raise UserError(f"--image-size {image_size}: the side of an image has 1 to {LARGEST_SIDE:,} pixels.")
             reader = reader.at((image_size, image_size))
         changes["image_size"] = reader.size  # positions learnt for another size are resized
         max_length = config.tokens

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
@@ -92,10 +93,11 @@ class QuestionAnswering(Task):
         facts = {
             "fingerprint": rows.fingerprint,
             "validation_fingerprint": validation.fingerprint,
+            **({} if test_rows is None else {"test_fingerprint": test_rows.fingerprint}),
             "columns": dict(rows.columns),
             "rows": len(train),
             "validation_rows": len(validation),
-            "findings": [finding.as_dict() for finding in findings],
+            "findings": [asdict(finding) for finding in findings],
             **learn.facts,
         }
         return Prepared(task, learn, held, test, (*notes, *learn.notes), facts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -122,10 +122,11 @@ class TokenClassification(Task):
         facts = {
             "fingerprint": rows.fingerprint,
             "validation_fingerprint": validation.fingerprint,
+            **({} if test_rows is None else {"test_fingerprint": test_rows.fingerprint}),
             "columns": rows.columns,
             "rows": len(train),
             "validation_rows": len(validation),
-            "findings": [finding.as_dict() for finding in findings],
+            "findings": [asdict(finding) for finding in findings],
             "words": train_examples.words,
             "tokens": train_examples.pieces,
             "dropped_tokens": 0,

@@ -20,9 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from patchword.data.atomic import write_json
 from patchword.errors import UserError
 from patchword.models.family import Model
-from patchword.models.folder import write_json, write_tensors
+from patchword.models.folder import write_tensors
 from patchword.models.heads import VocabularyHead
 from patchword.nn.attention import Attention
 from patchword.training.recipe import Recipe

@@ -6,7 +6,6 @@ another name and renamed when whole; only then are older ones removed.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -14,19 +13,23 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from patchword.data.atomic import write_json
 from patchword.data.loader import Position
 from patchword.errors import UserError
+from patchword.models.card import checked
 from patchword.models.family import Model
-from patchword.models.folder import write_json, write_tensors
+from patchword.models.folder import write_tensors
 from patchword.training.restored import restored
+from patchword.training.run_files import NEW
 
 
 @dataclass
@@ -127,21 +130,22 @@ class TrainState:
             UserError: it can not be read, or belongs to another model.
         """
         try:
-            numbers = json.loads((checkpoint / "state.json").read_text())
+            numbers = read_numbers(checkpoint)
             with safe_open(checkpoint / "state.safetensors", framework="pt") as file:
                 names = file.keys()
                 tensors = {name: file.get_tensor(name) for name in names}
             self._load_model({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
             self._load_optimizer(tensors)
             self._load_mean({n.removeprefix("mean."): t for n, t in tensors.items() if n.startswith("mean.")})
+            rng = tensors["rng.torch"]
         except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
-            raise UserError(f"The checkpoint {checkpoint} can not be used: {error}.") from error
+            raise UserError(f"The checkpoint {checkpoint} can not be used: {error}. {_remedy(checkpoint)}") from error
         self.step, self.tokens, self.seconds = numbers["step"], numbers["tokens"], numbers["seconds"]
         self.position = Position(**numbers["position"])
         self.best = None if numbers["best"] is None else tuple(numbers["best"])
         self.best_step, self.since_best = numbers["best_step"], numbers["since_best"]
         self.evaluations, self.averaged = numbers["evaluations"], numbers["averaged"]
-        torch.set_rng_state(tensors["rng.torch"])
+        torch.set_rng_state(rng)
         if torch.cuda.is_available() and "rng.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["rng.cuda"])
 
@@ -196,6 +200,43 @@ class TrainState:
         }
 
 
+class _Position(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    epoch: NonNegativeInt
+    index: NonNegativeInt
+
+
+class _Numbers(BaseModel):
+    """`state.json`."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    step: NonNegativeInt
+    position: _Position
+    seconds: Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+    tokens: NonNegativeInt
+    best: list[float] | None
+    best_step: NonNegativeInt
+    since_best: NonNegativeInt
+    evaluations: NonNegativeInt
+    averaged: NonNegativeInt
+
+
+def _remedy(checkpoint: Path) -> str:
+    """What to do about a checkpoint that is damaged."""
+    return (
+        f"Delete {checkpoint}: `patchword resume {run_of(checkpoint.parent)}` then continues from an earlier "
+        "checkpoint, or from the beginning if there is none."
+    )
+
+
+def run_of(checkpoints: Path) -> Path:
+    """The folder of the run that checkpoints belong to, be they of one of its seeds or of a replacement."""
+    run = next((folder for folder in checkpoints.parents if (folder / "run.json").is_file()), checkpoints.parent)
+    return run.parent if run.name == NEW else run
+
+
 @contextmanager
 def _told(checkpoints: Path, what: str) -> Iterator[None]:
     """A write that fails is told with what is still there, and how to go on."""
@@ -206,7 +247,7 @@ def _told(checkpoints: Path, what: str) -> Iterator[None]:
         raise UserError(
             f"{what} could not be written to {checkpoints}: {error}. "
             + (f"The checkpoint {last.name} is complete" if last else "There is no checkpoint yet")
-            + f"; make room, then `patchword resume {checkpoints.parent}`."
+            + f"; make room, then `patchword resume {run_of(checkpoints)}`."
         ) from error
 
 
@@ -214,6 +255,15 @@ def latest(checkpoints: Path) -> Path | None:
     """The newest complete checkpoint of a run."""
     complete = sorted(path for path in checkpoints.glob("step-*") if (path / "state.json").is_file())
     return complete[-1] if complete else None
+
+
+def read_numbers(checkpoint: Path) -> dict[str, Any]:
+    """`state.json` of a checkpoint.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    return checked(_Numbers, checkpoint / "state.json", _remedy(checkpoint))
 
 
 def check_space(folder: Path, model: Model, seeds: int = 1, mean: bool = False) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
+from patchword.data.atomic import write_file
 from patchword.training.tracking import read_metrics
 
 
@@ -16,7 +18,9 @@ def draw_curves(folder: Path) -> None:
     if not steps:
         return
     figure = plot_curves(steps, looks)
-    figure.savefig(folder / "curves.png", dpi=120)
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=120)
+    write_file(folder / "curves.png", image.getvalue())
 
 
 def plot_curves(steps: list[dict[str, Any]], looks: list[dict[str, Any]]) -> Any:

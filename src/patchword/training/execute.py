@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from patchword.data.atomic import write_file, write_json
 from patchword.data.files import hash_of
 from patchword.data.tokenizers import Tokenizer
-from patchword.errors import UserError
+from patchword.errors import Notice
 from patchword.models.config_file import read_json
 from patchword.models.family import Family, Model
-from patchword.models.folder import config_json, write_file, write_json, write_model
+from patchword.models.folder import config_json, write_model
 from patchword.nn.config import ModelConfig
 from patchword.tasks.precision import choose_precision
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, choose_device, read_at_once
@@ -26,15 +28,15 @@ from patchword.training.blend import blend
 from patchword.training.card import model_card
 from patchword.training.checkpoint import TrainState, check_space, latest, seed_everything
 from patchword.training.curves import draw_curves
+from patchword.training.fingerprints import check_unchanged, of_bases, of_data, of_reader
 from patchword.training.loop import Watch, train
 from patchword.training.memory import keep_freed_memory
-from patchword.training.micro_batches import check_micro_batches, most_tokens
 from patchword.training.optimizer import make_optimizer
 from patchword.training.paid import probe_before
 from patchword.training.prepare import ask_for, config_for, model_for, prepare, reader_for, with_sizes
 from patchword.training.recipes import default_recipe
 from patchword.training.recompute import fit
-from patchword.training.run import BASELINES, CARD, RunConfig, RunFolder, versions
+from patchword.training.run import BASELINES, RunConfig, RunFolder, versions
 from patchword.training.seeds import choose, finish_seed, finished, load_best, on_test, places, trained_seconds
 from patchword.training.time_plan import TimePlan, time_steps
 from patchword.training.tracking import Say, Tracker, said, working
@@ -79,6 +81,7 @@ def execute(
     seed_everything(run.seed)
     keep_freed_memory()
 
+    bases = of_bases(run)
     reader = reader_for(run, folder, again, quiet)
     family, config = config_for(run, reader)
     ask = with_sizes(ask_for(run), config)
@@ -86,13 +89,9 @@ def execute(
     for note in prepared.notes:
         say(note)
     task = prepared.task
-    _check_same_data(folder, prepared, again)
-    text_length = ask.max_length if family.modality == "text" else None
-    length = text_length or ask.tokens_per_image
-    with torch.device("meta"):
-        shape = Model(family, config, task.way_out, task.labels, task.problem)
-    if inexact := check_micro_batches(shape, run.recipe, length, getattr(task, "contrast", 0.0)):
-        say(inexact)
+    marks = bases | of_data(prepared.facts)
+    if again:
+        _check_same_inputs(folder, marks | of_reader(folder.path))
 
     compute = Compute(device, autocast, min(run.recipe.batch_tokens, read_at_once(device)))
     file = baselines or folder.path / BASELINES
@@ -112,16 +111,18 @@ def execute(
         if number:
             say(f"Seed {number + 1} of {run.seeds}.")
         seed_everything(run.seed + number)
+        check_unchanged(bases, of_bases(run), folder.out)
         model, new = model_for(run, family, config, task, reader, device, say if number == 0 else lambda text: None)
         if run.recipe.memory:
-            at_once = min(run.recipe.micro_tokens or run.recipe.batch_tokens, most_tokens(run.recipe, length))
-            fitted = fit(model, run.recipe.memory, at_once, text_length, run.recipe.ema is not None)
+            at_once = min(run.recipe.micro_tokens or run.recipe.batch_tokens, run.recipe.batch_tokens)
+            length = ask.max_length if model.family.modality == "text" else None
+            fitted = fit(model, run.recipe.memory, at_once, length, run.recipe.ema is not None)
             if number == 0:
                 say(fitted)
         optimizer = make_optimizer(model, run.recipe, new)
         if not folder.begun:
             check_space(folder.path, model, run.seeds, run.recipe.ema is not None)
-            _write_start(folder, run, model, reader, ask, prepared)
+            _write_start(folder, run, model, reader, ask, prepared, marks)
         if number == 0:
             say(
                 f"{model.num_parameters:,} parameters, {len(prepared.train):,} examples; {precision} on {device.type}"
@@ -160,7 +161,7 @@ def _baselines(
     They come before the training, so that the time they take is known when the rest of it is planned. A run that is
     resumed reads them again.
     """
-    of = hash_of([repr((run.start, ask, prepared.facts))])
+    of = hash_of([repr((of_bases(run), ask, prepared.facts))])
     if file.is_file() and (kept := read_json(file)).get("of") == of:
         return dict(kept["baselines"])
     task = prepared.task
@@ -230,15 +231,17 @@ def _learn(
     say(f"The loop waited for data in {idle:.1%} of the time.")
 
 
-def _check_same_data(folder: RunFolder, prepared: Prepared, again: bool) -> None:
-    if not again:
-        return
-    before = read_json(folder.path / CARD)["data"]
-    if any(before.get(name) != prepared.facts.get(name) for name in ("fingerprint", "validation_fingerprint")):
-        raise UserError(
-            f"The data have changed since the run in {folder.out} began, so it can not go on exactly. "
-            "Bring them back, or begin a new run."
+def _check_same_inputs(folder: RunFolder, marks: Mapping[str, str]) -> None:
+    """Refuse to resume a run whose inputs are not as they were when it began."""
+    card = folder.read_card()
+    if card.get("fingerprints") is None:
+        warnings.warn(
+            f"The run in {folder.out} began with a version that kept no fingerprints of its base checkpoint and test "
+            "data; whether these are as they were is not checked.",
+            Notice,
+            stacklevel=2,
         )
+    check_unchanged(card.get("fingerprints") or of_data(card["data"]), marks, folder.out)
 
 
 def _save_reader(folder: Path, reader: Reader, max_length: int) -> None:
@@ -248,7 +251,9 @@ def _save_reader(folder: Path, reader: Reader, max_length: int) -> None:
         write_json(folder / "preprocessor_config.json", reader.to_dict())
 
 
-def _card(run: RunConfig, model: Model, ask: Ask, prepared: Prepared) -> dict[str, Any]:
+def _card(
+    run: RunConfig, model: Model, ask: Ask, prepared: Prepared, marks: Mapping[str, str] | None
+) -> dict[str, Any]:
     return {
         "task": run.task,
         "stage": run.stage,
@@ -261,14 +266,23 @@ def _card(run: RunConfig, model: Model, ask: Ask, prepared: Prepared) -> dict[st
         "recipe": run.recipe.model_dump(exclude_none=True),
         "seed": run.seed,
         "versions": versions(),
+        **({} if marks is None else {"fingerprints": dict(marks)}),
     }
 
 
-def _write_start(folder: RunFolder, run: RunConfig, model: Model, reader: Reader, ask: Ask, prepared: Prepared) -> None:
+def _write_start(
+    folder: RunFolder,
+    run: RunConfig,
+    model: Model,
+    reader: Reader,
+    ask: Ask,
+    prepared: Prepared,
+    marks: Mapping[str, str],
+) -> None:
     """What a resume needs before there is a checkpoint; the card last, since it says that all of it is there."""
     write_json(folder.path / "config.json", config_json(model))
     _save_reader(folder.path, reader, ask.max_length)
-    folder.write_card(_card(run, model, ask, prepared))
+    folder.write_card(_card(run, model, ask, prepared, {**marks, **of_reader(folder.path)}))
 
 
 def _finish(
@@ -306,15 +320,17 @@ def _finish(
     report["seconds"] = round(report["seconds"], 1)
     report |= {"device": compute.device.type, "threads": torch.get_num_threads()}
     report = json.loads(json.dumps(report))
-    task.finish(model)
+    files = task.finish(model)
     if run.recipe.tune in ("lora", "dora"):
         write_adapter(model, run.recipe, run.start, folder.path / "adapter")
         merge(model)
     write_model(model, folder.path)
+    for name, content in files.items():
+        write_json(folder.path / name, content)
     for place in where:
         draw_curves(place)
     report["total_seconds"] = round(time.monotonic() - began, 1)
-    card = _card(run, model, ask, prepared) | {"report": report}
+    card = _card(run, model, ask, prepared, folder.read_card().get("fingerprints")) | {"report": report}
     text = model_card(folder.out.resolve().name, run, card, config_json(model))
     write_file(folder.path / "README.md", text.encode())
     folder.write_card(card)

@@ -32,7 +32,8 @@ def guarded(folder: RunFolder) -> Iterator[None]:
         if error.errno not in _NO_ROOM and not where.startswith(str(folder.path)):
             raise
         what = f"{where} could not be written: {error.strerror or error}."
-        raise UserError(f"{what} {saved(folder)} Make room first." if error.errno in _NO_ROOM else what) from error
+        room = " Make room first." if error.errno in _NO_ROOM else ""
+        raise UserError(f"{what} {saved(folder)}{room}") from error
 
 
 def saved(folder: RunFolder) -> str:

@@ -6,21 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from patchword.errors import UserError
-from patchword.models.config_file import read_json
+from patchword.models.card import read_card
 from patchword.models.folder import CONFIG
 from patchword.tasks.task import Compute
 from patchword.training.prepare import ask_for, config_for, model_for, prepare, reader_for, with_sizes
-from patchword.training.run import CARD, RunConfig, RunFolder
+from patchword.training.run import RunConfig, RunFolder
 from patchword.training.tracking import said
 from patchword.training.verdict import BEFORE, PROBE
 
 
 def before(run: RunConfig) -> RunConfig | None:
     """The same run from the folder that its start's pretraining went on from; None where there was, or is, none."""
-    card = Path(run.start) / CARD
-    if run.begins_anew or not card.is_file():
+    if run.begins_anew or not (told := read_card(Path(run.start))):
         return None
-    told = read_json(card)
     earlier = run.model_copy(update={"start": str(told.get("start"))})
     if told.get("stage") != "pretrain" or earlier.begins_anew or not (Path(earlier.start) / CONFIG).is_file():
         return None

@@ -22,6 +22,7 @@ from patchword.data.sources import read_labelled
 from patchword.data.store import cache_folder
 from patchword.data.tokenizers import Tokenizer, train_tokenizer
 from patchword.errors import UserError
+from patchword.models.card import read_card
 from patchword.models.config import EncoderDecoderConfig, ImageConfig, TextConfig, check_vocabulary
 from patchword.models.config_file import read_json
 from patchword.models.family import Family, Model, preset
@@ -31,7 +32,7 @@ from patchword.nn.config import ModelConfig
 from patchword.tasks.task import Ask, Prepared, Reader, Task, task_named, tasks
 from patchword.training.adapters import adapt
 from patchword.training.growth import grow
-from patchword.training.run import CARD, RunConfig, RunFolder
+from patchword.training.run import RunConfig, RunFolder
 from patchword.training.tracking import Say, said, working
 from patchword.training.tuning import freeze_trunk
 
@@ -123,9 +124,8 @@ def ask_for(run: RunConfig) -> Ask:
         length = run.max_length
     else:
         length = 256
-        card = Path(run.start) / CARD
-        if not run.begins_anew and card.is_file():
-            length = int(read_json(card).get("max_length") or length)
+        if not run.begins_anew:
+            length = int(read_card(Path(run.start)).get("max_length") or length)
     config = family_of(run)[1]
     if isinstance(config, TextConfig):
         if length > config.max_length:
@@ -275,5 +275,4 @@ def model_for(
         freeze_trunk(model)
     elif run.recipe.tune != "all":
         say(adapt(model, run.recipe, loaded.new))
-    task.begin(model)
     return model, tuple(name for name in loaded.new if name.removeprefix("head.") in model.head.per_label)

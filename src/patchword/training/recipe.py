@@ -9,13 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Above0 = Annotated[float, Field(gt=0.0)]
 UpTo1 = Annotated[float, Field(gt=0.0, le=1.0)]
-Count = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(gt=0, le=2**53)]
 
 
 class Recipe(BaseModel):
     """How a model learns. Exactly one of `steps`, `epochs` and `minutes` says for how long."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: Count | None = None
     epochs: Above0 | None = None
@@ -45,7 +45,7 @@ class Recipe(BaseModel):
     """What the learning rate of each layer is multiplied by, for each layer above it and the head."""
     unfreeze: bool = False
     """The head learns first, then one layer more from the top, until at half of the run everything does."""
-    lora_rank: Count = 8
+    lora_rank: int = Field(8, gt=0, le=4096)
     lora_alpha: Above0 = 16.0
     lora_dropout: Share = 0.0
     lora_targets: Literal["all", "attention"] = "all"
@@ -55,9 +55,7 @@ class Recipe(BaseModel):
     batch_size: Count | None = None
     """Examples at most, where a batch is not to be as many as fit `batch_tokens`."""
     micro_tokens: Count | None = None
-    """Tokens that go through the model at once; a larger batch is computed in parts, whose gradients are added up.
-
-    The result is that of the whole batch where the loss is a sum over examples (`training/micro_batches.py`)."""
+    """Tokens that go through the model at once; a batch over that is cut, and its gradient stays the same."""
     memory: Above0 | None = None
     """Gigabytes that learning may take: layers are computed twice where it takes more (`training/recompute.py`)."""
     batch_ramp: Share = 0.0
@@ -89,7 +87,7 @@ class Recipe(BaseModel):
     checkpoint_seconds: Above0 = 60.0
     checkpoint_steps: Count | None = None
     log_steps: Count = 1
-    workers: int | None = Field(None, ge=0)
+    workers: int | None = Field(None, ge=0, le=256)
     """Threads that prepare the next batches meanwhile; where not given, one beside a GPU. On a CPU, whose cores are all
     at work in the model, batches made in between took 0.1 % of the time (bert-mini) to 1.1 % (vit-tiny)."""
 

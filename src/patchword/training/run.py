@@ -10,7 +10,7 @@ metrics.jsonl curves.png tensorboard/ checkpoints/
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,11 +20,11 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 import patchword
-from patchword.data.names import encodable
-from patchword.errors import UserError
-from patchword.models.config_file import read_json
+from patchword.data.atomic import write_json
+from patchword.data.image_processor import LARGEST_SIDE
+from patchword.errors import UserError, did_you_mean
+from patchword.models.card import CARD, RunCard, checked, problem_of, read_card
 from patchword.models.family import presets
-from patchword.models.folder import write_json
 from patchword.training.recipe import Recipe
 from patchword.training.run_files import (
     NEW,
@@ -39,19 +39,8 @@ from patchword.training.run_files import (
 )
 
 RUN = "run.json"
-CARD = "patchword.json"
 BASELINES = "baselines.json"
 """Scores of the baselines, until the run is finished and they are in `patchword.json`."""
-
-
-def _path_text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("it must be a path")
-    return value
-
-
-PathText = Annotated[str, pydantic.PlainValidator(_path_text), pydantic.PlainSerializer(lambda text: text)]
-"""A path as Python has it: a byte that is not UTF-8 is a lone surrogate, which pydantic's own str refuses."""
 
 
 class RunConfig(BaseModel):
@@ -71,14 +60,14 @@ class RunConfig(BaseModel):
     The rest is `tasks.task.Ask`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     stage: Literal["pretrain", "finetune"]
-    start: PathText
+    start: str
     task: str
-    data: tuple[PathText, ...]
-    validation: tuple[PathText, ...] | None = None
-    test: tuple[PathText, ...] | None = None
+    data: tuple[str, ...]
+    validation: tuple[str, ...] | None = None
+    test: tuple[str, ...] | None = None
     text_column: str | None = None
     image_column: str | None = None
     label_column: str | None = None
@@ -90,21 +79,21 @@ class RunConfig(BaseModel):
     z_loss: float = pydantic.Field(0.0, ge=0.0)
     prefix: str | None = None
     prompt: str | None = None
-    max_target_length: int | None = pydantic.Field(None, gt=0)
+    max_target_length: int | None = pydantic.Field(None, gt=0, le=2**20)
     problem: str | None = None
     windows: Literal["auto", "never", "always"] = "auto"
-    doc_stride: int = pydantic.Field(128, ge=1)
+    doc_stride: int = pydantic.Field(128, ge=1, le=2**20)
     class_weights: Literal["none", "auto"] = "none"
     label_smoothing: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
     contrast: float | None = pydantic.Field(None, ge=0.0, lt=1.0)
-    tokenizer: PathText | None = None
-    vocab_size: int | None = pydantic.Field(None, ge=1)
-    extend_vocab: int | None = pydantic.Field(None, gt=0)
-    max_length: int | None = pydantic.Field(None, ge=1)
-    image_size: int | None = pydantic.Field(None, ge=1)
-    patch_size: int | None = pydantic.Field(None, ge=1)
-    seed: int = pydantic.Field(0, ge=0, lt=2**31)
-    seeds: int = pydantic.Field(1, ge=1)
+    tokenizer: str | None = None
+    vocab_size: int | None = pydantic.Field(None, gt=0, le=10_000_000)
+    extend_vocab: int | None = pydantic.Field(None, gt=0, le=10_000_000)
+    max_length: int | None = pydantic.Field(None, gt=0, le=2**20)
+    image_size: int | None = pydantic.Field(None, gt=0, le=LARGEST_SIDE)
+    patch_size: int | None = pydantic.Field(None, gt=0, le=LARGEST_SIDE)
+    seed: int = pydantic.Field(0, ge=0, lt=2**32)
+    seeds: int = pydantic.Field(1, ge=1, le=1000)
     fit_seeds: bool = False
     device: str = "auto"
     recipe: Recipe
@@ -113,6 +102,29 @@ class RunConfig(BaseModel):
     def begins_anew(self) -> bool:
         """Whether it starts from a preset; if not, weights, sizes and reader are those of a folder."""
         return self.start in presets()
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Check each setting by itself, before anything is read or written.
+
+    Args:
+        settings: fields of `RunConfig` and `Recipe`; None stands for the default.
+
+    Raises:
+        UserError: there is no such setting, or its value is out of range.
+    """
+    known = RunConfig.model_fields | Recipe.model_fields
+    for name, value in settings.items():
+        if name not in known:
+            raise UserError(f"There is no setting '{name}'{did_you_mean(name, known)}")
+        if value is None or name in ("data", "validation", "test", "tokenizer"):
+            continue
+        field = known[name]
+        kind = Annotated[field.annotation, pydantic.Field(), *field.metadata]  # type: ignore[name-defined]
+        try:
+            pydantic.TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
+        except pydantic.ValidationError as error:
+            raise UserError(f"{name} {value!r}: {problem_of(error)}.") from error
 
 
 class RunFolder:
@@ -138,8 +150,6 @@ class RunFolder:
         Raises:
             UserError: `out` holds something already, can not be made, or another process writes there.
         """
-        if (shown := encodable(str(out.absolute()))) != str(out.absolute()):
-            raise UserError(f"{shown} is not UTF-8, which libraries that write there need. Choose another --out.")
         with alone_in(out, _BUSY.format(out)):
             folder = cls._claimed(out, overwrite)
             try:
@@ -222,7 +232,7 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether the run has come to its end."""
-        return self.begun and "report" in read_json(self.path / CARD)
+        return self.begun and "report" in self.read_card()
 
     def write_config(self, config: RunConfig) -> None:
         """Keep the settings."""
@@ -234,12 +244,16 @@ class RunFolder:
         Raises:
             UserError: they were edited into something that is none.
         """
-        try:
-            return RunConfig(**read_json(self.path / RUN))
-        except pydantic.ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(str(part) for part in problem["loc"])
-            raise UserError(f"{self.path / RUN}: {where}: {problem['msg']}.") from error
+        remedy = "Restore the file from a copy, or begin a new run."
+        return RunConfig(**checked(RunConfig, self.path / RUN, remedy))
+
+    def read_card(self) -> dict[str, Any]:
+        """What `write_card` kept.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        return read_card(self.path, RunCard)
 
     def write_card(self, card: dict[str, Any]) -> None:
         """Keep what was found out and measured."""

@@ -27,7 +27,10 @@ from patchword.errors import UserError
 LOCK, NEW, REPLACING, PLACING = ".lock", ".new", ".replacing", ".placing"
 STUDY = "study.db"
 
-_AT_THE_START = r"(run|config|patchword|baselines|tokenizer|tokenizer_config|vocab|preprocessor_config)\.json|vocab\.txt|merges\.txt"
+_AT_THE_START = (
+    r"(run|config|patchword|baselines|tokenizer|tokenizer_config|vocab|preprocessor_config)\.json"
+    r"|vocab\.txt|merges\.txt"
+)
 _OF_A_RUN = (
     rf"{_AT_THE_START}|generation_config\.json|model\.safetensors|README\.md|report\.html|metrics\.jsonl|curves\.png"
     r"|result\.json|adapter/adapter_config\.json|adapter/adapter_model\.safetensors"

@@ -13,18 +13,19 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 from safetensors.torch import load_file
 from torch import Tensor
 
-from patchword.models.config_file import read_json
+from patchword.data.atomic import write_json
+from patchword.models.card import checked
 from patchword.models.family import Model
-from patchword.models.folder import write_json
 from patchword.tasks.metrics import PROPORTIONS, interval
 from patchword.tasks.task import Compute, Prepared
-from patchword.training.checkpoint import TrainState, latest
+from patchword.training.checkpoint import TrainState, latest, read_numbers
 from patchword.training.restored import restored
 from patchword.training.verdict import collapsed
 
@@ -78,9 +79,23 @@ def finish_seed(place: Path, seed: int, state: TrainState, data: Prepared, compu
         shutil.rmtree(checkpoint, ignore_errors=True)
 
 
+class _Result(BaseModel):
+    """`result.json`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    seed: int
+    step: NonNegativeInt
+    best_step: NonNegativeInt
+    tokens: NonNegativeInt
+    seconds: Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+    validation: Annotated[dict[str, float], Field(min_length=1)]
+
+
 def read_result(place: Path) -> SeedResult:
     """What `finish_seed` kept."""
-    return SeedResult(**read_json(place / _RESULT))
+    remedy = f"Delete the folder {place}: `patchword resume` then trains this seed again."
+    return SeedResult(**checked(_Result, place / _RESULT, remedy))
 
 
 def trained_seconds(folder: Path, count: int) -> float:
@@ -90,7 +105,7 @@ def trained_seconds(folder: Path, count: int) -> float:
         if finished(place):
             total += read_result(place).seconds
         elif checkpoint := latest(place / "checkpoints"):
-            total += float(read_json(checkpoint / "state.json")["seconds"])
+            total += float(read_numbers(checkpoint)["seconds"])
     return total
 
 

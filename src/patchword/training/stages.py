@@ -24,7 +24,7 @@ from patchword.training.interruption import guarded
 from patchword.training.loop import Watch
 from patchword.training.recipe import Recipe
 from patchword.training.recipes import default_recipe
-from patchword.training.run import RunConfig, RunFolder
+from patchword.training.run import RunConfig, RunFolder, check_settings
 from patchword.training.seeds import DEFAULT, FEW
 from patchword.training.sizing import AUTO, choose, ladder
 from patchword.training.tuning import RATES, head_rate
@@ -60,6 +60,8 @@ def pretrain(
         UserError: something can not be used as it is; the message says what, where, and what to do.
     """
     began = time.monotonic()
+    stop_after = settings.pop("stop_after", None)
+    check_settings(settings)
     if (model is None) == (start is None):
         raise UserError("Give a preset to begin anew (--model), or a folder to go on from (--from): one of the two.")
     refused: tuple[str, ...]
@@ -75,7 +77,6 @@ def pretrain(
         refused, why = ("tokenizer", "vocab_size", "patch_size"), f"are for a new model; {start} has its own"
     if given := [name for name in refused if settings.get(name) is not None]:
         raise UserError(f"{', '.join(given)}: such settings {why}.")
-    stop_after = settings.pop("stop_after", None)
 
     def settled(begin: str, batch_tokens: int | None = None) -> RunConfig:
         more = {"batch_tokens": settings.get("batch_tokens") or batch_tokens}
@@ -116,6 +117,7 @@ def finetune(
     """
     began = time.monotonic()
     stop_after = settings.pop("stop_after", None)
+    check_settings(settings)
     _refuse_inputs(out, data, start, settings)
     with RunFolder.create(Path(out), overwrite) as folder, guarded(folder):
         run = finetune_settings(start, data, task, **settings)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,7 +21,10 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from patchword.models.folder import write_file
+from patchword.data.atomic import naming, write_file
+from patchword.errors import Notice
+
+METRICS = "metrics.jsonl"
 
 console = Console(stderr=True, highlight=False)
 
@@ -135,12 +139,12 @@ class Tracker:
     ) -> None:
         self._file = None
         self._board: Any = None
+        self._path = path = (folder or Path()) / METRICS
+        self._board_folder = (folder or Path()) / "tensorboard"
         if folder is not None:
-            path = folder / "metrics.jsonl"
             kept = [line for line in read_metrics(folder) if line["step"] <= step]
             write_file(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
             self._file = path.open("a", buffering=1)
-            self._board_folder = folder / "tensorboard"
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -166,10 +170,11 @@ class Tracker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
-        if self._file:
-            self._file.close()
-        if self._board:
-            self._board.close()
+        for file, path in ((self._file, self._path), (self._board, self._board_folder)):
+            # What could not be written is written again by the error that is on its way, or by this one.
+            with suppress(OSError) if error else naming(path):
+                if file:
+                    file.close()
 
     def step(self, progress: float, values: Mapping[str, float]) -> None:
         """After an optimizer step: `step`, `loss`, `lr`, `tokens_per_second`, ..."""
@@ -198,23 +203,45 @@ class Tracker:
     def _write(self, kind: str, values: Mapping[str, float]) -> None:
         if self._file is None:
             return
-        self._file.write(json.dumps({"kind": kind, **values}) + "\n")
-        if self._board is None:
-            from torch.utils.tensorboard import SummaryWriter
+        with naming(self._path):
+            self._file.write(json.dumps({"kind": kind, **values}) + "\n")
+        with naming(self._board_folder):
+            if self._board is None:
+                from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(self._board_folder))
-        for name, value in values.items():
-            if name != "step":
-                self._board.add_scalar(f"{kind}/{name}", value, int(values["step"]))
+                self._board = SummaryWriter(str(self._board_folder))
+            for name, value in values.items():
+                if name != "step":
+                    self._board.add_scalar(f"{kind}/{name}", value, int(values["step"]))
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of `metrics.jsonl`; a last one that a kill cut short is left out."""
-    path = folder / "metrics.jsonl"
-    lines = []
-    for line in path.read_text().splitlines() if path.is_file() else []:
-        try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
+    """The lines of `metrics.jsonl`; a last one that a kill cut short is left out, and damaged ones are counted."""
+    path = folder / METRICS
+    lines, damaged = [], []
+    written = path.read_bytes().split(b"\n") if path.is_file() else []
+    for number, line in enumerate(written, 1):
+        if parsed := _metrics_line(line):
+            lines.append(parsed)
+        elif line.strip(b"\0 \r") and number < len(written):
+            damaged.append(number)
+    if damaged:
+        warnings.warn(
+            f"{path}: {len(damaged):,} lines are damaged and left out, the first is line {damaged[0]}.",
+            Notice,
+            stacklevel=2,
+        )
     return lines
+
+
+def _metrics_line(line: bytes) -> dict[str, Any] | None:
+    """A line as `Tracker` writes it: a kind, a step, and numbers; None where it is another."""
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(values, dict) or not isinstance(values.get("kind"), str):
+        return None
+    numbers = [value for name, value in values.items() if name != "kind"]
+    whole = type(values.get("step")) is int and all(isinstance(value, int | float) for value in numbers)
+    return values if whole else None
