@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import warnings
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from patchword.data.files import Found, find
-from patchword.data.names import class_name, encodable, shown_path
+from patchword.data.names import class_name, encodable, escape_in_output, shown_path
 from patchword.data.row_stream import RowStream
 from patchword.data.sources import read_labelled
 from patchword.data.split_names import split_named
@@ -251,3 +252,17 @@ def test_a_missing_file_in_a_name_that_is_not_utf8(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist") as caught:
         find(tmp_path / os.fsdecode(b"\xe9.png"))
     assert str(caught.value).encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "written"),
+    [
+        ("ch\udce9vre", "utf-8", b"ch\\xe9vre"),
+        ("東京", "cp1252", b"\\u6771\\u4eac"),
+        ("a\ud83d", "utf-8", b"a\\ud83d"),
+        ("🐐\udce9", "latin-1", b"\\U0001f410\\xe9"),
+    ],
+)
+def test_what_an_encoding_lacks_is_escaped_in_output(text: str, encoding: str, written: bytes) -> None:
+    codecs.register_error("patchword.escape", escape_in_output)
+    assert text.encode(encoding, "patchword.escape") == written

@@ -48,7 +48,7 @@ def examples() -> MaskedPictures:
 def model() -> Model:
     torch.manual_seed(0)
     family = families()["vit_mae"]
-    return Model(family, family.config(**SMALL, **DECODER), "masked_image").eval()
+    return Model(family, family.config(**SMALL, **DECODER, normalised_pixels=True), "masked_image").eval()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import sys
 import warnings
@@ -84,12 +85,14 @@ _usual_format = warnings.formatwarning
 
 def main() -> None:
     """Run a command; a `UserError` is one message and exit code 2, Ctrl-C exit code 130."""
+    from patchword.data.names import escape_in_output
     from patchword.errors import UserError
 
     warnings.formatwarning = _format_warning
+    codecs.register_error("patchword.escape", escape_in_output)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what an encoding lacks is escaped: no output is lost to it
-            stream.reconfigure(errors="backslashreplace")
+        if isinstance(stream, io.TextIOWrapper):  # no output is lost to what its encoding lacks
+            stream.reconfigure(errors="patchword.escape")
     try:
         app()
     except UserError as error:

@@ -26,6 +26,14 @@ def encodable(text: str) -> str:
         return text.encode("utf-8", "backslashreplace").decode()
 
 
+def escape_in_output(error: UnicodeError) -> tuple[str, int]:
+    """A handler for `codecs.register_error`: what an encoding lacks is written as an escape, `encodable` for bytes."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = encodable(error.object[error.start : error.end])
+    return lacking.encode("ascii", "backslashreplace").decode(), error.end
+
+
 def shown_path(path: Path | str) -> str:
     r"""A path for messages and tables: `encodable`, and on one line (a line break in a name becomes `\n`)."""
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), encodable(str(path)))

@@ -165,8 +165,8 @@ def _outputs(predictor: Predictor) -> tuple[str, ...]:
     if not task.outputs:
         raise UserError(
             f"{predictor.folder} has learnt {task.name.replace('_', '-')}, which is not exported. What is: classes of "
-            "texts, pairs, tokens and pictures, answers to questions; and --features (features=True), the vectors of "
-            "any model."
+            "texts, pairs, tokens and images, answers to questions; and with --features (features=True) the vectors of "
+            "most models."
         )
     return task.outputs
 
