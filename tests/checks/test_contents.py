@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
 import pytest
 
 from patchword.checks.contents import odd_texts
@@ -81,3 +86,21 @@ def test_what_stands_out_is_told_and_what_is_balanced_is_not() -> None:
     assert shares["scripts"] == {"Latin": 30 / 31, "Cyrillic": 1 / 31}
     half = ["an English text of words", "русский текст"] * 5
     assert language_findings(half, [""] * 10, "data")[1] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["I didn't laugh. I didn't smile. I survived.", "Das Boot, El Niño and Die Hard: the best of films", "de la en"],
+)
+def test_a_language_is_named_only_where_it_is_certain(text: str) -> None:
+    assert language(text) in ("unknown", "English")
+
+
+def test_english_is_taken_for_no_other_language() -> None:
+    """The rate that `languages.CERTAIN` states, on real texts."""
+    if "PATCHWORD_DATA" not in os.environ:
+        pytest.skip("PATCHWORD_DATA does not name the folder with the real data sets")
+    lines = (Path(os.environ["PATCHWORD_DATA"]) / "sentiment-train.jsonl").read_text("utf-8").splitlines()
+    found = Counter(language(json.loads(line)["text"]) for line in lines)
+    assert found.keys() <= {"English", "unknown"}
+    assert found["English"] > 0.7 * found.total()

@@ -78,7 +78,7 @@ def test_empty_file(run: Run, base: Path, tmp_path: Path) -> None:
 
 
 def test_not_utf8(run: Run, base: Path, tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_bytes(b"text,label\ncaf\xe9,bug\n")
+    (tmp_path / "t.csv").write_bytes("text,label\nколбаса,bug\n".encode("cp1251"))
     said = run("finetune", base, tmp_path / "t.csv", "--out", tmp_path / "out")
     assert "UTF-8" in said
     assert "t.csv" in said
@@ -300,8 +300,22 @@ def writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--temperature", "nan"], "temperature"),
     ],
 )
-def test_settings_of_writing_are_told_before_a_model_is_read(run: Run, settings: list, words: str) -> None:
-    assert words in run("generate", "./nowhere", "hi", *settings)
+def test_settings_of_writing_are_told_before_a_model_is_read(
+    run: Run, writer: Path, tmp_path: Path, settings: list, words: str
+) -> None:
+    shutil.copy(writer / "config.json", tmp_path)  # no weights, no tokenizer
+    assert words in run("generate", tmp_path, "hi", *settings)
+
+
+def test_the_generation_config_of_a_folder_is_followed_or_refused(run: Run, writer: Path, tmp_path: Path) -> None:
+    shutil.copytree(writer, tmp_path / "writer")
+    file = tmp_path / "writer" / "generation_config.json"
+    file.write_text('{"guidance_scale": 2.0}')
+    assert "generation_config.json: guidance_scale = 2.0 is not supported" in run("generate", file.parent, "hi")
+    file.write_text('{"num_beams": 2}')
+    assert "(generation_config.json has num_beams = 2)" in run("generate", file.parent, "hi", "--temperature", 1)
+    file.write_text("[1, 2]")
+    assert "generation_config.json holds no JSON object" in run("generate", file.parent, "hi")
 
 
 def test_what_can_not_be_written_to(run: Run, base: Path, writer: Path) -> None:

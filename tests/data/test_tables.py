@@ -10,14 +10,17 @@ import datetime
 import io
 import json
 import math
+import re
 import sys
 import warnings
+import zipfile
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import openpyxl
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
@@ -36,8 +39,11 @@ from patchword.errors import Notice, UserError
 from patchword.tasks.labels import MULTI, REGRESSION, SINGLE, LabelSet
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
-WORDS = TEXTS.filter(lambda text: bool(text.strip()) and "\r" not in text)
-QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+LETTERS = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff") | st.sampled_from(
+    "\n\t\"',;"
+)
+WORDS = st.text(LETTERS, min_size=1, max_size=12).filter(lambda text: bool(text.strip()) and text[0] != "=")
+QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def write(path: Path, cells: Sequence[dict[str, Any]]) -> Path:
@@ -49,6 +55,11 @@ def write(path: Path, cells: Sequence[dict[str, Any]]) -> Path:
             path.write_text(json.dumps(cells), "utf-8")
         case ".parquet":
             pq.write_table(pa.Table.from_pylist(list(cells)), path)
+        case ".xlsx":
+            book = openpyxl.Workbook()
+            for line in ([*cells[0]], *(row.values() for row in cells)):
+                book.active.append(list(line))
+            book.save(path)
         case ending:
             with path.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, list(cells[0]), delimiter="\t" if ending == ".tsv" else ",")
@@ -70,7 +81,7 @@ class TestFormatsAgree:
     LABELS: ClassVar = {
         "words": st.sampled_from(["yes", "no", "1.1.0", "01", "TRUE", "a, b", "x;y"]),
         "whole numbers": st.integers(-3, 3),
-        "decimals": st.floats(-9, 9).filter(lambda number: not number.is_integer()),
+        "decimals": st.integers(-(10**6), 10**6).map(lambda number: (2 * number + 1) / 16),
         "decimals and whole ones": st.sampled_from([0.5, 1.0, 2.25, 3.0, 1e-7]),
     }
 
@@ -84,7 +95,8 @@ class TestFormatsAgree:
         cells = [
             {"n": n, "text": text, "label": label} for n, (text, label) in enumerate(zip(texts, labels, strict=True))
         ]
-        problem = data.draw(st.sampled_from([None, SINGLE]))
+        # Excel has no 1.0, so that class names of such numbers differ there.
+        problem = data.draw(st.sampled_from([None, SINGLE])) if kind != "decimals and whole ones" else None
         found = {ending: found_in(write(tmp_path / f"a{ending}", cells), problem) for ending in TABLE_ENDINGS}
         for ending, one in found.items():
             assert one == found[".csv"], ending
@@ -411,3 +423,74 @@ class TestEncodings:
         (tmp_path / "a.txt").write_bytes(b"".join(lines))
         with pytest.raises(UserError, match=r"UTF-8 with 1 wrong bytes: line 4001 has the byte 0xfc"):
             read_labelled(tmp_path / "a.txt", need_labels=False)
+
+
+class TestSpreadsheets:
+    def book(self, path: Path, *lines: Sequence[Any]) -> openpyxl.Workbook:
+        book = openpyxl.Workbook()
+        for line in lines:
+            book.active.append(list(line))
+        book.save(path)
+        return book
+
+    def test_cells_are_what_a_person_sees(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.xlsx"
+        head = ["text", "n", "x", "day", "time", "flag", "mixed", None, "label"]
+        one = ["a b", 3.0, 2.5, datetime.date(2024, 1, 31), datetime.datetime(2024, 1, 31, 13, 5), True, 7, None, "yes"]
+        two = ["c", 4, None, None, None, False, "seven", None, "no"]
+        self.book(path, [], head, one, [], two, [None] * 9)
+        found = list(rows(path))
+        assert [number for number, _ in found] == [3, 4, 5]
+        assert list(found[0][1]) == [name for name in head if name]
+        assert list(found[0][1].values()) == ["a b", 3, 2.5, "2024-01-31", "2024-01-31 13:05:00", True, "7", "yes"]
+        assert list(map(type, found[0][1].values()))[1:3] == [int, float]
+        assert set(found[1][1].values()) == {None}
+        assert list(found[2][1].values()) == ["c", 4, None, None, None, False, "seven", "no"]
+        with pytest.raises(UserError, match=r"a\.xlsx, row 4: no text"):
+            read_labelled(path)
+
+    def test_a_merged_cell_stands_in_each_of_its_places(self, tmp_path: Path) -> None:
+        book = self.book(tmp_path / "a.xlsx", ["text", "label"], ["a", "x"], ["b", None], ["c", "y"])
+        book.active.merge_cells("B2:B3")
+        book.save(tmp_path / "a.xlsx")
+        assert read_labelled(tmp_path / "a.xlsx").labels == ["x", "x", "y"]
+
+    def test_formulas_have_their_values_and_those_without_are_reported(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.xlsx"
+        self.book(path, ["text", "label"], ["a", "=1+1"], ["b", "x"])
+        with pytest.warns(Notice, match=r"1 formulas of the sheet have no value, such as that in B2"):
+            list(rows(path))
+        with zipfile.ZipFile(path) as parts:
+            content = {name: parts.read(name) for name in parts.namelist()}
+        sheet = content["xl/worksheets/sheet1.xml"]
+        assert b"<f>1+1</f><v" in sheet
+        content["xl/worksheets/sheet1.xml"] = re.sub(rb"</f><v\s*/>|</f><v></v>", b"</f><v>2</v>", sheet)
+        with zipfile.ZipFile(path, "w") as parts:
+            for name, some in content.items():
+                parts.writestr(name, some)
+        with warnings.catch_warnings(action="error"):
+            assert [cells["label"] for _, cells in rows(path)] == ["2", "x"]
+
+    def test_the_first_sheet_with_rows_is_read_and_the_others_named(self, tmp_path: Path) -> None:
+        book = openpyxl.Workbook()
+        for title in ("Data", "Notes"):
+            sheet = book.create_sheet(title)
+            sheet.append(["text", "label"])
+            sheet.append([title, "x"])
+        book.save(tmp_path / "a.xlsx")
+        with pytest.warns(Notice, match=r"2 sheets with rows \('Data', 'Notes'\); 'Data' is read"):
+            assert read_labelled(tmp_path / "a.xlsx").inputs == ["Data"]
+
+    def test_what_is_no_spreadsheet_is_one_message(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = tmp_path / "a.xlsx"
+        for content in (b"no zip", b"PK\x05\x06" + bytes(18)):
+            path.write_bytes(content)
+            with pytest.raises(UserError, match=r"a\.xlsx can not be read as \.xlsx"):
+                list(rows(path))
+        openpyxl.Workbook().save(path)
+        with pytest.raises(UserError, match="has no rows"):
+            list(rows(path))
+        self.book(path, ["text", "label"], ["a", "#N/A"])
+        monkeypatch.setitem(sys.modules, "openpyxl", None)
+        with pytest.raises(UserError, match=r"pip install 'patchword\[xlsx\]'"):
+            list(rows(path))

@@ -6,13 +6,20 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 from torch import Tensor
-from transformers import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers import (
+    EpsilonLogitsWarper,
+    EtaLogitsWarper,
+    MinPLogitsWarper,
+    TopHLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+    TypicalLogitsWarper,
+)
 
 from patchword.errors import UserError
 from patchword.generation.sampling import limited, write_tokens
-from patchword.generation.settings import Generation
+from patchword.generation.settings import Generation, complete, read_settings
 from patchword.generation.write import cut
 from patchword.generation.writer import Writer, lay_out_for_writing
 from patchword.models.family import Model, preset
@@ -37,9 +44,20 @@ def test_top_k_is_that_of_transformers(logits: Tensor, k: int) -> None:
 @given(logits=scores, p=st.floats(0.05, 0.99))
 def test_top_p_is_that_of_transformers(logits: Tensor, p: float) -> None:
     expected = TopPLogitsWarper(p)(torch.zeros(4, 1), logits.clone())
-    ours = limited(logits, Generation(temperature=1.0, top_p=p))
-    # They sum from the small end, we from the large one: a token at the very edge may fall on either side.
-    assert ((ours == -torch.inf) != (expected == -torch.inf)).sum() <= 1
+    assert torch.equal(limited(logits, Generation(temperature=1.0, top_p=p)), expected)
+
+
+@given(logits=scores, p=st.floats(0.05, 0.99))
+def test_typical_p_and_cutoffs_are_those_of_transformers(logits: Tensor, p: float) -> None:
+    warpers = {
+        "typical_p": TypicalLogitsWarper(p),
+        "epsilon_cutoff": EpsilonLogitsWarper(p),
+        "eta_cutoff": EtaLogitsWarper(p),
+        "top_h": TopHLogitsWarper(p),
+    }
+    for name, warper in warpers.items():
+        expected = warper(torch.zeros(4, 1), logits.clone())
+        assert torch.equal(limited(logits, Generation(temperature=1.0, **{name: p})), expected), name
 
 
 @given(logits=scores, p=st.floats(0.01, 0.9))
@@ -111,6 +129,8 @@ def test_a_model_that_does_not_write_says_so() -> None:
         {"beams": 2, "temperature": 1.0},
         {"top_k": 5},
         {"top_p": 0.5},
+        {"length_penalty": 2.0},
+        {"early_stopping": True},
         {"beams": 2, "stop": ("x",)},
         {"temperature": -1.0},
         {"top_p": 0.0},
@@ -118,8 +138,8 @@ def test_a_model_that_does_not_write_says_so() -> None:
     ],
 )
 def test_settings_that_contradict_each_other(settings: dict) -> None:
-    with pytest.raises(ValidationError):
-        Generation(**settings)
+    with pytest.raises(UserError):
+        complete(read_settings(settings), {})
 
 
 def test_a_text_is_cut_before_the_first_stop() -> None:

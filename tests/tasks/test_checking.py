@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import patchword as pw
+from patchword.checks.findings import Harm
 from patchword.cli.main import app
 from patchword.data.sources import read_labelled
 from patchword.errors import UserError
@@ -74,7 +75,7 @@ def test_clean_data_have_no_problems(tmp_path: Path) -> None:
 def test_texts_without_labels_are_checked_too(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one line\n<b>two</b>\n", "utf-8")
     titles = [finding.title for finding in pw.check(tmp_path / "a.txt").findings]
-    assert titles == ["data: texts with HTML: 1 of 2", "data: there are no labels that can be used"]
+    assert titles == ["data: there are no labels that can be used", "data: texts with HTML: 1 of 2"]
 
 
 def test_words_are_checked_like_other_texts(tmp_path: Path) -> None:
@@ -138,3 +139,39 @@ def test_leaks_between_splits(tmp_path: Path) -> None:
     assert found["test rows that are in validation: 1 of 2"] == ["test.csv, row 2"]
     (shared,) = [title for title in found if "runs of 8 words" in title]
     assert found[shared] == ["test.csv, row 3"]
+
+
+def test_findings_are_sorted_by_harm(tmp_path: Path) -> None:
+    """A leak before one odd character, whatever their numbers; everything wrong at once."""
+    words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+    train = [(f"a {kind} thing number {word}", kind) for word in words for kind in ("good", "bad")]
+    train += [("the lost \ufffd character", "good"), ("", "bad"), ("twice said", "good"), ("twice said", "bad")]
+    train += [(f"<b>{word}</b> in bold", "good") for word in words] + [("a typo", "goood")]
+    test = [("a good thing number one", "good"), ("quite another thing", "awful")]
+    for name, some in (("train", train), ("test", test)):
+        (tmp_path / f"{name}.csv").write_text(
+            "text,label\n" + "".join(f"{text},{label}\n" for text, label in some), "utf-8"
+        )
+    report = pw.check(tmp_path / "train.csv", test=tmp_path / "test.csv")
+    harms = [finding.harm for finding in report.findings]
+    assert harms == sorted(harms)
+    assert harms[:5] == [Harm.LEAK, Harm.LABEL_SETS, Harm.UNUSABLE_ROWS, Harm.CONTRADICTION, Harm.WRONG_TEXT]
+    severities = [finding.severity for finding in report.findings]
+    assert severities == sorted(severities, reverse=True)  # "problem" before "look"
+    assert report.as_dict()["findings"][0]["harm"] == "leak"
+
+
+def test_what_was_assumed_about_a_file_is_in_the_report(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("text,label\nEin schöner Tag,gut\nübel genug,schlecht\n".encode("cp1252"))
+    for _ in range(2):  # however often it was read before
+        titles = [finding.title for finding in pw.check(tmp_path / "a.csv").findings]
+        assert any("probably Windows-1252" in title for title in titles)
+
+
+def test_class_names_that_look_like_numbers(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\n" + "slow start,1.1\nslow stop,1.10\n" * 6, "utf-8")
+    assert pw.check(tmp_path / "a.csv").numbers["data"]["labels"] == {}
+    counted = pw.check(tmp_path / "a.csv", problem="single_label_classification").numbers["data"]["labels"]
+    assert counted == {"1.1": 6, "1.10": 6}
+    with pytest.raises(UserError, match="no problem 'single'"):
+        pw.check(tmp_path / "a.csv", problem="single")

@@ -233,3 +233,26 @@ def test_int8_of_torch_is_near_to_fp32_and_smaller_errors_are_told_by_evaluate(t
     ]
     assert 0 < np.abs(both[0] - both[1]).max() < 0.1
     assert rounded.precision == "int8"
+
+
+def test_vectors_of_a_masked_autoencoder_are_those_of_all_patches(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    case = next(case for case in all_cases() if case.name == "ViTMAEForPreTraining")
+    theirs = case.model().eval()
+    theirs.save_pretrained(tmp_path)
+    capfd.readouterr()
+    with pytest.raises(UserError, match="not exported"):
+        export(tmp_path, tmp_path / "model.onnx")
+    export(tmp_path, tmp_path / "model.onnx", features=True)
+    assert capfd.readouterr().err == ""
+    opened = session(tmp_path / "model.onnx")
+    torch.manual_seed(0)
+    pixels = torch.randn(3, *opened.get_inputs()[0].shape[1:])
+    (found,) = opened.run(None, {"pixel_values": pixels.numpy()})
+    theirs.config.mask_ratio = theirs.vit.embeddings.config.mask_ratio = 0.0
+    patches = (found.shape[1] - 1,)
+    with torch.no_grad():
+        order = torch.arange(*patches, dtype=torch.float32).expand(3, -1)
+        expected = theirs.vit(pixels, noise=order).last_hidden_state
+    np.testing.assert_allclose(found, expected.numpy(), atol=2e-5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
+import patchword
 from patchword.data import row_file
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
@@ -218,7 +220,7 @@ def test_a_finished_file_is_not_replaced(model: Predictor, corpus_file: Path, tm
     with pytest.raises(UserError, match="is there already"):
         model.predict_file(corpus_file, out)
     assert out.read_text() == "text\nmine\n"
-    with pytest.raises(UserError, match="is what is read"):
+    with pytest.raises(UserError, match="is an input of this command"):
         model.predict_file(out, out, overwrite=True)
 
 
@@ -302,3 +304,53 @@ def test_a_folder_of_pictures_and_lines_of_text(
     assert [Path(row["image"]).name for row in read(tmp_path / "photos.csv")] == ["0.png", "1.png", "2.png"]
     model.predict_file(corpus_file, tmp_path / "lines.csv")
     assert [row["text"] for row in read(tmp_path / "lines.csv")] == corpus
+
+
+@pytest.mark.parametrize("kind", ["folder", "table"])
+def test_images_that_were_replaced_do_not_go_on(image_model: Predictor, tmp_path: Path, kind: str) -> None:
+    """Whatever stands behind a path, even with the size and the time that it had."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i in range(20):
+        (photos / f"{i:02}.bmp").write_bytes(bitmap(i))
+    data = photos if kind == "folder" else tmp_path / "in.csv"
+    if kind == "table":
+        write(data, [{"image": f"photos/{i:02}.bmp"} for i in range(20)])
+
+    def kill(done: int, total: int) -> None:
+        if done == 8:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        image_model.predict_file(data, tmp_path / "out.csv", progress=kill)
+    replaced, before = photos / "03.bmp", (photos / "03.bmp").stat()
+    replaced.write_bytes(bitmap(99))
+    os.utime(replaced, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert replaced.stat().st_size == before.st_size
+    with pytest.raises(UserError, match="but the data changed since"):
+        image_model.predict_file(data, tmp_path / "out.csv")
+    replaced.write_bytes(bitmap(3))
+    assert image_model.predict_file(data, tmp_path / "out.csv").went_on_from == 8
+
+
+def bitmap(i: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(picture(i))).save(buffer, "BMP")
+    return buffer.getvalue()
+
+
+def test_another_version_does_not_go_on(
+    model: Predictor, unfinished: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patchword, "__version__", "another")
+    with pytest.raises(UserError, match="but the version of patchword changed since"):
+        model.predict_file(*unfinished)
+
+
+def test_an_input_is_not_replaced(model: Predictor, corpus: list[str], tmp_path: Path) -> None:
+    data = write(tmp_path / "in.csv", [{"text": text} for text in corpus[:9]])
+    (tmp_path / "link.csv").symlink_to(data)
+    for out in (data, tmp_path / "link.csv"):
+        with pytest.raises(UserError, match="is an input of this command"):
+            model.predict_file(data, out, overwrite=True)
+    assert len(read(data)) == 9

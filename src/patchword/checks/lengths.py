@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from patchword.checks.findings import Finding, shown
+from patchword.checks.findings import Finding, Harm, shown
 from patchword.data.tokenizers import Tokenizer
 
 _MUCH_CUT = 0.05  # of all tokens
@@ -48,7 +48,9 @@ def token_findings(
         what += " Single texts are read in windows where over 5 % would be cut."
     longest = rows[np.argsort(-counts[rows], kind="stable")].tolist()
     places = [f"{place}: {counts[row]:,} tokens" for place, row in zip(shown(origins, longest), longest, strict=False)]
-    return numbers, [Finding("look", title, places, what)] if cut > _MUCH_CUT or len(rows) > len(pairs) / 20 else []
+    return numbers, [Finding(Harm.CUT_OFF, title, places, what, len(rows))] if cut > _MUCH_CUT or len(rows) > len(
+        pairs
+    ) / 20 else []
 
 
 def _spread(counts: np.ndarray) -> dict[str, int]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from patchword.checks.findings import SHOWN, Finding, shown
+from patchword.checks.findings import SHOWN, Finding, Harm, shown
 from patchword.data.duplicates import Ids, linked
 from patchword.data.image_decoding import decode_details
 from patchword.data.images import oddities
@@ -100,11 +100,12 @@ def picture_findings(data: Labelled, pictures: Sequence[Picture], name: str) -> 
         rows = np.flatnonzero(is_odd).tolist()
         if rows:
             title = f"{name}: pictures {kind}: {len(rows):,} of {len(pictures):,}"
-            findings.append(Finding("look", title, shown(data.origins, rows), what))
+            findings.append(Finding(Harm.ODD_INPUT, title, shown(data.origins, rows), what, len(rows)))
     for kind in sorted({oddity for picture in pictures for oddity in picture.oddities}):
         rows = [row for row, picture in enumerate(pictures) if kind in picture.oddities]
         title = f"{name}: images that {kind}: {len(rows):,} of {len(pictures):,}"
-        findings.append(Finding("look", title, shown(data.origins, rows), "Convert them if that is not what you want."))
+        what = "Convert them if that is not what you want."
+        findings.append(Finding(Harm.ODD_INPUT, title, shown(data.origins, rows), what, len(rows)))
     return numbers, findings
 
 
@@ -114,7 +115,8 @@ def not_decoded(pictures: Sequence[Picture], name: str) -> list[Finding]:
     if not errors:
         return []
     title = f"{name}: pictures that can not be used: {len(errors):,} of {len(pictures):,}"
-    return [Finding("problem", title, errors[:SHOWN], "Replace or remove them; they were left out of what follows.")]
+    what = "Replace or remove them; they were left out of what follows."
+    return [Finding(Harm.UNUSABLE_ROWS, title, errors[:SHOWN], what, len(errors))]
 
 
 def picture_groups(pictures: Sequence[Picture]) -> tuple[Ids, Ids]:

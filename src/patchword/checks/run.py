@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from patchword.checks.contents import odd_texts
-from patchword.checks.findings import Finding, Report, shown
-from patchword.checks.labels import label_counts, label_findings, unknown_labels
-from patchword.checks.languages import UNKNOWN, language_findings
+from patchword.checks.findings import Finding, Harm, Report, by_harm, shown
+from patchword.checks.labels import compared_labels, label_counts, label_findings, label_sets_of_files
+from patchword.checks.languages import CERTAIN, UNKNOWN, language_findings
 from patchword.checks.lengths import token_findings, word_numbers
 from patchword.checks.pictures import Picture, look_at, not_decoded, picture_findings, picture_groups
 from patchword.checks.quick import as_texts
 from patchword.checks.same import contradictions, leakage, repeats
 from patchword.data.duplicates import Ids, duplicate_groups, same_inputs, shared_runs
+from patchword.data.label_cells import problem_of
 from patchword.data.sources import Labelled
 from patchword.data.tokenizers import Tokenizer
 
@@ -24,14 +26,19 @@ _OVERLAP_WORDS = 8
 _SMALL = 0.005  # shares of languages under which a guess is noise
 
 
-def check_rows(splits: dict[str, Labelled], reader: Tokenizer | None = None, max_length: int = 0) -> Report:
+def check_rows(
+    splits: dict[str, Labelled], reader: Tokenizer | None = None, max_length: int = 0, problem: str | None = None
+) -> Report:
     """What is wrong or odd with rows.
 
     Args:
         splits: by name; "data" is learnt from. All of one modality.
         reader: a model's tokenizer, where tokens are to be counted.
         max_length: tokens that the model reads at most.
+        problem: of the labels; found out from those of the training data if not given.
     """
+    if problem is None:
+        problem = problem_of(next((rows.labels for rows in splits.values() if rows.labels), []))
     report = Report()
     pictures: dict[str, list[Picture]] = {}
     for name, rows in list(splits.items()):
@@ -43,7 +50,7 @@ def check_rows(splits: dict[str, Labelled], reader: Tokenizer | None = None, max
     splits = {name: rows for name, rows in splits.items() if len(rows)}
     groups = _groups(splits, pictures) if splits else {}
     for name, rows in splits.items():
-        numbers: dict[str, Any] = {"rows": len(rows), "labels": label_counts(rows)}
+        numbers: dict[str, Any] = {"rows": len(rows), "labels": label_counts(rows, problem)}
         if rows.modality == "text":
             texts = as_texts(rows)
             numbers["words"] = word_numbers(texts)
@@ -57,16 +64,18 @@ def check_rows(splits: dict[str, Labelled], reader: Tokenizer | None = None, max
         numbers |= more
         report.numbers[name] = numbers
         exact, near = groups[name]
-        report.findings.extend([*findings, *contradictions(rows, name, exact), *repeats(rows, name, exact, near)])
+        report.findings.extend(
+            [*findings, *contradictions(rows, name, exact, problem), *repeats(rows, name, exact, near)]
+        )
         report.about.append(f"{name}: {len(rows):,} {'texts' if rows.modality == 'text' else 'pictures'}")
         report.about.extend(_told(numbers))
     if DATA in splits:
-        report.findings.extend(label_findings(splits[DATA]))
+        report.findings.extend(label_findings(splits[DATA], problem))
+        report.findings.extend(label_sets_of_files(splits[DATA], problem))
         for name in splits.keys() - {DATA}:
-            report.findings.extend(unknown_labels(splits[DATA], splits[name], name))
+            report.findings.extend(compared_labels(splits[DATA], splits[name], name, problem))
     report.findings.extend(_between(splits, groups))
-    report.findings.sort(key=lambda finding: finding.severity != "problem")
-    return report
+    return replace(report, findings=by_harm(report.findings))
 
 
 def _groups(splits: dict[str, Labelled], pictures: dict[str, list[Picture]]) -> dict[str, tuple[Ids, Ids]]:
@@ -94,7 +103,7 @@ def _between(splits: dict[str, Labelled], groups: dict[str, tuple[Ids, Ids]]) ->
             if count:
                 places = shown(rows.origins, np.flatnonzero(np.isin(exact, exact_one)).tolist())
                 title = f"{other} rows that are in {one}: {count:,} of {len(rows):,}"
-                findings.append(Finding("problem", title, places, "Remove them from one of the two."))
+                findings.append(Finding(Harm.LEAK, title, places, "Remove them from one of the two.", count))
             continue
         findings += leakage(other, rows, near_one if is_text else exact_one, near if is_text else exact, near=is_text)
         if is_text:
@@ -108,7 +117,7 @@ def _between(splits: dict[str, Labelled], groups: dict[str, tuple[Ids, Ids]]) ->
             what = "Look at some; remove them from one of the two if they show the same thing."
         if also:
             counted = f"{title}: {len(also):,} of {len(rows):,} ({len(also) / len(rows):.1%})"
-            findings.append(Finding("look", counted, shown(rows.origins, also), what))
+            findings.append(Finding(Harm.NEAR_LEAK, counted, shown(rows.origins, also), what, len(also)))
     return findings
 
 
@@ -131,7 +140,8 @@ def _told(numbers: dict[str, Any]) -> list[str]:
         if shares := {key: share for key, share in numbers.get(name, {}).items() if key != UNKNOWN}:
             shown_shares = ", ".join(f"{key} {share:.1%}" for key, share in list(shares.items())[:4] if share >= _SMALL)
             unknown = numbers[name].get(UNKNOWN, 0)
-            lines.append(f"  {name}, roughly: {shown_shares}" + (f", not told {unknown:.1%}" if unknown else ""))
+            line = f"  {name}: {shown_shares}" + (f", not certain {unknown:.1%}" if unknown else "")
+            lines.append(line + (f" ({CERTAIN})" if name == "languages" else ""))
     if "modes" in numbers:
         height, width = numbers["height"], numbers["width"]
         lines.append(

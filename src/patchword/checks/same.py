@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from patchword.checks.findings import SHOWN, Finding, shown
+from patchword.checks.findings import SHOWN, Finding, Harm, shown
+from patchword.checks.labels import comparable
 from patchword.data.duplicates import Ids
 from patchword.data.sources import Labelled, Rows
 
@@ -16,21 +17,22 @@ _BY_NATURE = 0.25
 _THINGS = {"text": "texts", "image": "pictures"}
 
 
-def contradictions(data: Labelled, name: str, groups: Ids) -> list[Finding]:
+def contradictions(data: Labelled, name: str, groups: Ids, problem: str | None = None) -> list[Finding]:
     """Inputs that are the same, with different labels."""
     if data.labels is None:
         return []
-    labels = data.labels
-    wrong = [rows for rows in _together(groups) if len({repr(labels[row]) for row in rows}) > 1]
+    labels = [comparable(label, problem) for label in data.labels]
+    wrong = [rows for rows in _together(groups) if len({labels[row] for row in rows}) > 1]
     if not wrong:
         return []
     count = sum(map(len, wrong))
     # Of a row that stands a hundred times, one of each label tells enough.
-    told = [row for rows in wrong[:SHOWN] for row in {repr(labels[row]): row for row in reversed(rows)}.values()]
-    places = [f"{data.origins[row]}: {labels[row]}" for row in sorted(told, key=lambda row: (groups[row], row))]
+    told = [row for rows in wrong[:SHOWN] for row in {labels[row]: row for row in reversed(rows)}.values()]
+    places = [f"{data.origins[row]}: {data.labels[row]}" for row in sorted(told, key=lambda row: (groups[row], row))]
     thing = _THINGS[data.modality]
     title = f"{name}: {thing} that are the same but have different labels: {len(wrong):,}, in {count:,} rows"
-    return [Finding("problem", title, places[:SHOWN], f"Decide on one label for each {thing[:-1]}.")]
+    what = f"Decide on one label for each {thing[:-1]}."
+    return [Finding(Harm.CONTRADICTION, title, places[:SHOWN], what, count)]
 
 
 def repeats(data: Labelled, name: str, exact: Ids, near: Ids) -> list[Finding]:
@@ -46,7 +48,8 @@ def repeats(data: Labelled, name: str, exact: Ids, near: Ids) -> list[Finding]:
             what = "They count double; remove them if that is not meant."
             if groups is near and len(again) > _BY_NATURE * len(data):
                 what = "So many: things of one kind, such as letters, may be this alike by nature. Look at some."
-            findings.append(Finding("look", f"{title} ({len(again) / len(data):.1%})", pairs[:SHOWN], what))
+            counted = f"{title} ({len(again) / len(data):.1%})"
+            findings.append(Finding(Harm.REPEATS, counted, pairs[:SHOWN], what, len(again)))
         said.update(again)
     return findings
 
@@ -66,7 +69,7 @@ def leakage(name: str, other: Rows, train: Ids, groups: Ids, near: bool = False)
     are = "are, or nearly are," if near else "are"
     title = f"{name} rows that {are} in the training data: {len(rows):,} of {len(other):,}"
     what = f"Remove them from one of the two; {len(other) - len(rows):,} {name} rows would remain."
-    return [Finding("problem", title, shown(other.origins, rows), what)]
+    return [Finding(Harm.LEAK, title, shown(other.origins, rows), what, len(rows))]
 
 
 def _together(groups: Ids) -> list[list[int]]:

@@ -26,6 +26,7 @@ def check(
     pair_column: o.PairColumn = None,
     image_column: o.ImageColumn = None,
     label_column: o.LabelColumn = None,
+    problem: o.Problem = None,
     where: o.Where = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there are problems.")] = False,
@@ -48,6 +49,7 @@ def check(
         image_column=image_column,
         label_column=label_column,
         where=where,
+        problem=problem,
     )
     if json:
         typer.echo(dumps(report.as_dict(), indent=2, ensure_ascii=False))

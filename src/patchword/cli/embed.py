@@ -24,6 +24,7 @@ def embed(
     near: Annotated[
         str | None, typer.Option(help="Show what is nearest to this text, or to the picture at this path.")
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file --out.")] = False,
     top: Annotated[int, typer.Option(min=1, help="How many of the nearest.")] = 5,
     text_column: o.TextColumn = None,
     image_column: o.ImageColumn = None,
@@ -36,6 +37,7 @@ def embed(
     """
     from dataclasses import replace
 
+    from patchword.data.outputs import refuse_output_over_inputs
     from patchword.data.tables import write_vectors
     from patchword.errors import UserError
     from patchword.tasks.neighbours import nearest
@@ -46,6 +48,10 @@ def embed(
         raise UserError("Nothing to do: give --out FILE.parquet to keep the vectors, or --near to look one up.")
     if out is not None and out.suffix != ".parquet":
         raise UserError(f"--out {out}: vectors are written as .parquet.")
+    if out is not None:
+        refuse_output_over_inputs(out, {"the inputs": inputs, "the model": folder})
+        if out.exists() and not overwrite:
+            raise UserError(f"{out} is there already. --overwrite replaces it.")
     model = load(folder, device)
     items, names = read_inputs(inputs, model, text_column=text_column, image_column=image_column, where=where)
     with working("Embedding ...") as activity:

@@ -22,24 +22,33 @@ def add(app: typer.Typer) -> None:
 def generate(
     folder: Annotated[str, typer.Argument(help="The model folder.")],
     prompts: Annotated[list[str], typer.Argument(help="Beginnings of texts; or files of them.")],
-    max_new_tokens: Annotated[int, typer.Option(help="Tokens to write at most.", rich_help_panel=_HOW)] = 64,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="Tokens to generate at most (64).", rich_help_panel=_HOW)
+    ] = None,
     temperature: Annotated[
-        float, typer.Option(help="Draw tokens, more boldly the higher; 0 takes the best.", rich_help_panel=_HOW)
-    ] = 0.0,
-    top_k: Annotated[int | None, typer.Option(help="Draw from so many best tokens.", rich_help_panel=_HOW)] = None,
+        float | None, typer.Option(help="Sample tokens, more evenly the higher; 0: the best (0).", rich_help_panel=_HOW)
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option(help="Sample from so many best tokens; 0: from all.", rich_help_panel=_HOW)
+    ] = None,
     top_p: Annotated[
-        float, typer.Option(help="Draw from the best tokens that have this share together.", rich_help_panel=_HOW)
-    ] = 1.0,
+        float | None,
+        typer.Option(help="Sample from the best tokens that have this probability together.", rich_help_panel=_HOW),
+    ] = None,
     min_p: Annotated[
-        float, typer.Option(help="Draw from tokens with this share of the best one's.", rich_help_panel=_HOW)
-    ] = 0.0,
-    beams: Annotated[int, typer.Option(help="Follow so many texts; the best wins.", rich_help_panel=_HOW)] = 1,
+        float | None,
+        typer.Option(help="Sample from tokens with this share of the best one's probability.", rich_help_panel=_HOW),
+    ] = None,
+    beams: Annotated[int | None, typer.Option(help="Number of beams (1).", rich_help_panel=_HOW)] = None,
     length_penalty: Annotated[
-        float, typer.Option(help="With beams: above 0 favours long texts.", rich_help_panel=_HOW)
-    ] = 1.0,
+        float | None, typer.Option(help="With beams: above 0 favours long texts (1).", rich_help_panel=_HOW)
+    ] = None,
     repetition_penalty: Annotated[
-        float, typer.Option(help="Above 1 avoids words that stand there already.", rich_help_panel=_HOW)
-    ] = 1.0,
+        float | None, typer.Option(help="Above 1 avoids tokens that are there already (1).", rich_help_panel=_HOW)
+    ] = None,
+    no_repeat_ngram_size: Annotated[
+        int | None, typer.Option(help="No sequence of so many tokens is generated twice.", rich_help_panel=_HOW)
+    ] = None,
     stop: Annotated[list[str] | None, typer.Option(help="End before this text.", rich_help_panel=_HOW)] = None,
     text_column: o.TextColumn = None,
     where: o.Where = None,
@@ -47,6 +56,8 @@ def generate(
     device: o.Device = "auto",
 ) -> None:
     """Write: one text token by token, several as csv on standard output.
+
+    Settings that are not given are those of the folder's generation_config.json.
 
     [dim]patchword generate runs/gpt "Once upon"        patchword generate runs/t5 new.csv --beams 4 > out.csv[/dim]
     """
@@ -59,17 +70,19 @@ def generate(
         "beams": beams,
         "length_penalty": length_penalty,
         "repetition_penalty": repetition_penalty,
-        "stop": tuple(stop or ()),
+        "no_repeat_ngram_size": no_repeat_ngram_size,
+        "stop": stop or None,
         "seed": seed,
     }
-    from patchword.generation.settings import read_settings
-
-    read_settings(how)  # a wrong one is told before a large model is read
-
+    from patchword.generation.settings import complete, read_settings
     from patchword.generation.writer import what_writes
+    from patchword.models.folder import find_folder, read_generation_config
     from patchword.tasks.predictor import load
 
-    model = load(folder, device)
+    path = find_folder(folder)
+    # A wrong one is reported before a large model is read.
+    complete(read_settings(how), read_generation_config(path))
+    model = load(path, device)
     what_writes(model.model)
     texts, _ = read_inputs(prompts, model, text_column=text_column, where=where)
     if len(texts) == 1:

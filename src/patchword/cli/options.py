@@ -154,7 +154,11 @@ LengthRamp = Annotated[
 BatchSize = Annotated[int | None, typer.Option(help="Examples in a batch at most.", rich_help_panel=_LEARN)]
 MicroTokens = Annotated[
     int | None,
-    typer.Option(help="Tokens computed at once; the batch, and what is learnt, stay the same.", rich_help_panel=_LEARN),
+    typer.Option(
+        help="Tokens computed at once: gradients are accumulated over the parts of a batch. Refused for batch norm "
+        "(ResNet), where that changes the result.",
+        rich_help_panel=_LEARN,
+    ),
 ]
 Memory = Annotated[
     float | None,

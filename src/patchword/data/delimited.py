@@ -30,11 +30,13 @@ class _Dialect:
         delimiter: between two cells.
         skipped: lines before the header.
         quoted: whether a cell in quotes can hold delimiters and line ends; if not, a quote is a character like others.
+        note: what is to be reported.
     """
 
     delimiter: str
     skipped: int
     quoted: bool
+    note: str = ""
 
 
 def delimited_rows(path: Path, wanted: Sequence[str] | None) -> Iterator[Row]:
@@ -44,6 +46,8 @@ def delimited_rows(path: Path, wanted: Sequence[str] | None) -> Iterator[Row]:
     """
     status = path.stat()
     dialect = _dialect(path, status.st_size, status.st_mtime_ns)
+    if dialect.note:
+        warnings.warn(dialect.note, Notice, stacklevel=2)
     header: list[str] | None = None
     with reading_text(path, newline="") as file:
         for _ in range(dialect.skipped):
@@ -108,7 +112,7 @@ def _dialect(path: Path, size: int, changed: int) -> _Dialect:
     """How a file is written, from its first line; for one with tabs, which many tools write without quotes, from all.
 
     With tabs, quotes are characters like others if every line has as many cells as the header and a cell begins with a
-    quote that does not end in it: a line end in a cell would make the line too short. A `Notice` says so once.
+    quote that does not end in it: a line end in a cell would make the line too short.
     """
     with reading_text(path, newline="") as file:
         first = file.readline()
@@ -127,14 +131,11 @@ def _dialect(path: Path, size: int, changed: int) -> _Dialect:
             if '"' in line and any(cell[:1] == '"' and not _WHOLE.fullmatch(cell) for cell in line.split("\t")):
                 open_quotes += 1
                 where = where or number
-    if open_quotes:
-        warnings.warn(
-            f"{path}: quotes are read as characters of the text, since {open_quotes:,} rows (the first: row {where}) "
-            "have a cell that begins with a quote which does not end there.",
-            Notice,
-            stacklevel=2,
-        )
-    return _Dialect(delimiter, skipped, not open_quotes)
+    note = (
+        f"{path}: quotes are read as characters of the text, since in {open_quotes:,} rows (the first: row {where}) a "
+        "cell begins with a quote that does not end there."
+    )
+    return _Dialect(delimiter, skipped, not open_quotes, note if open_quotes else "")
 
 
 def _most_cells(line: str, path: Path) -> str:

@@ -170,7 +170,7 @@ def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, st
         with os.scandir(folder) as entries:
             for entry in entries:
                 path = Path(entry)
-                if entry.name.startswith("."):
+                if entry.name.startswith((".", "~$")):  # of programs, such as Excel's lock of an open file
                     yield path, "hidden folders" if entry.is_dir() else "hidden files"
                 elif not entry.is_dir():
                     yield path, ""

@@ -1,12 +1,19 @@
-"""What the label cells of a table hold that has no types: numbers and lists that are written as text."""
+"""Cells with labels: what kind they are, and numbers and lists that a table without types holds as text."""
 
 from __future__ import annotations
 
 import ast
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from decimal import Decimal
 from typing import Any
+
+SINGLE = "single_label_classification"
+MULTI = "multi_label_classification"
+REGRESSION = "regression"
+SEPARATORS = re.compile(r"[|;]")
+"""Between the labels of a cell of a table that can hold no list."""
 
 _WITH_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
@@ -75,3 +82,25 @@ def list_in(cell: str) -> list[Any] | None:
         f'{cell[:60]!r} looks like a list, but can not be read as one; write ["a", "b"], or a|b with '
         "--problem multi_label_classification"
     )
+
+
+def labels_of(value: Any, known: Collection[str] = ()) -> Sequence[Any]:
+    """The labels of a cell: a list, or a text that is cut at "|" and ";" unless it is a label as it is."""
+    if isinstance(value, list | tuple):
+        return value
+    if isinstance(value, str) and value not in known:
+        return [part.strip() for part in SEPARATORS.split(value) if part.strip()]
+    return [value]
+
+
+def problem_of(values: Sequence[Any]) -> str:
+    """Lists are several classes a row, numbers of which one has decimals are a number, all else is one class a row."""
+    if any(isinstance(value, list | tuple) for value in values):
+        return MULTI
+    numbers = all(isinstance(value, float | int | Decimal) and not isinstance(value, bool) for value in values)
+    return REGRESSION if numbers and any(map(_is_decimal, values)) else SINGLE
+
+
+def _is_decimal(value: Any) -> bool:
+    """Whether a number is of a kind that has decimals."""
+    return isinstance(value, float) or (isinstance(value, Decimal) and "." in f"{value:f}")

@@ -103,7 +103,8 @@ class RowFile:
                     f"An unfinished {path} is there, but {changed} changed since. --overwrite (overwrite=True) starts "
                     "afresh."
                 )
-            shutil.rmtree(self.folder)
+            with self.alone():
+                shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "marks.json", marks)
         self.done = 0

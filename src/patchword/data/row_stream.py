@@ -153,8 +153,20 @@ class RowStream:
         first, *others = (arrow_types(path).get(name) for path in self.files)
         return first if all(other == first for other in others) else None
 
-    def fingerprint(self) -> str:
-        """Changes with the contents of tables and texts; with names, sizes and times of pictures."""
-        if self.are_images:
-            return hash_of(f"{path} {(found := path.stat()).st_size} {found.st_mtime_ns}" for path in self.files)
-        return hash_of([str(self.where), *self.files])
+    def fingerprint(self, image_columns: Sequence[str] = ()) -> str:
+        """Changes with the rows that are read, and with the contents of images, whatever their times and sizes.
+
+        Args:
+            image_columns: of tables, those that name images.
+        """
+        return hash_of(self._marks(image_columns))
+
+    def _marks(self, image_columns: Sequence[str]) -> Iterator[str | Path]:
+        yield str(self.where)
+        for path in self.files:
+            yield from (str(path), path) if self.are_images else (path,)
+        for row in self if self.are_tables and image_columns else ():
+            for column in image_columns:
+                image = image_in_cell(row.cells.get(column), row.file.parent)
+                if isinstance(image, Path):
+                    yield image if image.is_file() else f"no {image}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -54,6 +54,10 @@ class Origins(Sequence[str]):
             return [self[i] for i in range(len(self))[index]]
         name, row = self._names[self._name_of[index]], self._rows[index]
         return f"{name}, row {row}" if row else name
+
+    def files(self) -> Iterator[str]:
+        """Of each example the file."""
+        return (self._names[name] for name in self._name_of)
 
     def subset(self, ids: Iterable[int]) -> Origins:
         ids = list(ids)

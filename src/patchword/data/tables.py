@@ -1,4 +1,4 @@
-"""Tables (csv, json, jsonl, parquet) as a stream of rows.
+"""Tables (csv, json, jsonl, parquet, xlsx) as a stream of rows.
 
 A row is `(number, cells)`. The number is what a person finds it by: the line in a .csv or .jsonl (the header
 is line 1, a cell over several lines counts from its first), the 1-based row in a .parquet or .json.
@@ -16,7 +16,9 @@ import numpy as np
 from patchword.data.column_names import Row, check_columns, checked_names, number
 from patchword.data.delimited import delimited_rows
 from patchword.data.json_rows import json_file_rows, jsonl_rows
+from patchword.data.names import encodable
 from patchword.data.parquet_rows import parquet_file, parquet_rows
+from patchword.data.spreadsheets import spreadsheet_rows
 from patchword.errors import UserError
 
 CONLL_ENDINGS = (".conll", ".bio", ".iob", ".iob2")
@@ -103,6 +105,7 @@ _READERS: dict[str, Callable[[Path, Sequence[str] | None], Iterator[Row]]] = {
     ".jsonl": jsonl_rows,
     ".ndjson": jsonl_rows,
     ".parquet": parquet_rows,
+    ".xlsx": spreadsheet_rows,
 }
 TABLE_ENDINGS = tuple(_READERS)
 
@@ -122,7 +125,9 @@ def write_vectors(path: Path, names: Sequence[str], vectors: np.ndarray) -> None
     import pyarrow.parquet as pq
 
     flat = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
-    table = pa.table({"input": list(names), "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])})
+    table = pa.table(
+        {"input": list(map(encodable, names)), "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])}
+    )
     temporary = path.with_name(f".{path.name}.part")
     try:
         pq.write_table(table, temporary)

@@ -65,21 +65,23 @@ def encoding_of(path: Path) -> str:
         UserError: another encoding, or UTF-8 with wrong bytes; the message names the first of them.
     """
     status = path.stat()
-    return _encoding_of(path, status.st_size, status.st_mtime_ns)
+    name, note = _encoding_of(path, status.st_size, status.st_mtime_ns)
+    if note:
+        warnings.warn(note, Notice, stacklevel=2)
+    return name
 
 
 @lru_cache(maxsize=256)
-def _encoding_of(path: Path, size: int, changed: int) -> str:
+def _encoding_of(path: Path, size: int, changed: int) -> tuple[str, str]:
+    """The encoding, and what is to be reported."""
     with path.open("rb") as file:
         head = file.read(4096)
         for mark, name in _MARKS:
             if head.startswith(mark):
-                if name != "utf-8-sig":
-                    warnings.warn(f"{path} is read as {name.upper()}: it begins with its byte order mark.", Notice, 2)
-                return name
+                note = f"{path} is read as {name.upper()}: it begins with its byte order mark."
+                return name, "" if name == "utf-8-sig" else note
         if wide := _without_mark(head):
-            warnings.warn(f"{path} is read as {wide.upper()}: every other of its first bytes is zero.", Notice, 2)
-            return wide
+            return wide, f"{path} is read as {wide.upper()}: every other of its first bytes is zero."
         decoder = codecs.getincrementaldecoder("utf-8")()
         try:
             block = head
@@ -88,8 +90,8 @@ def _encoding_of(path: Path, size: int, changed: int) -> str:
                 block = file.read(_BLOCK)
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
-            return _not_utf8(path)
-    return "utf-8"
+            return _WINDOWS, _why_windows(path)
+    return "utf-8", ""
 
 
 def _without_mark(head: bytes) -> str | None:
@@ -100,8 +102,8 @@ def _without_mark(head: bytes) -> str | None:
     return "utf-16-le" if odd > even else "utf-16-be"
 
 
-def _not_utf8(path: Path) -> str:
-    """Windows-1252 where the bytes fit it.
+def _why_windows(path: Path) -> str:
+    """Why a file that is not UTF-8 is read as Windows-1252, and how sure that is.
 
     Raises:
         UserError: they do not; the message says where the first wrong byte stands.
@@ -149,10 +151,7 @@ def _not_utf8(path: Path) -> str:
             'file as UTF-8 (spreadsheets call it "CSV UTF-8").'
         )
     sure = "surely" if beyond >= _SURE else "probably"
-    warnings.warn(
+    return (
         f"{path} is not UTF-8 but {sure} Windows-1252 (Latin-1), and is read as that: {beyond:,} characters beyond "
-        f"ASCII, such as in {example!r}. If they look wrong, save the file as UTF-8.",
-        Notice,
-        stacklevel=2,
+        f"ASCII, such as in {example!r}. If they look wrong, save the file as UTF-8."
     )
-    return _WINDOWS

@@ -11,7 +11,7 @@ from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
 from patchword.generation.beams import write_beams
 from patchword.generation.sampling import write_tokens
-from patchword.generation.settings import Generation
+from patchword.generation.settings import MAX_NEW_TOKENS, Generation, complete
 from patchword.generation.writer import Writer
 from patchword.models.config import GenerativeConfig
 from patchword.models.family import Model
@@ -31,7 +31,7 @@ def write(
         model: in evaluation mode, under `torch.inference_mode`.
         tokenizer: of its folder.
         prompts: texts; for a decoder an empty one begins with its begin token.
-        how: how the next token is chosen.
+        how: how the next token is chosen; what it leaves open is as the model's folder says.
         told: called with (index of the prompt, its text so far) as tokens are written; not with beams.
         at_once: texts that are written side by side.
 
@@ -51,12 +51,14 @@ def write_framed(
     at_once: int = 16,
 ) -> list[str]:
     """The same for prompts that are token ids already, with what stands around them."""
+    how = complete(how, model.generation)
+    new = MAX_NEW_TOKENS if how.max_new_tokens is None and how.max_length is None else how.max_new_tokens
     texts = [""] * len(framed)
     # Of like length together, the longest first: what is too long, for the model or for the memory, is told at once.
     order = np.argsort([-len(ids) for ids in framed], kind="stable").tolist()
     for first in range(0, len(order), at_once):
         places = order[first : first + at_once]
-        writer = Writer(model, [framed[n] for n in places], how.max_new_tokens)
+        writer = Writer(model, [framed[n] for n in places], new, how.max_length, how.decoder_start_token_id)
         for place, text in zip(places, _write(writer, model, tokenizer, places, how, told), strict=True):
             texts[place] = text
     return texts
@@ -71,34 +73,34 @@ def _write(
     told: Callable[[int, str], None] | None,
 ) -> list[str]:
     """Some of the prompts' texts at once; `places` are their indices among all."""
-    begun = [list(tokens) for tokens in writer.history]
+    begun, stops = [list(tokens) for tokens in writer.history], how.stop or ()
 
     def text_of(place: int, tokens: list[int]) -> str:
         # Decoded together with what stands before it: a decoder drops the space that begins a text.
         before = tokenizer.decode(begun[place])
         whole = tokenizer.decode([*begun[place], *tokens])
-        return cut(whole[len(before) :] if whole.startswith(before) else tokenizer.decode(tokens), how.stop)
+        return cut(whole[len(before) :] if whole.startswith(before) else tokenizer.decode(tokens), stops)
 
-    if how.beams > 1:
+    if (how.beams or 1) > 1:
         written = write_beams(writer, how, ends_of(model))
     else:
         so_far: list[list[int]] = [[] for _ in begun]
 
         def stopped(tokens: list[int]) -> bool:
             # No token is shorter than a byte, so the last few hold any stop string that has just been completed.
-            tail = tokenizer.decode(tokens[-(max(len(stop.encode()) for stop in how.stop) + 4) :])
-            return any(stop in tail for stop in how.stop)
+            tail = tokenizer.decode(tokens[-(max(len(stop.encode()) for stop in stops) + 4) :])
+            return any(stop in tail for stop in stops)
 
         def tell(place: int, token: int) -> None:
             so_far[place].append(token)
             if told is not None:
                 text = text_of(place, so_far[place])
                 # A letter of several bytes is told when it is whole, and nothing that a stop may still take back.
-                if not text.endswith("\ufffd") and not how.stop:
+                if not text.endswith("\ufffd") and not stops:
                     told(places[place], text)
 
-        stops = stopped if how.stop else lambda tokens: False
-        written = write_tokens(writer, how, ends_of(model), stops, tell, numbers=places)
+        is_over = stopped if stops else lambda tokens: False
+        written = write_tokens(writer, how, ends_of(model), is_over, tell, numbers=places)
     return [text_of(place, tokens) for place, tokens in enumerate(written)]
 
 
@@ -108,7 +110,8 @@ def frame(model: Model, tokenizer: Tokenizer, ids: np.ndarray) -> list[int]:
     reads_whole = hasattr(model.trunk, "encode")
     tokens = [*tokenizer.before, *ids.tolist(), *(tokenizer.after if reads_whole else ())]
     if not tokens:
-        begin = config.bos_token_id if config.bos_token_id is not None else next(iter(ends_of(model)), None)
+        begin = model.generation.get("bos_token_id", config.bos_token_id)
+        begin = next(iter(ends_of(model)), None) if begin is None else begin
         if begin is None:
             raise UserError("An empty prompt, and the model has no token to begin a text with. Give some text.")
         tokens = [begin]
@@ -116,8 +119,11 @@ def frame(model: Model, tokenizer: Tokenizer, ids: np.ndarray) -> list[int]:
 
 
 def ends_of(model: Model) -> tuple[int, ...]:
-    """Ids of the tokens that end a text."""
-    ends = getattr(model.config, "eos_token_id", None)
+    """Ids of the tokens that end a text: those of `generation_config.json`, even if it has none.
+
+    Where the model is from no folder, those of its config.
+    """
+    ends = model.generation.get("eos_token_id") if model.generation else getattr(model.config, "eos_token_id", None)
     return () if ends is None else (ends,) if isinstance(ends, int) else tuple(ends)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from patchword.errors import UserError
 from patchword.models.family import Model
@@ -49,19 +49,29 @@ class Writer:
         model: with a `Generative` trunk and a `VocabularyHead`, in evaluation mode.
         prompts: token ids of each; equal lengths side by side are read fastest.
         max_new_tokens: that a text will have at most.
+        max_length: tokens of a text at most with those that it begins with, where `max_new_tokens` is None.
+        start: token that an encoder-decoder begins with, where it is not that of its config.
 
     Attributes:
+        sources: `[N]` lists: the prompts.
         history: `[N]` lists: tokens of each text so far, the prompt (or the start token) included.
         begun: how many of them were there at the beginning, `[N]`.
-        room: how many new ones each will have at most, `[N]`: `max_new_tokens`, or as there are positions for.
+        room: how many new ones each will have at most, `[N]`: as asked for, or as there are positions for.
 
     Raises:
         UserError: the model does not write, or a prompt is too long for it.
     """
 
-    def __init__(self, model: Model, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int | None,
+        max_length: int | None = None,
+        start: int | None = None,
+    ) -> None:
         trunk, head = what_writes(model)
-        self.trunk, self.head = trunk, head
+        self.model, self.trunk, self.head = model, trunk, head
         device = next(model.parameters()).device
         longest = max(map(len, prompts))
         if longest > trunk.max_length:
@@ -74,9 +84,22 @@ class Writer:
             Layout([len(prompt) for prompt in prompts], device),
         )
         beginning = trunk.begin(packed)
+        if start is not None and beginning.memory is not None:
+            first = torch.full_like(beginning.tokens.values, start)
+            beginning = beginning._replace(tokens=Packed(first, beginning.tokens.layout))
+        self.sources = [list(prompt) for prompt in prompts]
         self.history = [sequence.tolist() for sequence in beginning.tokens.sequences()]
         self.begun = [len(tokens) for tokens in self.history]
-        self.room = [min(max_new_tokens, trunk.max_length - begun) for begun in self.begun]
+        positions = trunk.max_length
+        if max_new_tokens is None and max_length is not None:
+            if max_length <= max(self.begun):
+                raise UserError(
+                    f"max_length {max_length} leaves no room for a new token after {max(self.begun)}: give a larger "
+                    "one, or --max-new-tokens."
+                )
+            positions = min(positions, max_length)
+        wanted = positions if max_new_tokens is None else max_new_tokens
+        self.room = [min(wanted, positions - begun) for begun in self.begun]
         if min(self.room) < 1:
             raise UserError(
                 f"The longest prompt has {longest} tokens, which leaves no position of {trunk.max_length} for a new "
@@ -105,15 +128,6 @@ class Writer:
         self.cache.select(index)
         self.logits = self.logits[index]
         self.history = [list(self.history[row]) for row in rows]
+        self.sources = [self.sources[row] for row in rows]
         self.begun = [self.begun[row] for row in rows]
         self.room = [self.room[row] for row in rows]
-
-    def penalised(self, scores: Tensor, penalty: float) -> Tensor:
-        """Scores `[N, vocab_size]`, lower for tokens that stand there already (Keskar et al. 2019, section 4.1)."""
-        if penalty == 1.0:
-            return scores
-        scores = scores.clone()
-        for row, text in zip(scores, self.history, strict=True):
-            there = torch.tensor(sorted(set(text)), device=row.device)
-            row[there] = torch.where(row[there] < 0, row[there] * penalty, row[there] / penalty)
-        return scores

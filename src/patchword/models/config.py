@@ -105,11 +105,25 @@ class EncoderDecoderConfig(GenerativeConfig):
         return self
 
 
+_MOST_PIXELS, _MOST_PLACES = 1 << 24, 1 << 14
+"""Of one image. What a layer keeps of it grows with the square of its tokens: 1 GB for each head at 2^14."""
+
+
 class ImageConfig(ModelConfig):
     """Sizes of a model that reads pictures; in pixels, height before width."""
 
     image_size: tuple[Positive, Positive] = (224, 224)
     channels: Positive = 3
+
+    @model_validator(mode="after")
+    def _fits_into_memory(self) -> ImageConfig:
+        height, width = self.image_size
+        if height * width > _MOST_PIXELS or self.grid[0] * self.grid[1] > _MOST_PLACES:
+            raise ValueError(
+                f"images of {width} x {height} pixels become {self.grid[0] * self.grid[1]:,} tokens; at most "
+                f"{_MOST_PIXELS:,} pixels and {_MOST_PLACES:,} tokens are read (--image-size)"
+            )
+        return self
 
     @property
     @abstractmethod
@@ -149,7 +163,12 @@ class PatchConfig(ImageConfig, TransformerConfig):
     @model_validator(mode="after")
     def _patches_cover_the_picture(self) -> PatchConfig:
         if any(side % self.patch_size for side in self.image_size):
-            raise ValueError(f"pictures of {self.image_size} pixels can not be cut into patches of {self.patch_size}")
+            below = self.image_size[0] // self.patch_size * self.patch_size
+            near = " or ".join(str(side) for side in (below, below + self.patch_size) if side)
+            raise ValueError(
+                f"images of {self.image_size[1]} x {self.image_size[0]} pixels can not be cut into patches of "
+                f"{self.patch_size} x {self.patch_size}; a side near it that can is {near}"
+            )
         return self
 
     @property

@@ -62,50 +62,6 @@ WITHOUT_EFFECT: frozenset[str] = frozenset(
 )
 """Keys of a `config.json` that change no result here, for the reasons given."""
 
-GENERATION: frozenset[str] = frozenset(
-    [
-        "bad_words_ids",
-        "begin_suppress_tokens",
-        "diversity_penalty",
-        "do_sample",
-        "early_stopping",
-        "encoder_no_repeat_ngram_size",
-        "encoder_repetition_penalty",
-        "epsilon_cutoff",
-        "eta_cutoff",
-        "exponential_decay_length_penalty",
-        "force_words_ids",
-        "forced_bos_token_id",
-        "forced_decoder_ids",
-        "forced_eos_token_id",
-        "guidance_scale",
-        "length_penalty",
-        "max_length",
-        "max_new_tokens",
-        "min_length",
-        "min_new_tokens",
-        "min_p",
-        "no_repeat_ngram_size",
-        "num_beam_groups",
-        "num_beams",
-        "num_return_sequences",
-        "output_scores",
-        "penalty_alpha",
-        "prefix",
-        "remove_invalid_values",
-        "renormalize_logits",
-        "repetition_penalty",
-        "return_dict_in_generate",
-        "sequence_bias",
-        "suppress_tokens",
-        "temperature",
-        "top_k",
-        "top_p",
-        "typical_p",
-    ]
-)
-"""Settings of `generate` that old files keep in `config.json`; they change no score of the model."""
-
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file.

@@ -162,6 +162,9 @@ class Model(nn.Module):
         labels: names of the classes, where the way out has classes.
         problem: what the scores mean, in Hugging Face's words: "single_label_classification",
             "multi_label_classification" or "regression".
+
+    Attributes:
+        generation: `generation_config.json` of the folder that it was read from; empty in a new model.
     """
 
     def __init__(
@@ -178,6 +181,7 @@ class Model(nn.Module):
         self.way_out = way_out
         self.labels = labels
         self.problem = problem
+        self.generation: dict[str, Any] = {}
         way = family.way_out(way_out)
         self.trunk = (way.trunk or family.trunk)(config)
         self.head = way.build(config, self.trunk, len(labels))

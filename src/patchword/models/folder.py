@@ -20,8 +20,9 @@ from torch import Tensor
 
 from patchword.data.atomic import as_os_error, write_json
 from patchword.errors import Notice, UserError, did_you_mean
-from patchword.models.config_file import GENERATION, WITHOUT_EFFECT, ConfigFile, note, read_json, shown
+from patchword.models.config_file import WITHOUT_EFFECT, ConfigFile, note, read_json, shown
 from patchword.models.family import Family, Key, Model, families
+from patchword.models.generation_config import GENERATION_CONFIG, KEYS, OLD_KEYS
 from patchword.models.weight_files import WEIGHTS, WeightFiles, has_weights
 from patchword.models.weights import Rule, rule_in
 from patchword.nn.config import ModelConfig
@@ -133,7 +134,10 @@ def describe(folder: Path, wanted: str | None = None) -> Description:
     except ValueError as error:
         raise UserError(f"{where}: {error}.") from error
     notes = [
-        note(f"{where}: keys that are not used ({{count}})", file.unread(WITHOUT_EFFECT | GENERATION | family.unread)),
+        note(
+            f"{where}: keys that are not used ({{count}})",
+            file.unread(WITHOUT_EFFECT | KEYS | OLD_KEYS | family.unread),
+        ),
         note(
             f"{where}: an architecture without its own head here, read as {family.way_out(way_out).architecture}",
             architectures if architectures and not by_architecture.keys() & set(architectures) else (),
@@ -253,6 +257,17 @@ def surface(notes: Iterable[str]) -> None:
         warnings.warn(text, Notice, stacklevel=3)
 
 
+def read_generation_config(folder: Path) -> dict[str, Any]:
+    """Keys of `generation_config.json` that are set; without such a file those of `config.json`, as transformers does.
+
+    Raises:
+        UserError: the file is not a JSON object.
+    """
+    path = folder / GENERATION_CONFIG
+    raw = read_json(path) if path.is_file() else read_json(folder / CONFIG)
+    return {key: value for key, value in raw.items() if value is not None and (path.is_file() or key in KEYS)}
+
+
 def _may_be_none(kind: type[ModelConfig], name: str) -> bool:
     return type(None) in typing.get_args(kind.model_fields[name].annotation)
 
@@ -329,10 +344,12 @@ def tensors_of(model: Model) -> dict[str, Tensor]:
 
 
 def write_model(model: Model, folder: Path) -> None:
-    """Write `config.json` and `model.safetensors`, each atomically."""
+    """Write `config.json`, `model.safetensors` and, where it has one, `generation_config.json`, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(tensors_of(model), folder / WEIGHTS)
     write_json(folder / CONFIG, config_json(model))
+    if model.generation:
+        write_json(folder / GENERATION_CONFIG, model.generation)
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -383,6 +400,8 @@ def read_model(
         files = WeightFiles(folder, stack, description.family.respelled)
         match = _match(files, description, config, wanted, labels is not None and labels != description.labels)
         model = _build(folder, description, match.config, wanted, device)
+        if model.way_out == "next_token":
+            model.generation = read_generation_config(folder)
         tensors = model.tensors()
         for name, rule in match.rules.items():
             _fill(tensors[name], rule, files, description.config, match.config)

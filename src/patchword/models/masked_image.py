@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from patchword.models.heads import Head
 from patchword.models.stems import PatchEmbedding
-from patchword.nn.packing import Layout, Packed
+from patchword.nn.packing import BlockLayout, Layout, Packed
 from patchword.nn.positions import GridSinCos
 from patchword.nn.transformer import Transformer
 
@@ -47,10 +47,10 @@ class SeenPatchEmbedding(PatchEmbedding):
         """
         tokens = self.placed(self.patches(pixels))
         if seen is None:
-            seen = torch.arange(tokens.shape[1] - 1, device=tokens.device).expand(len(tokens), -1)
+            seen = torch.arange(tokens.shape[1] - 1, device=tokens.device).expand(tokens.shape[0], -1)
         patches = tokens[:, 1:].gather(1, seen[..., None].expand(-1, -1, tokens.shape[-1]))
         tokens = torch.cat([tokens[:, :1], patches], dim=1)
-        layout = Layout([tokens.shape[1]] * len(tokens), tokens.device)
+        layout = BlockLayout(tokens.shape[0], tokens.shape[1], tokens.device)
         return SeenPatches(self.dropout(tokens.flatten(0, 1)), layout, seen)
 
 

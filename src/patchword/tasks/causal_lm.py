@@ -88,7 +88,7 @@ class CausalLM(LanguageModel):
         return Prompts([str(item) for item in items])
 
     def predict(self, model: Model, examples: Examples, compute: Compute) -> list[dict[str, Any]]:
-        """`written`: how each goes on, by the best next token."""
+        """`written`: how each goes on, as `generation_config.json` says."""
         return written(model, self.tokenizer, examples)
 
     def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:

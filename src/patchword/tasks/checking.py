@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from patchword.checks.findings import SHOWN, Finding, Report
+from patchword.checks.findings import SHOWN, Finding, Harm, Report, by_harm
 from patchword.checks.run import DATA, check_rows
 from patchword.data.files import Data, find
 from patchword.data.sources import Labelled, read_labelled
 from patchword.data.tokenizers import Tokenizer
-from patchword.errors import Notice, UserError
+from patchword.errors import Notice, UserError, did_you_mean
 from patchword.models.card import read_card
 from patchword.models.config import TextConfig
 from patchword.models.folder import describe, find_folder
+from patchword.tasks.labels import PROBLEMS
 from patchword.tasks.task import Ask, Task, tasks
 
 
@@ -29,6 +31,7 @@ def check(
     image_column: str | None = None,
     label_column: str | None = None,
     where: str | None = None,
+    problem: str | None = None,
 ) -> Report:
     """Look at data before a model learns from them: rows that can not be used, labels, duplicates, leaks.
 
@@ -36,11 +39,13 @@ def check(
         data: what is learnt from: texts or pictures, with labels or without; or words, questions or summaries.
         validation, test: the other splits, if they are apart.
         model: a folder; its tokenizer counts the tokens, and what would be cut off, of texts that are classified.
-        text_column, pair_column, image_column, label_column, where: as in `finetune`.
+        text_column, pair_column, image_column, label_column, where, problem: as in `finetune`.
 
     Raises:
         UserError: there are no such files, or no such model.
     """
+    if problem is not None and problem not in PROBLEMS:
+        raise UserError(f"There is no problem '{problem}'{did_you_mean(problem, PROBLEMS)} There are: {PROBLEMS}.")
     given = {name: some for name, some in ((DATA, data), ("validation", validation), ("test", test)) if some}
     columns: dict[str, Any] = {
         "text_column": text_column,
@@ -50,18 +55,21 @@ def check(
         "where": where,
     }
     findings: list[Finding] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Notice)  # what they say is in the report
+    with warnings.catch_warnings(record=True) as caught:  # what notices say is in the report
+        warnings.simplefilter("always", Notice)
         for name, some in given.items():
             if left_out := find(some).left_out:
                 what = "Convert or remove them; finetune goes on without them."
-                findings.append(Finding("look", f"{name}: files that are not read", [left_out], what))
-        report = _report(given, columns, model)
-    report.findings.extend(findings)
-    return report
+                findings.append(Finding(Harm.LEFT_OUT, f"{name}: files that are not read", [left_out], what))
+        report = _report(given, columns, model, problem)
+    said = dict.fromkeys(str(notice.message) for notice in caught if issubclass(notice.category, Notice))
+    for notice in said:
+        if not any(notice.endswith(finding.places[0]) for finding in findings):
+            findings.append(Finding(Harm.LEFT_OUT, notice, [], "Is that right?"))
+    return replace(report, findings=by_harm([*report.findings, *findings]))
 
 
-def _report(given: dict[str, Data], columns: dict[str, Any], model: str | Path | None) -> Report:
+def _report(given: dict[str, Data], columns: dict[str, Any], model: str | Path | None, problem: str | None) -> Report:
     data = given[DATA]
     reader, length = _reader(model)
     if kind := _other_task(data):
@@ -77,11 +85,8 @@ def _report(given: dict[str, Data], columns: dict[str, Any], model: str | Path |
             notes += rows.notes if name == DATA else []
     if len({rows.modality for rows in splits.values()}) > 1:
         raise UserError("Some of the splits are texts and some are pictures. Give one kind.")
-    report = check_rows(splits, reader, length)
-    # What can not be read at all comes before what is odd in the rest.
-    report.findings[:0] = [finding for finding in findings if finding.severity == "problem"]
-    report.findings.extend(finding for finding in findings if finding.severity == "look")
-    return Report([*notes, *report.about], report.numbers, report.findings)
+    report = check_rows(splits, reader, length, problem)
+    return Report([*notes, *report.about], report.numbers, [*findings, *report.findings])
 
 
 def _reader(model: str | Path | None) -> tuple[Tokenizer | None, int]:
@@ -113,7 +118,7 @@ def _of_task(kind: type[Task], given: dict[str, Data], columns: dict[str, Any]) 
             rows = kind.rows(Ask(some, **columns))
         except UserError as error:
             what = "Mend this first; finetune would stop here."
-            findings.append(Finding("problem", f"{split}: the rows can not be read", [str(error)], what))
+            findings.append(Finding(Harm.UNREADABLE, f"{split}: the rows can not be read", [str(error)], what))
         else:
             splits |= {} if rows is None else {split: rows}
     report = check_rows(splits)
@@ -132,12 +137,12 @@ def _read(name: str, data: Data, columns: dict[str, Any]) -> tuple[Labelled | No
         try:
             rows = read_labelled(data, pairs=True, need_labels=False, bad_rows=bad, **columns)
         except UserError:
-            return None, [Finding("problem", f"{name}: it can not be read", [str(error)], "Mend this first.")]
+            return None, [Finding(Harm.UNREADABLE, f"{name}: it can not be read", [str(error)], "Mend this first.")]
         what = "To learn classes, name the column or give labels."
-        findings.append(Finding("look", f"{name}: there are no labels that can be used", [str(error)], what))
+        findings.append(Finding(Harm.LEFT_OUT, f"{name}: there are no labels that can be used", [str(error)], what))
     if bad:
         total = len(rows) + len({place.split(": ", 1)[0] for place in bad})
         title = f"{name}: rows that can not be used: {total - len(rows):,} of {total:,}"
         what = "Mend or remove them: finetune would stop here. They were left out of what follows."
-        findings.append(Finding("problem", title, bad[:SHOWN], what))
+        findings.append(Finding(Harm.UNUSABLE_ROWS, title, bad[:SHOWN], what, total - len(rows)))
     return (rows if len(rows) else None), findings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from patchword.checks.quick import quick_findings
+from patchword.data.label_cells import SEPARATORS
 from patchword.data.loader import Batch, Examples
 from patchword.data.sources import Labelled, read_labelled
 from patchword.errors import UserError
@@ -22,7 +23,7 @@ from patchword.tasks import floors, frozen
 from patchword.tasks.calibration import believed, calibration_error, coverage, fit_temperature, reliability
 from patchword.tasks.contrast import FEW, SHARE, contrast
 from patchword.tasks.labelled import LabelledExamples, held_back, rows_of, told
-from patchword.tasks.labels import MULTI, REGRESSION, SEPARATORS, SINGLE, LabelSet, class_weights
+from patchword.tasks.labels import MULTI, REGRESSION, SINGLE, LabelSet, class_weights
 from patchword.tasks.metrics import probabilities, scores
 from patchword.tasks.review import review
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task
@@ -156,7 +157,7 @@ class Classification(Task):
             )
         test_rows = None if ask.test is None else cls.read(ask.test, ask)
         apart = None if ask.validation is None else validation
-        findings = quick_findings(rows, {"validation": apart, "test": test_rows})
+        findings = quick_findings(rows, {"validation": apart, "test": test_rows}, label_set.problem)
         notes += [finding.sentence() for finding in findings if finding.severity == "problem"]
         task = cls(label_set, smoothing=ask.label_smoothing, contrast=share)
         if label_set.problem == REGRESSION:
@@ -182,7 +183,7 @@ class Classification(Task):
             "columns": rows.columns,
             "rows": len(train),
             "validation_rows": len(validation),
-            "findings": [asdict(finding) for finding in findings],
+            "findings": [finding.as_dict() for finding in findings],
             **({} if label_set.problem == REGRESSION else {"label_rows": rows_of(label_set, train_targets)}),
             **train_examples.facts,
         }
@@ -296,12 +297,11 @@ class Classification(Task):
             "review": review(logits, targets, self.problem, self.labels, examples.shown(), examples.origins, lengths),
         }
 
-    def finish(self, model: Model) -> dict[str, dict[str, Any]]:
+    def finish(self, model: Model) -> None:
         """A regression's unit goes into the head: what is saved gives the number itself."""
         if self.problem == REGRESSION:
             _scale(model, self.scale, self._shift(model))
             self.shift, self.scale = 0.0, 1.0
-        return {}
 
     def probes(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
         """A linear probe and the nearest neighbours on the vectors of the start, beside the floors."""

@@ -72,7 +72,7 @@ class Corrupted(LanguageModel):
         return Prompts([str(item) for item in items])
 
     def predict(self, model: Model, examples: Examples, compute: Compute) -> list[dict[str, Any]]:
-        """`written`: what the decoder writes when it looks at each, by the best next token."""
+        """`written`: what the decoder writes when it looks at each, as `generation_config.json` says."""
         return written(model, self.tokenizer, examples)
 
 

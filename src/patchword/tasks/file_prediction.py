@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import patchword
 from patchword.data.columns import Problems
 from patchword.data.files import hash_of
 from patchword.data.loader import Examples
+from patchword.data.outputs import refuse_output_over_inputs
 from patchword.data.row_file import Column, RowFile
 from patchword.data.row_stream import Contents, RowStream, StreamedRow
 from patchword.errors import UserError
@@ -133,9 +135,10 @@ class FilePrediction:
         folder = self.predictor.folder
         files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in _OF_A_MODEL)
         return {
-            "the data": self.stream.fingerprint(),
+            "the data": self.stream.fingerprint(self.inputs if self.task.modality == "image" else ()),
             "the model": hash_of(part for path in files for part in (path.name, path)),
             "the options": hash_of([repr(how)]),
+            "the version of patchword": patchword.__version__,
         }
 
     def _name(self, name: str) -> str:
@@ -227,8 +230,7 @@ def write_predictions(
         UserError: the file is there; the data, the model or the options changed since it was begun.
     """
     begin = time.perf_counter()
-    if any(out.resolve() == path.resolve() for path in prediction.stream.files):
-        raise UserError(f"{out} is what is read. Write another file.")
+    refuse_output_over_inputs(out, {"the data": prediction.stream.files, "the model": prediction.predictor.folder})
     file = RowFile(out, prediction.marks(), overwrite)
     with file.alone():
         before = file.counts.get("rows", 0)

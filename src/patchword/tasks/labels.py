@@ -6,20 +6,15 @@ import math
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
+from patchword.data.label_cells import MULTI, REGRESSION, SINGLE, labels_of, problem_of
 from patchword.data.names import class_name
 from patchword.errors import UserError, did_you_mean
 
-SINGLE = "single_label_classification"
-MULTI = "multi_label_classification"
-REGRESSION = "regression"
 PROBLEMS = (SINGLE, MULTI, REGRESSION)
-SEPARATORS = re.compile(r"[|;]")
-"""Between the labels of a cell of a table that can hold no list."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,7 @@ class LabelSet:
         Raises:
             UserError: fewer than two classes, or values that do not fit the problem asked for.
         """
-        problem = problem or _problem_of(values)
+        problem = problem or problem_of(values)
         if problem not in PROBLEMS:
             raise UserError(f"There is no problem '{problem}'{did_you_mean(problem, PROBLEMS)} There are: {PROBLEMS}.")
         if problem == REGRESSION:
@@ -66,7 +61,7 @@ class LabelSet:
                 f"The column '{column}' holds lists of labels, such as {str(lists[0])[:60]}, several labels a row: "
                 f"leave --problem {SINGLE} out, or use --problem {MULTI}."
             )
-        flat = [v for value in values for v in _several(value)] if problem == MULTI else values
+        flat = [v for value in values for v in labels_of(value)] if problem == MULTI else values
         names = tuple(sorted({str(value) for value in flat}, key=_natural))
         if len(names) < 2:
             held = f"one label only, '{names[0]}'" if names else "no label"
@@ -86,7 +81,7 @@ class LabelSet:
             return np.array([self._find(number, v, origins, row) for row, v in enumerate(values)], np.int64)
         targets = np.zeros((len(values), len(self.names)), np.float32)
         for row, value in enumerate(values):
-            for v in _several(value, number):
+            for v in labels_of(value, number):
                 targets[row, self._find(number, v, origins, row)] = 1.0
         return targets
 
@@ -106,27 +101,6 @@ class LabelSet:
 
 def _same(name: str, value: float, known: Collection[str]) -> bool:
     return name in known and float(name) == value
-
-
-def _several(value: Any, known: Collection[str] = ()) -> Sequence[Any]:
-    """The labels of a cell: a list, or a text that is cut at "|" and ";" unless it is a label as it is."""
-    if isinstance(value, list | tuple):
-        return value
-    if isinstance(value, str) and value not in known:
-        return [part.strip() for part in SEPARATORS.split(value) if part.strip()]
-    return [value]
-
-
-def _problem_of(values: Sequence[Any]) -> str:
-    if any(isinstance(value, list | tuple) for value in values):
-        return MULTI
-    numbers = all(isinstance(value, float | int | Decimal) and not isinstance(value, bool) for value in values)
-    return REGRESSION if numbers and any(map(_is_decimal, values)) else SINGLE
-
-
-def _is_decimal(value: Any) -> bool:
-    """Whether a number is of a kind that has decimals."""
-    return isinstance(value, float) or (isinstance(value, Decimal) and "." in f"{value:f}")
 
 
 def _natural(name: str) -> tuple[bool, float, str]:

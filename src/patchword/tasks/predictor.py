@@ -240,7 +240,8 @@ class Predictor:
         Args:
             prompts: texts.
             told: called with the text so far as tokens are written, where there is one prompt and one beam.
-            settings: fields of `generation.settings.Generation`: `max_new_tokens`, `temperature`, `top_p`, `beams`, ...
+            settings: fields of `generation.settings.Generation`: `max_new_tokens`, `temperature`, `top_p`, `beams` and
+                so on; those that are not given are as `generation_config.json` of the folder says.
 
         Raises:
             UserError: the model does not write, a setting is wrong, or a prompt is too long.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
@@ -97,7 +96,7 @@ class QuestionAnswering(Task):
             "columns": dict(rows.columns),
             "rows": len(train),
             "validation_rows": len(validation),
-            "findings": [asdict(finding) for finding in findings],
+            "findings": [finding.as_dict() for finding in findings],
             **learn.facts,
         }
         return Prepared(task, learn, held, test, (*notes, *learn.notes), facts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -24,6 +24,7 @@ from patchword.errors import Notice, UserError
 from patchword.generation.settings import Generation
 from patchword.generation.write import ends_of, write_framed
 from patchword.models.family import Model
+from patchword.models.generation_config import TOKENS
 from patchword.models.heads import VocabularyHead
 from patchword.models.trunks import Generative
 from patchword.tasks.labelled import held_back
@@ -125,7 +126,7 @@ class Summarization(Task):
             "columns": rows.columns,
             "rows": len(train),
             "validation_rows": len(validation),
-            "findings": [asdict(finding) for finding in findings],
+            "findings": [finding.as_dict() for finding in findings],
             "tokens": train.tokens,
             "dropped_tokens": train.dropped,
             "max_length": ask.max_length,
@@ -144,15 +145,18 @@ class Summarization(Task):
         """How a document is put to the model."""
         return vars(self.form).copy()
 
-    def finish(self, model: Model) -> dict[str, dict[str, Any]]:
-        """`generation_config.json`, so that `generate` of transformers stops where `predict` does."""
-        config = model.config
-        roles = ("bos_token_id", "pad_token_id", "decoder_start_token_id")
-        ids = {name: getattr(config, name) for name in roles if getattr(config, name, None) is not None}
-        ends = list(ends_of(model))
-        ids |= {"eos_token_id": ends[0] if len(ends) == 1 else ends} if ends else {}
+    def begin(self, model: Model) -> None:
+        """Generation settings of what the model is trained to write, which `generate` of transformers reads as well.
+
+        The best next token, summaries as long as those of the data. The tokens that begin and end a text are those of
+        the base checkpoint; how it searched for its own texts is not taken over.
+        """
+        roles = (*TOKENS, "pad_token_id")
+        ids = {name: getattr(model.config, name, None) for name in roles} | model.generation
+        ends = list(dict.fromkeys([*ends_of(model), self.tokenizer.id("eos")]))
+        ids["eos_token_id"] = ends[0] if len(ends) == 1 else ends
         how = {"do_sample": False, "num_beams": 1, "max_new_tokens": self.form.max_target_length}
-        return {"generation_config.json": ids | how}
+        model.generation = {name: ids[name] for name in roles if ids.get(name) is not None} | how
 
     @classmethod
     def inputs(cls, items: Sequence[Any], reader: Reader, ask: Ask) -> Prompts:
@@ -180,7 +184,7 @@ class Summarization(Task):
         return SummaryExamples(texts, rows.labels or [], self.tokenizer, self.form, start)
 
     def predict(self, model: Model, examples: Examples, compute: Compute) -> list[dict[str, Any]]:
-        """`summary` of each, by the best next token. A warning says how much of the documents is cut off."""
+        """`summary` of each, as `generation_config.json` says. A warning says how much of the documents is cut off."""
         assert isinstance(examples, Prompts)
         framed, tokens, dropped = self._framed(model, examples.texts)
         examples.facts = {"tokens": tokens, "dropped_tokens": dropped}
@@ -193,7 +197,9 @@ class Summarization(Task):
 
     def _written(self, model: Model, framed: Sequence[np.ndarray], compute: Compute) -> list[str]:
         was_training = model.training
-        how = Generation(max_new_tokens=self.form.max_target_length)
+        how = Generation()
+        if "max_new_tokens" not in model.generation and "max_length" not in model.generation:
+            how = Generation(max_new_tokens=self.form.max_target_length)
         try:
             with torch.inference_mode(), compute.autocast():
                 written = write_framed(model.eval(), self.tokenizer, [ids.tolist() for ids in framed], how)

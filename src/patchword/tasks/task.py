@@ -27,6 +27,7 @@ from patchword.data.loader import Batch, Examples, in_order
 from patchword.data.sources import Labelled
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError, did_you_mean
+from patchword.generation.settings import Generation, complete
 from patchword.models.family import Family, Modality, Model
 from patchword.tasks.processors import keep_to_share
 
@@ -209,13 +210,16 @@ class Task(ABC):
     def better(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         """What makes a model the best so far: compared number by number, higher is better."""
 
-    def finish(self, model: Model) -> dict[str, dict[str, Any]]:
-        """Put into the head what was kept outside while learning.
+    def begin(self, model: Model) -> None:
+        """Set what a base checkpoint says of its use and this task changes, before the model is trained.
 
-        Returns:
-            JSON files, by name, that tell other programs how the model is used.
+        Raises:
+            UserError: it asks for something that is not supported.
         """
-        return {}
+        complete(Generation(), model.generation)
+
+    def finish(self, model: Model) -> None:  # noqa: B027  # most tasks keep nothing outside
+        """Put into the head what was kept outside while learning."""
 
     def settle(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
         """Fit what is chosen on the validation part once the weights are (a temperature, a threshold), and tell it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -126,7 +126,7 @@ class TokenClassification(Task):
             "columns": rows.columns,
             "rows": len(train),
             "validation_rows": len(validation),
-            "findings": [asdict(finding) for finding in findings],
+            "findings": [finding.as_dict() for finding in findings],
             "words": train_examples.words,
             "tokens": train_examples.pieces,
             "dropped_tokens": 0,

@@ -46,7 +46,7 @@ class _HasSequences(Protocol):
 
 
 def written(model: Model, tokenizer: Tokenizer, examples: Examples) -> list[dict[str, Any]]:
-    """`written` for each prompt, by the best next token."""
+    """`written` for each prompt, as the settings of the model's folder say: by the best next token if nothing else."""
     assert isinstance(examples, Prompts)
     with torch.inference_mode():
         texts = write(model.eval(), tokenizer, examples.texts, Generation())
@@ -54,12 +54,16 @@ def written(model: Model, tokenizer: Tokenizer, examples: Examples) -> list[dict
 
 
 def samples(model: Model, tokenizer: Tokenizer, examples: Any, count: int = 3) -> list[dict[str, Any]]:
-    """Beginnings of held-out texts, and how the model goes on with them: drawn at temperature 0.8, top_p 0.9."""
+    """Beginnings of held-out texts, and how the model goes on with them: drawn at temperature 0.8, top_p 0.9.
+
+    The other settings are those of the base checkpoint's folder, but no beams.
+    """
     held_out: _HasSequences = examples
     long = np.flatnonzero(held_out.sequences.lengths(np.arange(len(examples))) >= 16)[:count]
     prompts = [tokenizer.decode(ids[:8]) for ids in held_out.sequences.gather(long)]
     if not prompts:
         return []
     with torch.inference_mode():
-        texts = write(model.eval(), tokenizer, prompts, Generation(max_new_tokens=24, temperature=0.8, top_p=0.9))
+        how = Generation(max_new_tokens=24, temperature=0.8, top_p=0.9, beams=1)
+        texts = write(model.eval(), tokenizer, prompts, how)
     return [{"before": prompt, "written": text} for prompt, text in zip(prompts, texts, strict=True)]

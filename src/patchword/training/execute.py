@@ -31,6 +31,7 @@ from patchword.training.curves import draw_curves
 from patchword.training.fingerprints import check_unchanged, of_bases, of_data, of_reader
 from patchword.training.loop import Watch, train
 from patchword.training.memory import keep_freed_memory
+from patchword.training.micro_batches import check_micro_batches, most_tokens
 from patchword.training.optimizer import make_optimizer
 from patchword.training.paid import probe_before
 from patchword.training.prepare import ask_for, config_for, model_for, prepare, reader_for, with_sizes
@@ -92,6 +93,12 @@ def execute(
     marks = bases | of_data(prepared.facts)
     if again:
         _check_same_inputs(folder, marks | of_reader(folder.path))
+    text_length = ask.max_length if family.modality == "text" else None
+    length = text_length or ask.tokens_per_image
+    with torch.device("meta"):
+        shape = Model(family, config, task.way_out, task.labels, task.problem)
+    if inexact := check_micro_batches(shape, run.recipe, length, getattr(task, "contrast", 0.0)):
+        say(inexact)
 
     compute = Compute(device, autocast, min(run.recipe.batch_tokens, read_at_once(device)))
     file = baselines or folder.path / BASELINES
@@ -114,9 +121,8 @@ def execute(
         check_unchanged(bases, of_bases(run), folder.out)
         model, new = model_for(run, family, config, task, reader, device, say if number == 0 else lambda text: None)
         if run.recipe.memory:
-            at_once = min(run.recipe.micro_tokens or run.recipe.batch_tokens, run.recipe.batch_tokens)
-            length = ask.max_length if model.family.modality == "text" else None
-            fitted = fit(model, run.recipe.memory, at_once, length, run.recipe.ema is not None)
+            at_once = min(run.recipe.micro_tokens or run.recipe.batch_tokens, most_tokens(run.recipe, length))
+            fitted = fit(model, run.recipe.memory, at_once, text_length, run.recipe.ema is not None)
             if number == 0:
                 say(fitted)
         optimizer = make_optimizer(model, run.recipe, new)
@@ -320,13 +326,11 @@ def _finish(
     report["seconds"] = round(report["seconds"], 1)
     report |= {"device": compute.device.type, "threads": torch.get_num_threads()}
     report = json.loads(json.dumps(report))
-    files = task.finish(model)
+    task.finish(model)
     if run.recipe.tune in ("lora", "dora"):
         write_adapter(model, run.recipe, run.start, folder.path / "adapter")
         merge(model)
     write_model(model, folder.path)
-    for name, content in files.items():
-        write_json(folder.path / name, content)
     for place in where:
         draw_curves(place)
     report["total_seconds"] = round(time.monotonic() - began, 1)

@@ -23,6 +23,7 @@ def grow(model: Model, config: ModelConfig, first: int, pieces: Sequence[Sequenc
     """
     with torch.device(next(model.parameters()).device):
         grown = Model(model.family, config, model.way_out, model.labels, model.problem)
+    grown.generation = model.generation
     old = model.tensors()
     with torch.no_grad():
         for name, tensor in grown.tensors().items():

@@ -275,4 +275,5 @@ def model_for(
         freeze_trunk(model)
     elif run.recipe.tune != "all":
         say(adapt(model, run.recipe, loaded.new))
+    task.begin(model)
     return model, tuple(name for name in loaded.new if name.removeprefix("head.") in model.head.per_label)

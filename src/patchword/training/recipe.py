@@ -55,7 +55,9 @@ class Recipe(BaseModel):
     batch_size: Count | None = None
     """Examples at most, where a batch is not to be as many as fit `batch_tokens`."""
     micro_tokens: Count | None = None
-    """Tokens that go through the model at once; a batch over that is cut, and its gradient stays the same."""
+    """Tokens that go through the model at once; a larger batch is computed in parts, whose gradients are added up.
+
+    The result is that of the whole batch where the loss is a sum over examples (`training/micro_batches.py`)."""
     memory: Above0 | None = None
     """Gigabytes that learning may take: layers are computed twice where it takes more (`training/recompute.py`)."""
     batch_ramp: Share = 0.0

@@ -17,6 +17,7 @@ from patchword.models.family import Model
 from patchword.models.heads import VocabularyHead
 from patchword.models.trunks import EncoderDecoder
 from patchword.nn.transformer import Transformer
+from patchword.training.micro_batches import batch_statistics
 
 _MOMENTS = 2
 """Numbers that AdamW keeps of one that learns."""
@@ -65,7 +66,8 @@ def fit(model: Model, gigabytes: float, tokens: int, length: int | None = None, 
         raise UserError(
             f"Learning from {tokens:,} tokens at once takes {needed / 1e9:.3g} GB"
             + (f", even where {count} of {len(layers)} layers are computed twice" if layers else "")
-            + f"; --memory allows {gigabytes:g}. Give a smaller --micro-tokens: what is learnt stays the same."
+            + f"; --memory allows {gigabytes:g}. Give a smaller "
+            + ("--batch-size or --batch-tokens." if batch_statistics(model) else "--micro-tokens: the batch stays.")
         )
     return f"Learning takes {needed / 1e9:.3g} of {gigabytes:g} GB; " + (
         f"{count} of {len(layers)} layers are computed twice." if count else "nothing is computed twice."

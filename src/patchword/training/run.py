@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 import patchword
 from patchword.data.atomic import write_json
 from patchword.data.image_processor import LARGEST_SIDE
+from patchword.data.names import encodable
 from patchword.errors import UserError, did_you_mean
 from patchword.models.card import CARD, RunCard, checked, problem_of, read_card
 from patchword.models.family import presets
@@ -41,6 +42,16 @@ from patchword.training.run_files import (
 RUN = "run.json"
 BASELINES = "baselines.json"
 """Scores of the baselines, until the run is finished and they are in `patchword.json`."""
+
+
+def _path_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("it must be a path")
+    return value
+
+
+PathText = Annotated[str, pydantic.PlainValidator(_path_text), pydantic.PlainSerializer(lambda text: text)]
+"""A path as Python has it: a byte that is not UTF-8 is a lone surrogate, which pydantic's own str refuses."""
 
 
 class RunConfig(BaseModel):
@@ -63,11 +74,11 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     stage: Literal["pretrain", "finetune"]
-    start: str
+    start: PathText
     task: str
-    data: tuple[str, ...]
-    validation: tuple[str, ...] | None = None
-    test: tuple[str, ...] | None = None
+    data: tuple[PathText, ...]
+    validation: tuple[PathText, ...] | None = None
+    test: tuple[PathText, ...] | None = None
     text_column: str | None = None
     image_column: str | None = None
     label_column: str | None = None
@@ -86,13 +97,13 @@ class RunConfig(BaseModel):
     class_weights: Literal["none", "auto"] = "none"
     label_smoothing: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
     contrast: float | None = pydantic.Field(None, ge=0.0, lt=1.0)
-    tokenizer: str | None = None
+    tokenizer: PathText | None = None
     vocab_size: int | None = pydantic.Field(None, gt=0, le=10_000_000)
     extend_vocab: int | None = pydantic.Field(None, gt=0, le=10_000_000)
     max_length: int | None = pydantic.Field(None, gt=0, le=2**20)
     image_size: int | None = pydantic.Field(None, gt=0, le=LARGEST_SIDE)
     patch_size: int | None = pydantic.Field(None, gt=0, le=LARGEST_SIDE)
-    seed: int = pydantic.Field(0, ge=0, lt=2**32)
+    seed: int = pydantic.Field(0, ge=0, lt=2**31)
     seeds: int = pydantic.Field(1, ge=1, le=1000)
     fit_seeds: bool = False
     device: str = "auto"
@@ -150,6 +161,8 @@ class RunFolder:
         Raises:
             UserError: `out` holds something already, can not be made, or another process writes there.
         """
+        if (shown := encodable(str(out.absolute()))) != str(out.absolute()):
+            raise UserError(f"{shown} is not UTF-8, which libraries that write there need. Choose another --out.")
         with alone_in(out, _BUSY.format(out)):
             folder = cls._claimed(out, overwrite)
             try:
