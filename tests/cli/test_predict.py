@@ -136,6 +136,17 @@ def test_wrong_options(
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    "words", [["--text-column", "body"], ["--where", "a=b"], ["--skip-bad"], ["--overwrite"], ["--out", "a.csv"]]
+)
+def test_options_without_effect_on_sentences_are_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, folder, "a sentence", *words) == 2
+    assert f"{words[0]} is for files; 'a sentence' is a sentence" in " ".join(capsys.readouterr().err.split())
+
+
 def test_memory_does_not_grow_with_the_file(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are taken from the file as chunks are written, never more than a chunk ahead."""
     import patchword as pw

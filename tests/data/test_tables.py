@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from patchword.data.arrow_cells import array_of, cells_of
 from patchword.data.names import encodable
@@ -164,6 +165,20 @@ class TestFormatsAgree:
             read_labelled(path)
         path = write(tmp_path / "b.csv", [{"text": "x", "label": "[spam]"}, {"text": "y", "label": "(other)"}])
         assert read_labelled(path).labels == ["[spam]", "(other)"]
+
+    def test_words_and_tags_written_as_text_are_not_classes(self, tmp_path: Path) -> None:
+        frame = pd.DataFrame({"tokens": [["in", "Rome"]] * 4, "tags": [["O", "B-LOC"]] * 4})
+        frame.to_csv(tmp_path / "a.csv", index=False)
+        with pytest.raises(UserError, match="hold lists that are written as text"):
+            read_labelled(tmp_path / "a.csv")
+
+    @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet", ".xlsx"])
+    def test_an_empty_cell_among_paths_of_images_is_named(self, ending: str, tmp_path: Path) -> None:
+        Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+        cells = [{"image": "a.png", "label": "x"}, {"image": "", "label": "y"}, {"image": "a.png", "label": "y"}]
+        number = 2 if ending in (".jsonl", ".parquet") else 3
+        with pytest.raises(UserError, match=rf"a{ending}, row {number}: no image"):
+            read_labelled(write(tmp_path / f"a{ending}", cells))
 
 
 def as_written(cells: Sequence[dict[str, Any]], ending: str) -> bytes:

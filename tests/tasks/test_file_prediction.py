@@ -354,3 +354,32 @@ def test_an_input_is_not_replaced(model: Predictor, corpus: list[str], tmp_path:
         with pytest.raises(UserError, match="is an input of this command"):
             model.predict_file(data, out, overwrite=True)
     assert len(read(data)) == 9
+
+
+def test_empty_lines_are_counted(model: Predictor, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("one text\n\n\nanother text\n\n", "utf-8")
+    done = model.predict_file(tmp_path / "in.txt", tmp_path / "out.csv")
+    assert done.rows == 2
+    assert any("2 empty lines" in note for note in done.notes)
+
+
+def test_columns_of_any_type_are_copied_to_the_bit(model: Predictor, corpus: list[str], tmp_path: Path) -> None:
+    """Over several chunks; what Python has no type for, too."""
+    odd = {
+        "late": pa.array([253402300800000000, None] * 10, pa.timestamp("us")),
+        "time": pa.array([123456789, 1] * 10, pa.time64("ns")),
+        "map": pa.array([[("k", 1)], []] * 10, pa.map_(pa.string(), pa.int64())),
+        "category": pa.array(["x", "y"] * 10).dictionary_encode(),
+        "days": pa.array([[2932897], None] * 10, pa.list_(pa.int32())).cast(pa.list_(pa.date32())),
+    }
+    table = pa.table({"text": corpus[:20], **odd})
+    pq.write_table(table, tmp_path / "in.parquet")
+    model.predict_file(tmp_path / "in.parquet", tmp_path / "out.parquet")
+    assert pq.read_table(tmp_path / "out.parquet").select(table.column_names).equals(table)
+    model.predict_file(tmp_path / "in.parquet", tmp_path / "out.jsonl")
+    first = read(tmp_path / "out.jsonl")[0]
+    assert (first["late"], first["time"], first["days"]) == (
+        "10000-01-01 00:00:00",
+        "00:00:00.123456789",
+        ["10000-01-01"],
+    )

@@ -28,12 +28,22 @@ def read_inputs(
     from patchword.data.sources import read_labelled
 
     if are_sentences(inputs, model):
+        refuse_for_sentences(inputs, **columns)
         items = sentences(inputs, model) if pairs else list(inputs)
         return items, list(map(_shown, items))
     rows = read_labelled(inputs, need_labels=False, pairs=pairs, **model.columns(inputs, **columns))
     items = list(rows.inputs)
     named = zip(items, rows.origins, strict=True)
     return items, [str(origin) if isinstance(item, Path | bytes) else _shown(item) for item, origin in named]
+
+
+def refuse_for_sentences(inputs: list[str], **options: Any) -> None:
+    """Options that change nothing for sentences are a UserError, not left without effect."""
+    if given := next((name for name, value in options.items() if value not in (None, False)), None):
+        option = "--" + given.replace("_", "-")
+        raise UserError(
+            f"{option} is for files; {inputs[0][:60]!r} is a sentence, or a file that is not there. Leave {option} out."
+        )
 
 
 def _shown(text: str | tuple[str, str]) -> str:

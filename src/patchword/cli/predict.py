@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchword.cli import options as o
-from patchword.cli.inputs import are_sentences, sentences
+from patchword.cli.inputs import are_sentences, refuse_for_sentences, sentences
 
 if TYPE_CHECKING:
     pass
@@ -48,7 +48,6 @@ def predict(
     [dim]patchword predict runs/tickets new.csv --out out.parquet    patchword predict runs/tickets "one sentence"[/dim]
     """
     from patchword.data.row_file import Column, check_can_be_written, encode
-    from patchword.errors import UserError
     from patchword.tasks.file_prediction import flat, rounded, write_predictions
     from patchword.tasks.predictor import load
 
@@ -56,8 +55,16 @@ def predict(
         check_can_be_written(out, overwrite)
     model = load(folder, device, precision, image_size)
     if are_sentences(inputs, model):
-        if out is not None:
-            raise UserError(f"--out {out} is for files; {inputs[0][:60]!r} is a sentence, or a file that is not there.")
+        refuse_for_sentences(
+            inputs,
+            out=out,
+            skip_bad=skip_bad,
+            overwrite=overwrite,
+            text_column=text_column,
+            pair_column=pair_column,
+            image_column=image_column,
+            where=where,
+        )
         items = sentences(inputs, model)
         named = [dict(zip(("text", "pair"), item, strict=True)) if model.pairs else {"text": item} for item in items]
         rows = [cells | flat(found) for cells, found in zip(named, model.predict(items), strict=True)]

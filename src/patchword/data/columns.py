@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from patchword.data.arrow_cells import ArrowValue
+from patchword.data.label_cells import list_in
 from patchword.data.tables import IMAGE_ENDINGS, SAMPLE_ROWS, Filter, Modality, rows
 from patchword.errors import UserError, did_you_mean
 
@@ -194,6 +195,10 @@ class Sample:
             "Name one with --label-column (label_column=)."
         )
 
+    def holds_lists(self, column: str) -> bool:
+        """Whether the cells of a column are lists that are written as text."""
+        return self._all(column, _is_list_in_text)
+
     def _values(self, column: str) -> list[Any]:
         return [row[column] for row in self.cells if row.get(column) is not None]
 
@@ -221,6 +226,13 @@ class Sample:
 
 def _is_text(cell: object) -> bool:
     return isinstance(cell, str)
+
+
+def _is_list_in_text(cell: object) -> bool:
+    try:
+        return isinstance(cell, str) and list_in(cell) is not None
+    except ValueError:
+        return True
 
 
 def _is_image(cell: object) -> bool:

@@ -39,10 +39,12 @@ class Contents:
     Attributes:
         rows: how many there are.
         kinds: the types of the cells that are there, by column, in the order of the columns.
+        empty_lines: of plain texts, which are no rows.
     """
 
     rows: int
     kinds: dict[str, set[type]]
+    empty_lines: int = 0
 
 
 class RowStream:
@@ -131,8 +133,10 @@ class RowStream:
         kinds: dict[str, set[type]] = {}
         wrong = Problems()
         count = 0
+        lines: dict[Path, int] = {}
         for row in self:
             count += 1
+            lines[row.file] = row.number
             for name, cell in row.cells.items():
                 kinds.setdefault(name, set()).add(kind_of(cell))
             if not skip_bad:
@@ -144,7 +148,9 @@ class RowStream:
             raise UserError(f"There is nothing to predict in {', '.join(map(str, self.files[:5]))}.")
         if wrong.count:
             raise wrong.error("--skip-bad (skip_bad=True) leaves such rows without a prediction.")
-        return Contents(count, {name: found - {type(None)} for name, found in kinds.items()})
+        are_lines = not (self.are_tables or self.are_images or self.are_words)
+        empty = sum(lines.values()) - count if are_lines else 0
+        return Contents(count, {name: found - {type(None)} for name, found in kinds.items()}, empty)
 
     def arrow_type(self, name: str) -> Any:
         """The type of a column in the parquet files; None where there are other files, or several types."""

@@ -222,6 +222,12 @@ def _read_tables(
     if label in (column, second) and label:
         raise UserError(f"The column '{label}' can not be both the {kind} and the label.")
 
+    if kind == "text" and label and sample.holds_lists(column) and sample.holds_lists(label):
+        raise UserError(
+            f"{sample.name}: '{column}' and '{label}' hold lists that are written as text. If they are words and their "
+            "tags, write a .jsonl or .parquet with lists, or one word a row with the columns sentence, word and tag."
+        )
+
     inputs: list[Any] = []
     labels: list[Any] = []
     table_of, numbers = array("q"), array("q")

@@ -91,6 +91,8 @@ class FilePrediction:
         self.inputs = self.task.input_columns(stream.sample(), ask)
         self.contents: Contents = self._look_through()
         self.added = self._what_is_added()
+        if empty := self.contents.empty_lines:
+            self.notes.append(f"{empty:,} empty lines before the last text are left out: rows are fewer than lines.")
         if stream.are_tables:
             self.notes.insert(0, f"Read from {', '.join(map(repr, self.inputs))}.")
         if renamed := [self._name(name) for name in self.added if name in self.contents.kinds]:
