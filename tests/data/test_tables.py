@@ -251,6 +251,10 @@ class TestOwnOutput:
         assert pa.json.read_json(io.BytesIO(as_written(small, ".jsonl"))).num_rows == len(cells)
         assert len(pd.read_json(io.BytesIO(as_written(small, ".jsonl")), lines=True)) == len(cells)
 
+    def test_names_of_columns_may_be_anything_in_json(self) -> None:
+        written = as_written([{"n\ud800": 1, "\u2028": 2}], ".parquet")
+        assert pq.read_table(io.BytesIO(written)).column_names == [r"n\ud800", "\u2028"]
+
     def test_numbers_of_any_size_keep_their_digits(self) -> None:
         def column(*numbers: Any) -> pa.ChunkedArray:
             return pq.read_table(io.BytesIO(as_written([{"n": number} for number in numbers], ".parquet")))["n"]
@@ -326,6 +330,15 @@ class TestParquet:
         for role in ("text_column", "label_column"):
             with pytest.raises(UserError, match=rf"a\.parquet, row 1: .*'{column}'"):
                 read_labelled(tmp_path / "a.parquet", **{role: column})
+
+    def test_a_text_that_is_not_utf8_is_a_message_where_it_is_read(self, tmp_path: Path) -> None:
+        bad = pa.array([b"fine", b"caf\xe9"], pa.binary()).view(pa.string())
+        pq.write_table(pa.table({"text": ["a b", "c d"], "label": ["x", "y"], "bad": bad}), tmp_path / "a.parquet")
+        assert read_labelled(tmp_path / "a.parquet").labels == ["x", "y"]
+        with pytest.raises(UserError, match=r"a\.parquet, row 2: the text 'caf.*e9' is not UTF-8"):
+            read_labelled(tmp_path / "a.parquet", text_column="bad")
+        (_, _), (_, cells) = rows(tmp_path / "a.parquet")
+        assert json.loads(encode(".jsonl", [], [cells], header=False))["bad"] == r"caf\xe9"
 
     @pytest.mark.parametrize(
         "info", ['{"info": null}', "no json", "[]", '{"info": {"features": {"label": {"_type": "ClassLabel"}}}}']

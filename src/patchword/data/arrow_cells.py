@@ -36,20 +36,28 @@ class ArrowValue:
     __hash__ = None  # type: ignore[assignment]
 
 
-def cells_of(array: Any) -> Sequence[Any]:
-    """The cells of a column: Python's values, `ArrowValue` where there is none, None where a cell is empty.
-
-    Raises:
-        UnicodeDecodeError: a text is not UTF-8.
-    """
+def cells_of(array: Any) -> list[Any]:
+    """The cells of a column: Python's values, `ArrowValue` where there is none, None where a cell is empty."""
     import pyarrow as pa
 
     if pa.types.is_float32(array.type) or pa.types.is_float16(array.type):
         # The shortest number that is the same in the column's type: 0.1, not 0.10000000149011612.
         array = array.cast(pa.float32()).cast(pa.string()).cast(pa.float64())
-    if _has_python_type(array.type):
+    valid = array.is_valid().to_pylist()
+    if not _has_python_type(array.type):
+        return [ArrowValue(array, row) if there else None for row, there in enumerate(valid)]
+    try:
         return list(array.to_pylist())
-    return [ArrowValue(array, row) if valid else None for row, valid in enumerate(array.is_valid().to_pylist())]
+    except UnicodeDecodeError:
+        return [_decoded(array, row) if there else None for row, there in enumerate(valid)]
+
+
+def _decoded(array: Any, row: int) -> Any:
+    """A cell of a column with texts that are not UTF-8, which some writers do not check."""
+    try:
+        return array[row].as_py()
+    except UnicodeDecodeError:
+        return ArrowValue(array, row)
 
 
 def array_of(cells: Sequence[Any], kind: Any) -> Any:
@@ -109,6 +117,8 @@ def _plain(scalar: Any) -> Any:
         return [_plain(item) for item in scalar.values]
     if t.is_temporal(kind):
         return _time(scalar)
+    if t.is_string(kind) or t.is_large_string(kind) or t.is_string_view(kind):
+        return scalar.as_buffer().to_pybytes().decode("utf-8", "backslashreplace")
     try:
         return scalar.as_py()
     except Exception:  # a type that a later Arrow adds

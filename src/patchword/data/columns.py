@@ -68,6 +68,8 @@ class Problems:
 def wrong_text(cell: object, may_be_empty: bool = False) -> str | None:
     """What keeps a cell from being a text, or None."""
     if not isinstance(cell, str):
+        if isinstance(cell, ArrowValue) and "string" in type_name(cell):
+            return f"the text {str(cell)[:40]!r} is not UTF-8"
         return "no text" if cell is None else f"{str(cell)[:40]!r} is of type {type_name(cell)}, not a text"
     if not may_be_empty and (not cell or cell.isspace()):
         return "the text is empty"

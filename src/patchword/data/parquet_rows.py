@@ -39,15 +39,15 @@ def parquet_rows(path: Path, wanted: Sequence[str] | None) -> Iterator[Row]:
         class_names = _class_names(file.schema_arrow)
         number = 0
         for batch in file.iter_batches(batch_rows, columns=None if wanted is None else list(dict.fromkeys(wanted))):
-            for cells in _batch_rows(path, batch, number, class_names):
+            for cells in _batch_rows(batch, class_names):
                 number += 1
                 yield number, cells
 
 
-def _batch_rows(path: Path, batch: Any, before: int, class_names: Mapping[str, list[str]]) -> Iterator[dict[str, Any]]:
-    """The rows of a batch; `before` are in the file before it. A function of its own: what it holds goes with it."""
+def _batch_rows(batch: Any, class_names: Mapping[str, list[str]]) -> Iterator[dict[str, Any]]:
+    """The rows of a batch. A function of its own, so that what it holds is freed with it."""
     names = batch.schema.names
-    columns = [_cells(path, name, column, before) for name, column in zip(names, batch.columns, strict=True)]
+    columns = [cells_of(column) for column in batch.columns]
     for name, column in zip(names, columns, strict=True):
         if name in class_names:
             column[:] = [_named(cell, class_names[name]) for cell in column]
@@ -65,21 +65,6 @@ def arrow_types(path: Path) -> dict[str, Any]:
     for name in named:
         types[name] = pa.list_(pa.string()) if pa.types.is_nested(types[name]) else pa.string()
     return types
-
-
-def _cells(path: Path, name: str, column: Any, before: int) -> list[Any]:
-    try:
-        return list(cells_of(column))
-    except UnicodeDecodeError:
-        for row in range(len(column)):
-            try:
-                column[row].as_py()
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"{path}, row {before + row + 1}: the text in the column '{name}' is not UTF-8 ({error.reason} at "
-                    f"byte {error.start})."
-                ) from None
-        raise
 
 
 def _class_names(schema: Any) -> dict[str, list[str]]:

@@ -264,10 +264,10 @@ def _encode_parquet(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema([(column.name, column.arrow_type()) for column in columns])
+    schema = pa.schema([(encodable(column.name), column.arrow_type()) for column in columns])
     arrays = []
     for column, field in zip(columns, schema, strict=True):
-        cells = [row.get(field.name) for row in rows]
+        cells = [row.get(column.name) for row in rows]
         if column.arrow is None and pa.types.is_string(field.type):
             cells = [None if cell is None else encodable(cell_text(cell)) for cell in cells]
         try:
