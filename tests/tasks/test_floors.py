@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, f1_score, log_loss, root_mean_squared_error
 
-from patchword.tasks.floors import floors
+from patchword.tasks.floors import floor_predictions
 from patchword.tasks.labels import MULTI, REGRESSION, SINGLE
+from patchword.tasks.metrics import scores
 
 WORDS = [["sun", "sea", "sand"], ["snow", "ice", "frost"], ["rain", "wind", "cloud"]]
 
@@ -27,6 +29,16 @@ def texts(rows: int, seed: int, noise: float = 0.3) -> tuple[list[str], np.ndarr
         kinds = np.where(random.random(4) < noise, random.integers(3, size=4), target)
         lines.append(" ".join(random.choice(WORDS[kind]) for kind in kinds))
     return lines, targets
+
+
+def floors(
+    modality: Any, problem: str, train: Any, test: Any, classes: int, unit: tuple[float, float] = (0.0, 1.0)
+) -> dict[str, dict[str, float]]:
+    """Metrics of the methods on test rows."""
+    shift, scale = unit
+    found = floor_predictions(modality, problem, *train, test[0], classes)
+    truth = test[1] * scale + shift if problem == REGRESSION else test[1]
+    return {name: scores(values * scale + shift, truth, problem) for name, values in found.items()}
 
 
 def test_the_majority_is_that_of_scikit_learn() -> None:

@@ -67,29 +67,68 @@ def test_pictures_are_read_as_they_are_though_learnt_changed() -> None:
     assert not torch.equal(torch.as_tensor(examples.batch(ids, (0, 0)).inputs[0]), torch.as_tensor(pixels))
 
 
-def test_more_rows_than_the_most_are_drawn() -> None:
-    assert frozen.some(10).tolist() == list(range(10))
-    rows = frozen.some(12_000)
-    assert len(set(rows)) == frozen.MOST_ROWS
-    assert rows.tolist() == sorted(rows)
-    assert rows.tolist() == frozen.some(12_000).tolist()
-
-
 def test_the_probe_is_scored_on_the_held_out_rows(model: Model, corpus: list[str], tokenizer: Tokenizer) -> None:
     targets = np.random.default_rng(0).integers(2, size=60)
     texts = [f"{'badu badu' if t else 'kilo kilo'} {text}" for t, text in zip(targets, corpus, strict=False)]
     train, held_out = (TextExamples(texts[s], tokenizer, 40, targets[s]) for s in (slice(40), slice(40, 60)))
     task = TextClassification(LabelSet(("a", "b"), SINGLE))
-    report = task.probes(model, Prepared(task, train, held_out), Compute())
-    assert report.keys() == {"floors", "learning_curve", "suspects"}
+    outputs = np.eye(2)[1 - targets[40:]]  # all wrong
+    predictions = {"validation": outputs, "test": outputs}
+    prepared = Prepared(task, train, held_out, held_out, held_back=True, predictions=predictions)
+    report = task.compared(task.probes(model, prepared, Compute()), prepared)
+    assert report.keys() == {"floors", "test_floors", "learning_curve", "suspects"}
     assert report["floors"].keys() == ADDED
     known, asked = (frozen.vectors(model, *e.parts(), np.arange(len(e)), Compute()) for e in (train, held_out))
     right = (probe(known, targets[:40], asked) == targets[40:]).mean()
     assert report["floors"]["linear probe"]["accuracy"] == pytest.approx(right)
-    assert report["learning_curve"]["counts"] == [5, 10, 20, 40]
-    assert report["learning_curve"]["linear probe"][-1] == pytest.approx([right])
-    words = task.floors(train, held_out)["tf-idf"]["accuracy"]
-    assert report["learning_curve"]["tf-idf"][-1] == pytest.approx([words])
+    assert report["floors"]["linear probe"]["gain"] == pytest.approx(-right)
+    # On rows that are no part of the data, a baseline is trained on all labelled rows, those held back too.
+    right = (probe(np.concatenate([known, asked]), targets, asked) == targets[40:]).mean()
+    assert report["test_floors"]["linear probe"]["accuracy"] == pytest.approx(right)
+    assert report["learning_curve"]["rows"] == report["suspects"]["looked_at"] == 60
+
+
+def test_a_set_of_its_own_for_validation_is_not_trained_on(
+    model: Model, corpus: list[str], tokenizer: Tokenizer
+) -> None:
+    targets = np.random.default_rng(0).integers(2, size=60)
+    train, held_out = (TextExamples(corpus[s], tokenizer, 40, targets[s]) for s in (slice(40), slice(40, 60)))
+    task = TextClassification(LabelSet(("a", "b"), SINGLE))
+    report = task.probes(model, Prepared(task, train, held_out, held_out), Compute())
+    assert report["floors"] == report["test_floors"]
+    assert report["learning_curve"]["rows"] == 40
+
+
+def test_in_a_cross_validation_the_curve_ends_at_the_score_of_the_probe(
+    model: Model, corpus: list[str], tokenizer: Tokenizer
+) -> None:
+    targets = np.random.default_rng(0).integers(2, size=60)
+    texts = [f"{'badu badu' if t else 'kilo kilo'} {text}" for t, text in zip(targets, corpus, strict=False)]
+    rows = TextExamples(texts, tokenizer, 40, targets)
+    task = TextClassification(LabelSet(("a", "b"), SINGLE))
+    prepared = Prepared(task, rows, rows, folds=np.arange(60) % 4, predictions={"validation": np.eye(2)[targets]})
+    report = task.probes(model, prepared, Compute())
+    curve = report["learning_curve"]
+    report = task.compared({"floors": report["floors"] | task.baselines(prepared)["floors"]}, prepared)
+    for name in ("linear probe", "tf-idf"):
+        assert curve[name][-1] == pytest.approx(report["floors"][name]["accuracy"])
+        assert report["floors"][name]["gain"] == pytest.approx(1 - report["floors"][name]["accuracy"])
+    vectors = frozen.vectors(model, *rows.parts(), np.arange(60), Compute())
+    right = []
+    for fold in range(4):
+        there = np.arange(60) % 4 == fold
+        right += (probe(vectors[~there], targets[~there], vectors[there]) == targets[there]).tolist()
+    assert report["floors"]["linear probe"]["accuracy"] == pytest.approx(np.mean(right))
+
+
+def test_more_rows_than_the_most_are_drawn(corpus: list[str], tokenizer: Tokenizer) -> None:
+    rows = TextExamples(corpus[:50], tokenizer, 40)
+    task = TextClassification(LabelSet(("a", "b"), SINGLE))
+    division = task.division(Prepared(task, rows, rows, folds=np.arange(50) % 5), 20)
+    (some,) = division.sets
+    assert len(some) == len(division.all_rows) == 20
+    assert sorted(row for _, judged in division.splits for row in judged) == list(range(20))
+    assert [rows.texts.index(text) for text in some.raw()] == sorted(rows.texts.index(text) for text in some.raw())
 
 
 def test_rows_with_several_labels_are_probed_and_numbers_are_not(
@@ -101,9 +140,19 @@ def test_rows_with_several_labels_are_probed_and_numbers_are_not(
     report = task.probes(model, Prepared(task, train, held_out, held_out), Compute())
     assert report.keys() == {"floors", "test_floors"}
     assert report["floors"] == report["test_floors"]
-    assert report["floors"]["linear probe"].keys() == scores(np.zeros((10, 2)), targets[40:], MULTI).keys()
+    names = scores(np.zeros((10, 2)), targets[40:], MULTI).keys()
+    assert report["floors"]["linear probe"].keys() == names | {"decisions"}
     task = TextClassification(LabelSet(("price",), "regression"))
     assert task.probes(model, Prepared(task, train, held_out), Compute()) == {}
+
+
+def without_gain(report: dict[str, Any]) -> dict[str, Any]:
+    """A report with what the baselines reach, and not what the model gains over them."""
+    floors = {
+        method: {name: value for name, value in metrics.items() if "gain" not in name}
+        for method, metrics in report["floors"].items()
+    }
+    return report | {"floors": floors}
 
 
 def test_a_report_has_the_start_beside_the_model(tmp_path: Path) -> None:
@@ -121,11 +170,11 @@ def test_a_report_has_the_start_beside_the_model(tmp_path: Path) -> None:
     reports = []
     for out, lr in (("mild", 1e-5), ("wild", 10.0)):
         result = pw.finetune(start, tmp_path / "rows.jsonl", out=tmp_path / out, seeds=1, **HOW | {"lr": lr})
-        reports.append(result.report)
+        reports.append(without_gain(result.report))
     assert reports[0]["floors"].keys() == {"majority", "tf-idf"} | ADDED
     assert reports[0]["floors"] == reports[1]["floors"]
     assert reports[0]["learning_curve"] == reports[1]["learning_curve"]
     with pytest.raises(Interrupted):
         pw.finetune(start, tmp_path / "rows.jsonl", out=tmp_path / "cut", seeds=1, stop_after=1, **HOW)
-    again = pw.resume(tmp_path / "cut", quiet=True).report
+    again = without_gain(pw.resume(tmp_path / "cut", quiet=True).report)
     assert again["floors"] == reports[0]["floors"]

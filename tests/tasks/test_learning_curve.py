@@ -12,9 +12,9 @@ from patchword.tasks.learning_curve import in_proportion, learning_curve, power_
 COUNTS = [25, 50, 100, 200]
 
 
-def certain(a: float, b: float, rows: int) -> list[np.ndarray]:
-    """Which rows are wrong, `[2, rows]` a count: as many as the law a n^-b says, without chance."""
-    return [np.broadcast_to(np.arange(rows) < round(rows * a * n**-b), (2, rows)) for n in COUNTS]
+def certain(a: float, b: float, rows: int) -> np.ndarray:
+    """Which rows are wrong at each count, `[K, rows]`: as many as the law a n^-b says, without chance."""
+    return np.stack([np.arange(rows) < round(rows * a * n**-b) for n in COUNTS])
 
 
 def test_a_power_law_is_found_again() -> None:
@@ -43,7 +43,7 @@ def test_the_interval_holds_the_truth_in_most_of_many_samples() -> None:
     hits = 0
     for seed in range(100):
         random = np.random.default_rng(seed)
-        wrong = [random.random((5 if n < 200 else 1, 300)) < 2.0 * n**-0.35 for n in COUNTS]
+        wrong = np.stack([random.random(300) < 2.0 * n**-0.35 for n in COUNTS])
         _, low, high = twice(COUNTS, wrong)
         # What is foretold goes on from what was measured, so that is what the truth begins with here, too.
         hits += low <= 1 - wrong[-1].mean() * 2**-0.35 <= high
@@ -51,16 +51,15 @@ def test_the_interval_holds_the_truth_in_most_of_many_samples() -> None:
 
 
 def test_the_sentence_says_what_more_labels_bring() -> None:
-    text = told("linear probe", COUNTS, certain(1.5, 0.3, 4000))
-    now, then = 1 - 1.5 * 200**-0.3, 1 - 1.5 * 400**-0.3
-    assert f"200 labels bring a linear probe to an accuracy of {now:.3f}; twice as many" in text
-    assert f"to about {then:.2f}" in text
+    text = told("linear probe", COUNTS, certain(1.5, 0.3, 4000), 5)
+    now = 1 - 1.5 * 200**-0.3
+    assert f"With 200 labels, a linear probe reaches an accuracy of {now:.3f} (5-fold cross-validation on 4,000" in text
+    assert f"expected to reach about {1 - 1.5 * 400**-0.3:.2f}" in text
     random = np.random.default_rng(1)
-    unsure = [random.random((5, 40)) < 0.4 for _ in COUNTS]
-    assert "may be no further at all" in told("linear probe", COUNTS, unsure)
-    flat = [random.random((5, 2000)) < 0.4 for _ in COUNTS]
-    assert "hardly any further" in told("linear probe", COUNTS, flat)
-    assert "hardly any further" in told("linear probe", COUNTS, certain(0.0, 0.0, 100))
+    unsure = random.random((4, 40)) < np.array([[0.45], [0.44], [0.42], [0.38]])
+    assert "cannot be decided from these rows" in told("linear probe", COUNTS, unsure, 5)
+    assert "hardly improve" in told("linear probe", COUNTS, np.broadcast_to(random.random(2000) < 0.4, (4, 2000)), 5)
+    assert "hardly improve" in told("linear probe", COUNTS, certain(0.0, 0.0, 100), 5)
 
 
 def test_parts_are_nested_and_every_class_keeps_its_proportion() -> None:
@@ -75,23 +74,26 @@ def test_parts_are_nested_and_every_class_keeps_its_proportion() -> None:
     assert set(in_proportion(targets, [25], 4)[0]) != set(found[0])
 
 
-def test_a_curve_learns_from_the_parts() -> None:
-    targets, truth = np.arange(40) % 2, np.arange(10) % 2
+def test_a_curve_is_measured_on_every_row_by_a_method_that_has_not_seen_it() -> None:
+    targets, folds = np.arange(60) % 2, np.arange(60) // 12
     seen = []
 
-    def fit(rows: np.ndarray) -> np.ndarray:
-        seen.append(len(rows))
-        return np.where(np.arange(10) < len(rows) // 4, truth, 1 - truth)
+    def fit(learn: np.ndarray, asked: np.ndarray) -> np.ndarray:
+        assert not set(learn) & set(asked)
+        assert len(set(folds[asked])) == 1
+        seen.append((len(learn), tuple(asked)))
+        return np.where(asked % 10 < len(learn) // 6, targets[asked], 1 - targets[asked])
 
-    curve = learning_curve({"probe": fit}, targets, truth)
+    curve = learning_curve({"probe": fit}, targets, folds)
     assert curve is not None
-    assert curve["counts"] == [5, 10, 20, 40]
-    assert seen == [5] * 5 + [10] * 5 + [20] * 5 + [40]
-    for of_count, accuracy in zip(curve["probe"], [0.1, 0.2, 0.5, 1.0], strict=True):
-        assert of_count == pytest.approx([accuracy] * len(of_count))
-    assert "40 labels bring a probe to an accuracy of 1.000" in curve["told"]
+    assert curve["counts"] == [6, 12, 24, 48]
+    assert (curve["rows"], curve["folds"]) == (60, 5)
+    for count, accuracy, expected in zip(curve["counts"], curve["probe"], [0.1, 0.2, 0.4, 0.8], strict=True):
+        assert sorted(row for size, rows in seen if size == count for row in rows) == list(range(60))
+        assert accuracy == pytest.approx(expected)
+    assert "With 48 labels, a probe reaches an accuracy of 0.800" in curve["told"]
 
 
 @pytest.mark.parametrize("rows", [15, 2001])
 def test_too_few_and_many_rows_have_no_curve(rows: int) -> None:
-    assert learning_curve({}, np.zeros(rows, int), np.zeros(3, int)) is None
+    assert learning_curve({}, np.zeros(rows, int), np.arange(rows) % 5) is None

@@ -11,9 +11,10 @@ import pytest
 from huggingface_hub import ModelCard
 
 import patchword as pw
+from patchword.tasks.calibration import confidence_report
 from patchword.tasks.labels import MULTI
 from patchword.tasks.metrics import scores
-from patchword.training.verdict import beats_floor, collapsed, headline, limits, start_of, trust
+from patchword.training.verdict import beside_best, collapsed, headline, limits, start_of, trust
 
 HOW: dict[str, Any] = {"steps": 2, "batch_size": 8, "precision": "fp32", "device": "cpu", "quiet": True}
 
@@ -60,10 +61,12 @@ def test_it_says_what_was_measured(runs: Path) -> None:
     for expected in (
         headline(report),
         told["data"]["fingerprint"],
-        f"{told['data']['rows']} rows to learn from, {told['data']['validation_rows']} held back",
+        "80 rows to train on, all of them validated by 2-fold cross-validation",
+        "| cross-validation | loss |",
         "| **this model** |",
         f"| tf-idf | {report['test_floors']['tf-idf']['loss']:.3f}",
-        "2 seeds",
+        "3 runs with seeds from 0 on",
+        "In the 2 folds, accuracy is",
         f"{report['tokens']:,} tokens",
         f"on cpu with {report['threads']} CPU threads",
         "BertForSequenceClassification.from_pretrained",
@@ -83,15 +86,16 @@ def test_a_pretrained_model_has_one(runs: Path) -> None:
 
 def test_rare_classes_and_floors_are_told(runs: Path) -> None:
     _, told = card_of(runs / "run")
-    assert told["data"]["label_rows"] == {"no": 63, "yes: & <b>": 9}
+    assert told["data"]["label_rows"] == {"no": 70, "yes: & <b>": 10}
     said = " ".join(limits(told))
-    assert "fewer than 20 rows to learn from: yes: & <b> 9." in said
+    assert "fewer than 20 rows to learn from: yes: & <b> 10." in said
     assert "no test part" not in said
-    told["report"]["test"]["accuracy"] = 0.1
-    told["report"]["seeds"]["collapsed"] = [1]
+    for metrics in told["report"]["test_floors"].values():
+        metrics |= {"gain": -0.1, "gain_low": -0.2, "gain_high": -0.05}
+    told["report"]["cross_validation"]["collapsed"] = [1]
     said = " ".join(limits(told))
-    assert "A simple method is as good" in said
-    assert "1 of 2 seeds collapsed" in said
+    assert "A simple method is better on these rows" in said
+    assert "1 of 2 folds collapsed" in said
 
 
 def measured(value: float, name: str = "accuracy") -> dict[str, float]:
@@ -101,17 +105,27 @@ def measured(value: float, name: str = "accuracy") -> dict[str, float]:
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
-        (0.9, "better by 15.0 points than tf-idf, 0.750 (0.700 to 0.800)."),
-        (0.83, "better by 8.0 points than tf-idf, 0.750 (0.700 to 0.800)."),
-        (0.8, "better by 5.0 points than tf-idf, 0.750 (0.700 to 0.800); but on so few rows that may be chance."),
-        (0.75, "NOT better than tf-idf, 0.750 (0.700 to 0.800)."),
-        (0.7, "NOT better than tf-idf, 0.750 (0.700 to 0.800); it is worse by 5.0 points."),
+        (0.9, "better by 15.0 points (95 % interval of the difference: +7.9 to +22.1) than tf-idf, 0.750 (0.700 to 0."),
+        (
+            0.8,
+            "NOT shown to be better than tf-idf, 0.750 (0.700 to 0.800); the difference may be chance (95 % interval",
+        ),
+        (0.7, "NOT shown to be better than tf-idf"),
+        (0.6, "WORSE by 15.0 points (95 % interval of the difference: -22.1 to -7.9) than tf-idf, 0.750"),
     ],
 )
 def test_the_best_floor_is_what_counts(model: float, expected: str) -> None:
     report = {"validation": measured(model), "floors": {"majority": measured(0.5), "tf-idf": measured(0.75)}}
     assert expected in headline(report)
-    assert beats_floor(report) is (model > 0.75)
+    found = beside_best(report)
+    assert found is not None
+    assert (found.better, found.worse) == (model > 0.85, model < 0.65)
+
+
+def test_a_difference_that_was_measured_row_by_row_is_the_one_that_is_told() -> None:
+    floor = measured(0.75) | {"gain": 0.05, "gain_low": 0.01, "gain_high": 0.09}
+    report = {"validation": measured(0.8), "floors": {"tf-idf": floor}}
+    assert "better by 5.0 points (95 % interval of the difference: +1.0 to +9.0) than tf-idf" in headline(report)
 
 
 @pytest.mark.parametrize(("hits", "certain"), [((56, 48), True), ((56, 54), False)])
@@ -128,13 +142,14 @@ def test_a_difference_is_told_from_chance_as_by_newcombe(hits: tuple[int, int], 
     assert model["accuracy_low"] < floor["accuracy_high"]
     said = headline({"validation": model, "floors": {"tf-idf": floor}})
     assert ("may be chance" in said) is not certain
+    if certain:
+        assert "95 % interval of the difference: +5.2 to +33.4" in said
 
 
 def test_several_labels_are_told_as_decisions_and_as_collapsed_where_none_is_given() -> None:
     truth = np.tile([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], (10, 1))
     metrics = scores(np.full((20, 3), -1.0), truth, MULTI)
-    point = {"share": 0.8, "accuracy": 0.9, "confidence": 0.6}
-    report = {"validation": metrics, "coverage": [point], "calibration_error": 0.1}
+    report = {"validation": metrics, **confidence_report(np.full((20, 3), -1.0), truth, MULTI)}
     assert "of the yes-or-no decisions, one for each row and label," in trust(report)
     assert collapsed(metrics) == "gives no row any label"
     assert any("gives no row any label" in limit for limit in limits({"report": report}))
@@ -152,7 +167,8 @@ def test_a_validation_part_chose_the_weights_or_did_not(keep: str) -> None:
 def test_of_errors_the_lower_is_better() -> None:
     floors = {"majority": measured(3.0, "rmse"), "tf-idf": measured(2.0, "rmse")}
     report = {"validation": measured(1.5, "rmse"), "floors": floors}
-    assert "better by 0.500 than tf-idf" in headline(report)
+    said = "better by 0.500 (95 % interval of the difference: +0.429 to +0.571) than tf-idf"
+    assert said in headline(report)
 
 
 def test_names_of_starts() -> None:

@@ -10,14 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from scipy import stats
 
 import patchword as pw
+from patchword.data.sources import read_labelled
+from patchword.tasks.calibration import believed, calibration_error, cross_fitted, fit_temperature
+from patchword.tasks.labelled import folds_of
+from patchword.tasks.labels import SINGLE, LabelSet
 from patchword.tasks.metrics import scores
 from patchword.training import seeds
 from patchword.training.loop import Interrupted
 
 HOW: dict[str, Any] = {"epochs": 3, "batch_size": 8, "lr": 1e-3, "precision": "fp32", "device": "cpu", "quiet": True}
+CHOSEN = HOW | {"keep": "best"}
+"""An evaluation chooses the weights: rows are held back for all seeds, and there are no folds."""
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +59,8 @@ def test_few_labels_are_learnt_five_times_and_many_once(base: Path, tmp_path: Pa
 
 def test_a_seed_among_several_is_the_run_with_that_seed(base: Path, tmp_path: Path) -> None:
     """Its curve, line by line: seeds share nothing but the rows that are held back."""
-    pw.finetune(base / "run", base / "train.jsonl", out=tmp_path / "three", seeds=3, **HOW)
-    pw.finetune(base / "run", base / "train.jsonl", out=tmp_path / "first", seeds=1, **HOW)
+    pw.finetune(base / "run", base / "train.jsonl", out=tmp_path / "three", seeds=3, **CHOSEN)
+    pw.finetune(base / "run", base / "train.jsonl", out=tmp_path / "first", seeds=1, **CHOSEN)
 
     def losses(path: Path) -> list[tuple[str, float]]:
         lines = map(json.loads, (path / "metrics.jsonl").read_text().splitlines())
@@ -63,27 +70,84 @@ def test_a_seed_among_several_is_the_run_with_that_seed(base: Path, tmp_path: Pa
     assert losses(tmp_path / "three" / "seeds" / "1") != losses(tmp_path / "first")
 
 
-@pytest.mark.parametrize("stop", [4, 24])
-def test_a_kill_between_and_within_seeds_changes_nothing(base: Path, tmp_path: Path, stop: int) -> None:
-    how = HOW | {"seeds": 2, "checkpoint_steps": 2, "test": base / "test.jsonl"}
+@pytest.mark.parametrize(("how", "cuts"), [(HOW, [4, "last", 7]), (CHOSEN, [4, 7])])
+def test_a_kill_between_and_within_runs_changes_nothing(
+    base: Path, tmp_path: Path, how: dict[str, Any], cuts: list[Any]
+) -> None:
+    how = how | {"seeds": 2, "checkpoint_steps": 2, "test": base / "test.jsonl"}
     whole = pw.finetune(base / "run", base / "train.jsonl", out=tmp_path / "whole", **how)
+    last = json.loads((tmp_path / "whole" / "seeds" / "0" / "result.json").read_text())["step"]
     with pytest.raises(Interrupted):
-        pw.finetune(base / "run", base / "train.jsonl", out=tmp_path / "cut", stop_after=4, **how)
-    if stop == 24:  # the last step of a seed: 63 rows in batches of 8, 3 times
+        pw.finetune(base / "run", base / "train.jsonl", out=tmp_path / "cut", stop_after=cuts[0], **how)
+    for cut in cuts[1:]:
         with pytest.raises(Interrupted):
-            pw.resume(tmp_path / "cut", quiet=True, stop_after=24)
-    with pytest.raises(Interrupted):
-        pw.resume(tmp_path / "cut", quiet=True, stop_after=7 if stop == 4 else 3)
+            pw.resume(tmp_path / "cut", quiet=True, stop_after=last if cut == "last" else cut)
     again = pw.resume(tmp_path / "cut", quiet=True)
     expected = weights(tmp_path / "whole")
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(tmp_path / "cut").items())
-    for key in ("validation", "test", "coverage", "calibration"):
+    for key in ("validation", "test", "coverage", "calibration", "floors", "test_floors", "suspects"):
         assert again.report[key] == whole.report[key]
+
+
+def test_folds_are_predicted_by_models_without_them_and_the_kept_one_has_all_rows(base: Path, tmp_path: Path) -> None:
+    """Against runs of one fold each with its rows as validation set, and one with all rows."""
+    how = {"seeds": 3, "seed": 5, "test": base / "test.jsonl"}
+    result = pw.finetune(base / "run", base / "train.jsonl", out=tmp_path / "run", **how, **HOW)
+    lines = (base / "train.jsonl").read_text().splitlines()
+    assert result.report["validation"]["rows"] == len(lines) == 70
+    told = result.report["cross_validation"]
+    assert [run["seed"] for run in told["runs"]] == [5, 6, 7, 8]
+    assert sum(run["validation"]["rows"] for run in told["runs"][:-1]) == 70
+    labels = [json.loads(line)["label"] for line in lines]
+    folds, _ = folds_of(
+        read_labelled(base / "train.jsonl"), 3, 5, LabelSet.find(labels, "label", None), classes(labels)
+    )
+    fold = 1
+    for name, some in (("learn", folds != fold), ("judge", folds == fold)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(f"{lines[i]}\n" for i in np.flatnonzero(some)))
+    alone = pw.finetune(
+        base / "run", tmp_path / "learn.jsonl", validation=tmp_path / "judge.jsonl", out=tmp_path / "fold",
+        seeds=1, seed=5 + fold, **HOW | {"keep": "last"},
+    )  # fmt: skip
+    assert told["runs"][fold]["validation"]["accuracy"] == alone.report["validation"]["accuracy"]
+    whole = pw.finetune(
+        base / "run", base / "train.jsonl", validation=base / "test.jsonl", out=tmp_path / "all", seeds=1, seed=8,
+        **HOW | {"keep": "last"},
+    )  # fmt: skip
+    kept, expected = weights(tmp_path / "run"), weights(tmp_path / "all")
+    body = [name for name in kept if name.startswith("trunk.")]
+    assert body
+    assert all(torch.equal(kept[name], expected[name]) for name in body)
+    assert result.report["test"]["accuracy"] == whole.report["validation"]["accuracy"]
+
+
+def test_the_temperature_is_fitted_on_all_out_of_fold_predictions(base: Path, tmp_path: Path) -> None:
+    result = pw.finetune(base / "run", base / "train.jsonl", out=tmp_path / "run", seeds=2, **HOW)
+    labels = [json.loads(line)["label"] for line in (base / "train.jsonl").read_text().splitlines()]
+    folds, _ = folds_of(
+        read_labelled(base / "train.jsonl"), 2, 0, LabelSet.find(labels, "label", None), classes(labels)
+    )
+    logits = np.zeros((70, 2), np.float32)
+    for fold in range(2):
+        logits[folds == fold] = load_file(tmp_path / "run" / "seeds" / str(fold) / "out_of_fold.safetensors")[
+            "out_of_fold"
+        ].numpy()
+    calibration = result.report["calibration"]
+    assert (calibration["rows"], calibration["fitted_on"]) == (70, "cross-validation")
+    assert calibration["temperature"] == pytest.approx(fit_temperature(logits, classes(labels), SINGLE))
+    assert result.report["validation"]["accuracy"] == pytest.approx((logits.argmax(1) == classes(labels)).mean())
+    # The error that is reported is that of temperatures which the row had no part in.
+    scaled = cross_fitted(logits, classes(labels), SINGLE, folds)
+    assert result.report["calibration_error"] == calibration_error(*believed(scaled, classes(labels), SINGLE))
+
+
+def classes(labels: list[str]) -> np.ndarray:
+    return np.array([sorted(set(labels)).index(label) for label in labels])
 
 
 def test_what_is_told_of_the_seeds_is_their_mean_and_spread(base: Path, tmp_path: Path) -> None:
     result = pw.finetune(
-        base / "run", base / "train.jsonl", test=base / "test.jsonl", out=tmp_path / "run", seeds=3, **HOW
+        base / "run", base / "train.jsonl", test=base / "test.jsonl", out=tmp_path / "run", seeds=3, **CHOSEN
     )
     told = result.report["seeds"]
     values = [run["validation"]["loss"] for run in told["runs"]]
@@ -97,7 +161,7 @@ def test_what_is_told_of_the_seeds_is_their_mean_and_spread(base: Path, tmp_path
 
 
 def test_the_mean_of_weights_is_kept_only_where_validation_prefers_it(base: Path, tmp_path: Path) -> None:
-    result = pw.finetune(base / "run", base / "train.jsonl", out=tmp_path / "run", seeds=3, **HOW)
+    result = pw.finetune(base / "run", base / "train.jsonl", out=tmp_path / "run", seeds=3, **CHOSEN)
     told = result.report["seeds"]
     best = max(run["validation"]["accuracy"] for run in told["runs"])
     assert result.report["validation"]["accuracy"] >= best

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from patchword.training.tracking import duration
-from patchword.training.verdict import COUNTS, collapsed, floors_of, headline, main_metric, number, paid, trust
+from patchword.training.verdict import COUNTS, collapsed, floors_of, headline, number, paid, spread_told, trust
 
 if TYPE_CHECKING:
     from patchword.training.stages import Result
@@ -36,7 +36,8 @@ def show(result: Result) -> None:
     report = result.report
     for part in ("validation", "test"):
         if part in report:
-            console.print(_scores(part, {"model": report[part], **floors_of(report, part)}))
+            title = "cross-validation" if part == "validation" and "cross_validation" in report else part
+            console.print(_scores(title, {"model": report[part], **floors_of(report, part)}))
     console.print(headline(report), highlight=False, markup=False)
     _trust(console, report)
     for guess in report.get("guesses", [])[:3]:
@@ -78,16 +79,20 @@ def _scores(part: str, rows: dict[str, dict[str, Any]]) -> Table:
 
 def _trust(console: Console, report: dict[str, Any]) -> None:
     """How far the numbers can be believed, in sentences."""
-    part = "test" if "test" in report else "validation"
-    if seeds := report.get("seeds"):
-        name = main_metric(report[part])
-        ends = seeds[part][name]
+    if folds := report.get("cross_validation"):
+        console.print(f"{spread_told(report)} Kept: the model that was trained on all rows.", highlight=False)
+        if folds["collapsed"] or folds["kept_collapsed"]:
+            gone = ["the model that is kept"] if folds["kept_collapsed"] else []
+            gone += [f"fold {_numbers(folds['collapsed'])}"] if folds["collapsed"] else []
+            console.print(
+                f"[bold]Collapsed[/bold]: {' and '.join(gone)} tells nothing apart. A lower --lr or more --epochs may "
+                "help.",
+                highlight=False,
+            )
+    elif seeds := report.get("seeds"):
         which = "the mean of the weights of seeds " if len(seeds["chosen"]) > 1 else "seed "
         console.print(
-            f"{seeds['count']} seeds: {name} in {part} {ends['mean']:.3f} on average, from {ends['min']:.3f} to "
-            f"{ends['max']:.3f} (the mean is within {ends['low']:.3f} and {ends['high']:.3f} with 95 %). Kept, as best "
-            f"in validation: {which}{_numbers(seeds['chosen'])}.",
-            highlight=False,
+            f"{spread_told(report)} Kept, as best in validation: {which}{_numbers(seeds['chosen'])}.", highlight=False
         )
         if seeds["collapsed"]:
             console.print(

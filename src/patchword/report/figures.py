@@ -79,23 +79,20 @@ def plot_reliability(bins: Sequence[Mapping[str, float]]) -> Drawing:
 
 
 def plot_more_labels(curve: Mapping[str, Any], model: float | None = None) -> Drawing:
-    """Accuracy of simple methods over the number of labels, each draw a point and the mean a line.
+    """Accuracy of simple methods over the number of labels.
 
     Args:
         curve: as `tasks.learning_curve` gives it.
-        model: accuracy of the fine-tuned model on the same rows, with all labels.
+        model: accuracy of the fine-tuned model on the same rows, with as many labels as the last count.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.add_subplot()
     counts = curve["counts"]
-    methods = [name for name in curve if name not in ("counts", "told")]
+    methods = [name for name in curve if name not in ("counts", "rows", "folds", "told")]
     for name, colour in zip(methods, (_BLUE, _GREY), strict=False):
-        of_counts = [100 * np.asarray(of_count) for of_count in curve[name]]
-        axes.plot(counts, [of_count.mean() for of_count in of_counts], "-", color=colour, label=name)
-        for count, of_count in zip(counts, of_counts, strict=True):
-            axes.scatter(np.full(len(of_count), count), of_count, 14, color=colour)
+        axes.plot(counts, 100 * np.asarray(curve[name]), "o-", color=colour, markersize=4, label=name)
     if model is not None:
         axes.scatter([counts[-1]], [100 * model], 60, color=_RED, marker="D", label="this model")
     axes.set_xscale("log")
@@ -134,13 +131,15 @@ def plot_pictures(pictures: Sequence[np.ndarray], maps: Sequence[np.ndarray | No
     return figure
 
 
-def plot_learning(lines: Sequence[Mapping[str, Any]]) -> Drawing | None:
+def plot_learning(lines: Sequence[Mapping[str, Any]], only_in_training: Sequence[str] = ()) -> Drawing | None:
     """`training.curves.plot_curves` at a phone's width; None where no step was written down."""
     from patchword.training.curves import plot_curves
 
     steps = [dict(line) for line in lines if line["kind"] == "train"]
     if not steps:
         return None
-    figure: Drawing = plot_curves(steps, [dict(line) for line in lines if line["kind"] == "validation"])
-    figure.set_size_inches(*SIZE)
+    looks = [dict(line) for line in lines if line["kind"] == "validation"]
+    figure: Drawing = plot_curves(steps, looks, only_in_training)
+    width, height = SIZE
+    figure.set_size_inches(width, height * (1.5 if only_in_training and looks else 1))
     return figure

@@ -27,6 +27,7 @@ from patchword.training.verdict import (
     main_metric,
     number,
     paid,
+    spread_told,
     start_of,
     told_part,
     trust,
@@ -144,8 +145,13 @@ def _scores(run: Finished) -> list[Block]:
         rows = [(method, *(number(values, name) or "–" for name in names)) for method, values in methods.items()]
         count = next((f", {metrics[name]:,} {name.replace('_', ' ')}" for name in COUNTS if name in metrics), "")
         beside = " Beside the model: simple methods on the same rows." if len(methods) > 1 else ""
-        columns = (part, *(name.replace("_", " ") for name in names))
-        blocks.append(Table(columns, rows, f"The {part} part{count}.{beside}"))
+        columns = (
+            "cross-validation" if part == "validation" and run.config.cross_validated else part,
+            *(name.replace("_", " ") for name in names),
+        )
+        folds = run.report.get("cross_validation") if part == "validation" else None
+        title = f"{folds['folds']}-fold cross-validation" if folds else f"The {part} part"
+        blocks.append(Table(columns, rows, f"{title}{count}.{beside}"))
     if sentence := paid(run.report):
         blocks.append(Paragraph(sentence))
     return blocks
@@ -160,15 +166,18 @@ def _more_labels(run: Finished) -> list[Block]:
     curve = run.report.get("learning_curve")
     if not curve:
         return []
+    folds = run.report.get("cross_validation")
     caption = (
-        "Simple methods on parts of the labelled rows, several draws of each, and this model with all of them; on the "
-        "validation part."
+        f"Simple methods{' and this model' if folds else ''} by the number of labels, in {curve['folds']}-fold "
+        f"cross-validation on {curve['rows']:,} labelled rows."
     )
-    figure = plot_more_labels(curve, run.report["validation"].get("accuracy"))
+    figure = plot_more_labels(curve, run.report["validation"]["accuracy"] if folds else None)
     return [Heading("Would more labels help?"), Paragraph(curve["told"]), Figure.of(figure, caption)]
 
 
 def _seeds(run: Finished) -> list[Block]:
+    if folds := run.report.get("cross_validation"):
+        return _folds(run, folds)
     seeds = run.report.get("seeds")
     if not seeds:
         return []
@@ -183,21 +192,36 @@ def _seeds(run: Finished) -> list[Block]:
         )
         for i, of_seed in enumerate(seeds["runs"])
     ]
-    part = told_part(run.report) if told_part(run.report) in seeds else "validation"
-    ends = seeds[part][name]
-    caption = (
-        f"{name} in {part}: {ends['mean']:.3f} on average, from {ends['min']:.3f} to {ends['max']:.3f}; the mean is "
-        f"within {ends['low']:.3f} and {ends['high']:.3f} with 95 %."
-    )
-    return [Heading("Seeds"), Table(("seed", f"validation {name}", "best step", "seconds", ""), rows, caption)]
+    columns = ("seed", f"validation {name}", "best step", "seconds", "")
+    return [Heading("Seeds"), Table(columns, rows, spread_told(run.report))]
+
+
+def _folds(run: Finished, folds: Mapping[str, Any]) -> list[Block]:
+    name = main_metric(run.report["validation"])
+    rows = [
+        (
+            f"fold {i + 1}",
+            number(of_run["validation"], name),
+            f"{of_run['validation']['rows']:,}",
+            f"{of_run['seconds']:,.0f}",
+            "collapsed" if i in folds["collapsed"] else "",
+        )
+        for i, of_run in enumerate(folds["runs"][:-1])
+    ]
+    kept = folds["runs"][-1]
+    rows.append(("all rows", "–", "–", f"{kept['seconds']:,.0f}", "collapsed" if folds["kept_collapsed"] else "kept"))
+    return [Heading("Folds"), Table(("trained without", name, "rows", "seconds", ""), rows, spread_told(run.report))]
 
 
 def _curve(run: Finished) -> list[Block]:
     chosen = run.report.get("seeds", {}).get("chosen", [0])[0]
-    figure = plot_learning(read_metrics(places(run.folder.path, run.config.seeds)[chosen]))
+    lines = read_metrics(places(run.folder.path, run.config.runs)[chosen])
+    figure = plot_learning(lines, run.card.get("only_in_training_loss", []))
     if figure is None:
         return []
     of_seed = f" The seed that was best, {chosen + 1}." if run.config.seeds > 1 else ""
+    if run.config.cross_validated:
+        of_seed = " The run without the first fold, evaluated on that fold."
     return [Heading("While it learnt"), Figure.of(figure, f"Loss and learning rate over steps.{of_seed}")]
 
 
@@ -260,6 +284,8 @@ def _mistakes(run: Finished) -> list[Block]:
     blocks: list[Block] = [Heading("The most confident mistakes")]
     rest = mistakes
     try:
+        if told_part(run.report) == "validation" and run.config.cross_validated:
+            raise UserError("They are of the models of the folds, which are not kept.")
         blocks += explained(run.folder, mistakes)
         rest = mistakes[SHOWN:]
     except UserError as error:
@@ -273,22 +299,30 @@ def _mistakes(run: Finished) -> list[Block]:
 
 def _suspects(run: Finished) -> list[Block]:
     found = run.report.get("suspects")
-    if not found or not found["rows"]:
+    if not found:
         return []
+    of_whom = f"{found['by']} (accuracy {found['accuracy']:.1%} on rows not trained on)"
+    if not found["rows"]:
+        return [
+            Heading("Labels to look at again"),
+            Paragraph(
+                f"None: by the predictions of {of_whom}, no more of the {found['looked_at']:,} rows have an improbable "
+                "label than is expected where all labels are right."
+            ),
+        ]
     rows = [
-        (with_origin(s["text"], s["origin"]), s["is"], s["probe"], f"{100 * s['confidence']:.1f} %")
+        (with_origin(s["text"], s["origin"]), s["is"], s["prediction"], f"{100 * s['confidence']:.1f} %")
         for s in found["rows"]
     ]
     return [
         Heading("Labels to look at again"),
         Paragraph(
-            f"{found['count']:,} of {found['looked_at']:,} training rows may be labelled wrong: a linear probe that "
-            "has not seen them is sure of another label (confident learning, Northcutt et al. 2021). It reads the "
-            "vectors of the model that fine-tuning started from, since the finished one has learnt the wrong labels, "
-            f"too. The probe is right in {found['accuracy']:.0%} of the rows: what it suspects is a list to look at, "
-            "and no verdict."
+            f"{found['count']:,} of {found['looked_at']:,} labelled rows may be labelled wrong, by the predictions of "
+            f"{of_whom}. About {found['expected_precision']:.0%} of these labels are expected to be wrong; as many as "
+            "the rest would be this improbable by chance where all labels are right and the probabilities hold. The "
+            "list ends where more than half of it would be by chance."
         ),
-        Table(("row", "labelled", "probe says", "chance"), rows, "Chance: of the row's own label, by the probe."),
+        Table(("row", "labelled", "predicted", "probability"), rows, "Probability: of the row's own label."),
     ]
 
 

@@ -19,16 +19,20 @@ from patchword.data.sources import Labelled, read_labelled
 from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.heads import ClassHead, MeanToken
-from patchword.tasks import floors, frozen
-from patchword.tasks.calibration import believed, calibration_error, coverage, fit_temperature, reliability
+from patchword.tasks import frozen
+from patchword.tasks.calibration import believed, calibration_error, confidence_report, cross_fitted, fit_temperature
 from patchword.tasks.contrast import FEW, SHARE, contrast
-from patchword.tasks.labelled import LabelledExamples, held_back, rows_of, told
+from patchword.tasks.floors import floor_predictions
+from patchword.tasks.labelled import ChosenRows, Division, LabelledExamples, folds_of, held_back, rows_of, told
 from patchword.tasks.labels import MULTI, REGRESSION, SINGLE, LabelSet, class_weights
-from patchword.tasks.metrics import probabilities, scores
+from patchword.tasks.metrics import decisions, gain, probabilities, scores
 from patchword.tasks.review import review
+from patchword.tasks.suspects import suspects
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task
 
 VALIDATION_SHARE = 0.1
+FLOORS_OF = {"validation": "floors", "test": "test_floors"}
+"""Where a report has the baselines of each part."""
 
 
 def _several(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
@@ -62,6 +66,7 @@ class Classification(Task):
     way_out = "class"
     outputs = ("logits",)
     reads = "labelled"
+    cross_validates = True
     heeds: ClassVar[tuple[str, ...]] = ("label_smoothing",)
     validation_share = VALIDATION_SHARE
 
@@ -126,7 +131,26 @@ class Classification(Task):
                 if label_set.problem == MULTI
                 else "Some labels have a | or a ; in them; --problem multi_label_classification would cut them there."
             )
-        if ask.validation is None:
+        folds = None
+        validation, validation_targets = rows, targets
+        train, train_targets = rows, targets
+        if ask.validation is not None:
+            validation = cls.read(ask.validation, ask)
+            assert validation.labels is not None
+            validation_targets = label_set.encode(validation.labels, validation.origins)
+        elif ask.folds:
+            if len(rows) < ask.folds:
+                raise UserError(
+                    f"{ask.data}: {len(rows)} rows are too few for a {ask.folds}-fold cross-validation; give more "
+                    "rows, fewer --seeds, or a validation file (--validation)."
+                )
+            folds, together = folds_of(rows, ask.folds, ask.seed, label_set, targets)
+            notes.append(
+                f"{ask.folds}-fold cross-validation: each of {ask.folds} models is trained without one of "
+                f"{ask.folds} parts of the {len(rows):,} rows and predicts that part (seed {ask.seed}){together}. "
+                "The model that is kept is trained on all rows."
+            )
+        else:
             learn, hold, together = held_back(rows, cls.validation_share, ask.seed, label_set, targets)
             if not len(hold):
                 raise UserError(
@@ -139,11 +163,6 @@ class Classification(Task):
             )
             train, validation = rows.subset(learn), rows.subset(hold)
             train_targets, validation_targets = targets[learn], targets[hold]
-        else:
-            train, train_targets = rows, targets
-            validation = cls.read(ask.validation, ask)
-            assert validation.labels is not None
-            validation_targets = label_set.encode(validation.labels, validation.origins)
         if ask.label_smoothing and label_set.problem != SINGLE:
             raise UserError("Labels are smoothed where a row has one of several classes. Leave --label-smoothing out.")
         if ask.contrast and label_set.problem != SINGLE:
@@ -173,7 +192,9 @@ class Classification(Task):
         train_examples = cls.examples(train, reader, ask, task.scaled(train_targets))
         ask = replace(ask, **train_examples.settings)
         task.settings = train_examples.settings
-        validation_examples = cls.examples(validation, reader, ask, task.scaled(validation_targets))
+        validation_examples = train_examples
+        if folds is None:
+            validation_examples = cls.examples(validation, reader, ask, task.scaled(validation_targets))
         test = None if test_rows is None else task.encoded(test_rows, ask, reader)
         notes += train_examples.notes
         facts = {
@@ -184,10 +205,12 @@ class Classification(Task):
             "rows": len(train),
             "validation_rows": len(validation),
             "findings": [finding.as_dict() for finding in findings],
+            **({} if folds is None else {"folds": ask.folds}),
             **({} if label_set.problem == REGRESSION else {"label_rows": rows_of(label_set, train_targets)}),
             **train_examples.facts,
         }
-        return Prepared(task, train_examples, validation_examples, test, tuple(notes), facts)
+        own = ask.validation is None and folds is None
+        return Prepared(task, train_examples, validation_examples, test, tuple(notes), facts, folds, own)
 
     @classmethod
     def restore(cls, model: Model, reader: Reader, card: Mapping[str, Any] = MappingProxyType({})) -> Classification:
@@ -249,17 +272,34 @@ class Classification(Task):
         out /= np.bincount(owners, minlength=len(examples))[:, None]
         return out * np.float32(self.scale) + np.float32(self._shift(model)) if self.problem == REGRESSION else out
 
+    def outputs_of(self, model: Model, examples: Examples, compute: Compute) -> np.ndarray:
+        """`logits`."""
+        return self.logits(model, examples, compute)
+
     def evaluate(self, model: Model, examples: Examples, compute: Compute) -> dict[str, float]:
         """`metrics.scores` of the model's predictions."""
-        assert isinstance(examples, LabelledExamples)
-        return self._scores(self.logits(model, examples, compute), examples)
+        return self.measured(self.logits(model, examples, compute), examples)
 
-    def _scores(self, logits: np.ndarray, examples: LabelledExamples) -> dict[str, float]:
+    def measured(self, outputs: np.ndarray, examples: Examples) -> dict[str, float]:
+        """`metrics.scores` of logits, or of the numbers of a regression in their own unit."""
         assert self.problem is not None
-        targets = examples.targets
+        return scores(outputs, self._truth(examples), self.problem, ordinal=self.label_set.ordinal)
+
+    def _truth(self, examples: Examples) -> np.ndarray:
+        """Targets, those of a regression in their own unit."""
+        assert isinstance(examples, LabelledExamples)
         if self.problem == REGRESSION:
-            targets = targets * np.float32(self.scale) + np.float32(self.shift)
-        return scores(logits, targets, self.problem, ordinal=self.label_set.ordinal)
+            return np.asarray(examples.targets * np.float32(self.scale) + np.float32(self.shift))
+        return examples.targets
+
+    @property
+    def only_in_training(self) -> tuple[str, ...]:
+        """Supervised contrast, smoothed labels and class weights."""
+        return (
+            *([f"{self.contrast:g} x supervised contrastive loss"] if self.contrast else []),
+            *([f"label smoothing {self.smoothing:g}"] if self.smoothing else []),
+            *(["class weights"] if self.weights is not None else []),
+        )
 
     def better(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         """A higher main metric; among equals, a lower loss. Classes that count alike do so here: by the macro F1."""
@@ -268,34 +308,118 @@ class Classification(Task):
         return {SINGLE: 1, MULTI: 1, REGRESSION: -1}[self.problem] * metrics[main], -metrics["loss"]
 
     def settle(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
-        """A temperature goes into the head, so that whoever opens the folder gets confidences that hold."""
-        held_back = prepared.validation
-        assert isinstance(held_back, LabelledExamples)
+        """Put a temperature into the head, fitted on rows that the model, or the one of their fold, has not seen."""
         assert self.problem is not None
         if self.problem == REGRESSION:
             return {}
-        logits = self.logits(model, held_back, compute)
-        before = calibration_error(*believed(logits, held_back.targets, self.problem))
-        temperature = fit_temperature(logits, held_back.targets, self.problem)
+        validation = prepared.validation
+        assert isinstance(validation, LabelledExamples)
+        logits = prepared.out_of_fold
+        if logits is None:
+            logits = self.logits(model, validation, compute)
+        temperature = fit_temperature(logits, validation.targets, self.problem)
         _scale(model, 1.0 / temperature)
-        return {"calibration": {"temperature": temperature, "error_before": before}}
-
-    def judge(self, model: Model, examples: Examples, compute: Compute) -> tuple[dict[str, float], dict[str, Any]]:
-        """Scores; how far the confidences hold, and what is wrong."""
-        assert isinstance(examples, LabelledExamples)
-        assert self.problem is not None
-        logits, targets = self.logits(model, examples, compute), examples.targets
-        metrics = self._scores(logits, examples)
-        if self.problem == REGRESSION:
-            return metrics, {}
-        sure, right = believed(logits, targets, self.problem)
-        lengths = examples.lengths(np.arange(len(examples)))
-        return metrics, {
-            "calibration_error": calibration_error(sure, right),
-            "reliability": reliability(sure, right),
-            "coverage": coverage(sure, right),
-            "review": review(logits, targets, self.problem, self.labels, examples.shown(), examples.origins, lengths),
+        return {
+            "calibration": {
+                "temperature": temperature,
+                "rows": len(validation),
+                "fitted_on": "validation" if prepared.out_of_fold is None else "cross-validation",
+                "error_before": calibration_error(*believed(logits, validation.targets, self.problem)),
+            }
         }
+
+    def held_out_predictions(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, np.ndarray]:
+        """Logits of the validation rows, each divided by a temperature that other rows gave, and of the test rows."""
+        assert self.problem is not None
+        validation = prepared.validation
+        assert isinstance(validation, LabelledExamples)
+        logits = prepared.out_of_fold
+        if logits is None:
+            logits = self.logits(model, validation, compute)
+        if self.problem != REGRESSION:
+            logits = cross_fitted(logits, validation.targets, self.problem, prepared.folds)
+        found = {"validation": logits}
+        if prepared.test is not None:
+            found["test"] = self.logits(model, prepared.test, compute)
+        return found
+
+    def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
+        """Scores; how far the confidences hold, and what is wrong, of the test rows where there are some."""
+        assert self.problem is not None
+        report: dict[str, Any] = {}
+        for part, rows in (("validation", prepared.validation), ("test", prepared.test)):
+            if rows is None:
+                continue
+            assert isinstance(rows, LabelledExamples)
+            logits = prepared.predictions[part]
+            report[part] = self.measured(logits, rows)
+            if self.problem != REGRESSION:
+                lengths = rows.lengths(np.arange(len(rows)))
+                shown, origins = rows.shown(), rows.origins
+                report |= confidence_report(logits, rows.targets, self.problem)
+                report["review"] = review(logits, rows.targets, self.problem, self.labels, shown, origins, lengths)
+        if prepared.folds is not None and self.problem == SINGLE:
+            division = self.division(prepared)
+            chances = probabilities(prepared.predictions["validation"], SINGLE)
+            by = f"models like this one in {len(division.splits)}-fold cross-validation"
+            if found := suspects(chances, division.targets, division.shown(), self.labels, by):
+                report["suspects"] = found
+        return report
+
+    def division(self, prepared: Prepared, most: int | None = None) -> Division:
+        """Which rows a baseline is trained on; the training rows are `most` at most, always the same."""
+        train, validation, folds = prepared.train, prepared.validation, prepared.folds
+        assert isinstance(train, LabelledExamples)
+        assert isinstance(validation, LabelledExamples)
+        if most is not None and len(train) > most:
+            some = np.sort(np.random.default_rng(0).permutation(len(train))[:most])
+            train, folds = ChosenRows(train, some), None if folds is None else folds[some]
+        return Division.of(train, validation, folds, prepared.held_back)
+
+    def beside(self, scored: Mapping[str, Mapping[str, np.ndarray]], prepared: Prepared) -> dict[str, Any]:
+        """Metrics of baselines as parts of a report, each with its `decisions` until they are `compared`.
+
+        Args:
+            scored: scores by part and method.
+            prepared: the rows.
+        """
+        assert self.problem is not None
+        report: dict[str, Any] = {}
+        for part, rows in (("validation", prepared.validation), ("test", prepared.test)):
+            if rows is not None and part in scored:
+                report[FLOORS_OF[part]] = {
+                    name: {**self.measured(values, rows), "decisions": decisions(values, self.problem).tolist()}
+                    for name, values in scored[part].items()
+                }
+        return report
+
+    def compared(self, baselines: dict[str, Any], prepared: Prepared) -> dict[str, Any]:
+        """With what the model gains over each of them on the same rows, in place of their decisions."""
+        assert self.problem is not None
+        report = dict(baselines)
+        for part, rows in (("validation", prepared.validation), ("test", prepared.test)):
+            if rows is not None and FLOORS_OF[part] in baselines:
+                truth, ours = self._truth(rows), decisions(prepared.predictions[part], self.problem)
+                report[FLOORS_OF[part]] = {
+                    name: {key: value for key, value in metrics.items() if key != "decisions"}
+                    | gain(ours, np.asarray(metrics["decisions"]), truth, self.problem)
+                    for name, metrics in baselines[FLOORS_OF[part]].items()
+                }
+        return report
+
+    def baselines(self, prepared: Prepared) -> dict[str, Any]:
+        """The majority class, and a linear model of words or pixels."""
+        division = self.division(prepared)
+        problem, classes = self.problem, len(self.labels)
+        assert problem is not None
+
+        def fit(inputs: Any, targets: np.ndarray, asked: Any) -> dict[str, np.ndarray]:
+            found = floor_predictions(self.modality, problem, inputs, targets, asked, classes)
+            return {name: values * self.scale + self.shift for name, values in found.items()}
+
+        test = prepared.test
+        assert test is None or isinstance(test, LabelledExamples)
+        return self.beside(division.scored(fit, division.raw(), None if test is None else test.raw()), prepared)
 
     def finish(self, model: Model) -> None:
         """A regression's unit goes into the head: what is saved gives the number itself."""
@@ -305,27 +429,7 @@ class Classification(Task):
 
     def probes(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
         """A linear probe and the nearest neighbours on the vectors of the start, beside the floors."""
-        parts = {"floors": prepared.validation, "test_floors": prepared.test}
-        held_out = {name: rows for name, rows in parts.items() if isinstance(rows, LabelledExamples)}
-        assert isinstance(prepared.train, LabelledExamples)
-        if self.problem == REGRESSION:
-            return {}
-        return frozen.of_start(self, model, prepared.train, held_out, compute)
-
-    def floors(self, train: Examples, held_out: Examples) -> dict[str, dict[str, float]]:
-        """The majority class, and a linear model of words or pixels."""
-        assert isinstance(train, LabelledExamples)
-        assert isinstance(held_out, LabelledExamples)
-        assert self.problem is not None
-        return floors.floors(
-            self.modality,
-            self.problem,
-            (train.raw(), train.targets),
-            (held_out.raw(), held_out.targets),
-            len(self.labels),
-            (self.shift, self.scale),
-            self.label_set.ordinal,
-        )
+        return {} if self.problem == REGRESSION else frozen.of_start(self, model, prepared, compute)
 
     def predict(self, model: Model, examples: Examples, compute: Compute) -> list[dict[str, Any]]:
         """`label`, `confidence` and `probabilities`; or `labels` and `probabilities`; or `value`."""

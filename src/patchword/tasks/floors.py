@@ -11,56 +11,40 @@ import numpy as np
 
 from patchword.models.family import Modality
 from patchword.tasks.labels import MULTI, REGRESSION
-from patchword.tasks.metrics import scores
 from patchword.tasks.probe import logistic
 
-Rows = tuple[Any, np.ndarray]
 _MOST_ROWS = 20_000  # the floor of a large set is fitted on so many of its rows
 
 
-def floors(
-    modality: Modality,
-    problem: str,
-    train: Rows,
-    test: Rows,
-    classes: int,
-    unit: tuple[float, float] = (0.0, 1.0),
-    ordinal: bool = False,
-) -> dict[str, dict[str, float]]:
-    """Metrics (`metrics.scores`) of two simple methods that learn from the same rows.
+def floor_predictions(
+    modality: Modality, problem: str, inputs: Any, targets: np.ndarray, asked: Any, classes: int
+) -> dict[str, np.ndarray]:
+    """Scores of rows, `[rows, classes]`, by two simple methods that train on labelled ones.
 
-    "majority": always what is commonest. "tf-idf" for text: TF-IDF of words and word pairs, then logistic
+    "majority": always the most common class. "tf-idf" for text: TF-IDF of words and word pairs, then logistic
     regression; of a pair, those of either text, and which share of its words the other one has. "pixels" for
     images: logistic regression on the pixels. A regression has "mean", and ridge for the others.
 
     Args:
         modality: what the inputs are.
         problem: of the labels.
-        train, test: (inputs, targets).
+        inputs, targets: to train on.
+        asked: inputs of the rows to be scored.
         classes: how many.
-        unit: shift and scale of a regression's targets.
-        ordinal: as in `metrics.scores`.
     """
     from threadpoolctl import threadpool_limits
 
-    inputs, targets = train
     if len(targets) > _MOST_ROWS:
         chosen = np.random.default_rng(0).permutation(len(targets))[:_MOST_ROWS]
         inputs = [inputs[i] for i in chosen] if modality == "text" else inputs[chosen]
         targets = targets[chosen]
-    truth = test[1] * unit[1] + unit[0] if problem == REGRESSION else test[1]
-    name = "tf-idf" if modality == "text" else "pixels"
     # These fits are so small that two threads wait for each other longer than one computes.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of convergence: a floor is a floor
-        predictions = {
-            "mean" if problem == REGRESSION else "majority": _majority(targets, len(truth), classes, problem),
-            name: linear(modality, problem, inputs, targets, test[0], classes),
+        return {
+            "mean" if problem == REGRESSION else "majority": _majority(targets, len(asked), classes, problem),
+            "tf-idf" if modality == "text" else "pixels": linear(modality, problem, inputs, targets, asked, classes),
         }
-    return {
-        key: scores(value * unit[1] + unit[0] if problem == REGRESSION else value, truth, problem, ordinal=ordinal)
-        for key, value in predictions.items()
-    }
 
 
 def _majority(targets: np.ndarray, rows: int, classes: int, problem: str) -> np.ndarray:
@@ -73,7 +57,7 @@ def _majority(targets: np.ndarray, rows: int, classes: int, problem: str) -> np.
 
 
 def linear(modality: Modality, problem: str, inputs: Any, targets: np.ndarray, test: Any, classes: int) -> np.ndarray:
-    """Scores of test rows, `[rows, classes]`, by the linear model of words or pixels that `floors` tells of."""
+    """Scores of test rows, `[rows, classes]`, by the linear model of words or pixels of `floor_predictions`."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import Ridge
     from sklearn.pipeline import make_pipeline, make_union

@@ -14,26 +14,18 @@ from patchword.data.loader import Examples
 from patchword.models.family import Model
 from patchword.models.heads import MeanToken
 from patchword.tasks import floors
-from patchword.tasks.labels import SINGLE
+from patchword.tasks.labelled import LabelledExamples, taken
+from patchword.tasks.labels import SINGLE, cross_validation_folds
 from patchword.tasks.learning_curve import Fit, learning_curve
-from patchword.tasks.metrics import scores
 from patchword.tasks.probe import logistic, nearest_vote, probe, standardise
-from patchword.tasks.suspects import suspects
-from patchword.tasks.task import Compute
+from patchword.tasks.suspects import FOLDS, held_out_chances, suspects
+from patchword.tasks.task import Compute, Prepared
 
 if TYPE_CHECKING:
     from patchword.tasks.classification import Classification
-    from patchword.tasks.labelled import LabelledExamples
 
 MOST_ROWS = 5000
 """Labelled rows that are learnt from at most."""
-
-
-def some(count: int) -> np.ndarray:
-    """Numbers of the rows to learn from: all, or `MOST_ROWS` of them, always the same."""
-    if count <= MOST_ROWS:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(0).permutation(count)[:MOST_ROWS])
 
 
 def vectors(model: Model, parts: Examples, owners: np.ndarray, ids: np.ndarray, compute: Compute) -> np.ndarray:
@@ -58,68 +50,69 @@ def vectors(model: Model, parts: Examples, owners: np.ndarray, ids: np.ndarray, 
     return np.asarray(sums / np.bincount(row[wanted], minlength=len(ids))[:, None], np.float32)
 
 
-def of_start(
-    task: Classification,
-    model: Model,
-    train: LabelledExamples,
-    held_out: dict[str, LabelledExamples],
-    compute: Compute,
-) -> dict[str, Any]:
+def of_start(task: Classification, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
     """What is reached on frozen vectors: parts of a report.
 
     Args:
         task: of one label a row, or of several.
         model: as it begins to learn; it is not changed.
-        train: the labelled rows.
-        held_out: "floors" and "test_floors" -> the rows that are scored for it.
+        prepared: the rows, divided as for the model.
         compute: where the vectors are.
 
     Returns:
-        "floors" and "test_floors": `metrics.scores` of "linear probe" and "nearest neighbours". Where each row has one
-        label, "suspects" among the labelled rows, and where there are few "learning_curve" on the rows of "floors".
+        "floors" and "test_floors": metrics of "linear probe" and "nearest neighbours". Where each row has one label,
+        "learning_curve" if the rows are few, and "suspects" if there was no cross-validation of the model, whose
+        predictions say more.
     """
     from threadpoolctl import threadpool_limits
 
     assert task.problem is not None
     problem, classes = task.problem, len(task.labels)
-    ids = some(len(train))
-    targets = train.targets[ids]
-    known = vectors(model, *train.parts(), ids, compute)
-    report: dict[str, Any] = {}
+    division = task.division(prepared, MOST_ROWS)
+    known = np.concatenate([vectors(model, *rows.parts(), np.arange(len(rows)), compute) for rows in division.sets])
     if not np.isfinite(known).all():
-        return report  # the first step of learning says so
-    if problem == SINGLE and (found := suspects(known, ids, train, task.labels)):
-        report["suspects"] = found
+        return {}  # the first step of learning says so
+    asked = None
+    if prepared.test is not None:
+        assert isinstance(prepared.test, LabelledExamples)
+        asked = vectors(model, *prepared.test.parts(), np.arange(len(prepared.test)), compute)
+
+    def fit(train: np.ndarray, targets: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
+        first, second = standardise(train, rows)
+        return {
+            "linear probe": logistic(first, targets, second, problem, classes),
+            "nearest neighbours": nearest_vote(train, targets, rows, problem, classes),
+        }
+
     # These fits are so small that two threads wait for each other longer than one computes.
     with threadpool_limits(1):
-        for part, rows in held_out.items():
-            asked = vectors(model, *rows.parts(), np.arange(len(rows)), compute)
-            first, second = standardise(known, asked)
-            by = {
-                "linear probe": logistic(first, targets, second, problem, classes),
-                "nearest neighbours": nearest_vote(known, targets, asked, problem, classes),
-            }
-            ordinal = task.label_set.ordinal
-            report[part] = {name: scores(s, rows.targets, problem, ordinal=ordinal) for name, s in by.items()}
-            if part == "floors" and problem == SINGLE:
-                methods: dict[str, Fit] = {"linear probe": partial(_probed, known, targets, asked)}
-                if task.modality == "text":
-                    methods["tf-idf"] = _words(train, targets, rows, classes)
-                if curve := learning_curve(methods, targets, rows.targets):
-                    report["learning_curve"] = curve
+        report = task.beside(division.scored(fit, known, asked), prepared)
+        if problem != SINGLE:
+            return report
+        own = division.all_rows
+        targets, vectors_of, raw = division.targets[own], known[own], taken(division.raw(), own)
+        folds = division.folds
+        if folds is None:
+            folds = cross_validation_folds(task.label_set, targets, np.arange(len(targets)), FOLDS, 0)
+            chances = held_out_chances(vectors_of, targets, classes, folds)
+            by = f"a linear probe in {FOLDS}-fold cross-validation"
+            shown = division.shown()
+            if found := suspects(chances, targets, [shown[i] for i in own], task.labels, by):
+                report["suspects"] = found
+        methods: dict[str, Fit] = {"linear probe": partial(_probed, vectors_of, targets)}
+        if task.modality == "text":
+            methods["tf-idf"] = partial(_words, raw, targets, classes)
+        if curve := learning_curve(methods, targets, folds):
+            report["learning_curve"] = curve
     return report
 
 
-def _probed(known: np.ndarray, targets: np.ndarray, asked: np.ndarray, some: np.ndarray) -> np.ndarray:
-    """What the probe says when it has learnt from some of the rows."""
-    return probe(known[some], targets[some], asked)
+def _probed(known: np.ndarray, targets: np.ndarray, learn: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """What the probe predicts for some of the rows when it was trained on others."""
+    return probe(known[learn], targets[learn], known[asked])
 
 
-def _words(train: LabelledExamples, targets: np.ndarray, rows: LabelledExamples, classes: int) -> Fit:
-    texts, asked = train.raw(), rows.raw()
-
-    def fit(some: np.ndarray) -> np.ndarray:
-        words = floors.linear("text", SINGLE, [texts[i] for i in some], targets[some], asked, classes)
-        return np.asarray(words.argmax(1))
-
-    return fit
+def _words(texts: Any, targets: np.ndarray, classes: int, learn: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """What TF-IDF predicts for them."""
+    scores = floors.linear("text", SINGLE, taken(texts, learn), targets[learn], taken(texts, asked), classes)
+    return np.asarray(scores.argmax(1))

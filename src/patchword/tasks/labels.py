@@ -166,19 +166,9 @@ def split(labels: LabelSet, targets: np.ndarray, share: float, seed: int) -> tup
         seed: fixes who goes where.
     """
     random = np.random.default_rng(seed)
-    if labels.problem == SINGLE:
-        groups = [np.flatnonzero(targets == c) for c in range(len(labels.names))]
-    elif labels.problem == MULTI:
-        # By the rarest class that a row has, so that rare ones are not lost to one side.
-        rarity = np.where(targets > 0, -targets.sum(0), -np.inf)
-        kind = np.where(targets.any(1), rarity.argmax(1), -1)
-        groups = [np.flatnonzero(kind == c) for c in np.unique(kind)]
-    else:
-        order = np.argsort(targets[:, 0], kind="stable")
-        groups = np.array_split(order, max(1, len(order) // 20))
     kept_back = []
     carry = 0.0
-    for group in groups:
+    for group in _strata(labels, targets):
         # The remainder goes on to the next class: small classes together give their share, too.
         wanted = share * len(group) + carry
         count = min(int(wanted + 0.5), max(len(group) - 1, 0))
@@ -186,3 +176,36 @@ def split(labels: LabelSet, targets: np.ndarray, share: float, seed: int) -> tup
         kept_back.append(random.permutation(group)[:count])
     validation = np.sort(np.concatenate(kept_back))
     return np.setdiff1d(np.arange(len(targets)), validation), validation
+
+
+def cross_validation_folds(
+    labels: LabelSet, targets: np.ndarray, groups: np.ndarray, count: int, seed: int
+) -> np.ndarray:
+    """Number of the fold of each row, `[n]`: every class in all folds alike, the rows of one group in the same fold.
+
+    Args:
+        groups: number of the group of each row, `[n]`; it is dealt out by the class of its first row.
+        count: of folds.
+        seed: fixes who goes where.
+    """
+    random = np.random.default_rng(seed)
+    _, first, group_of = np.unique(groups, return_index=True, return_inverse=True)
+    fold_of = np.zeros(len(first), np.int64)
+    # Folds differ by one row at most in each class; the next class begins where the last one ended, so that classes of
+    # fewer rows than folds do not all go into the first ones.
+    order = np.concatenate([random.permutation(part) for part in _strata(labels, targets[first])])
+    fold_of[order] = np.arange(len(order)) % count
+    return fold_of[group_of]
+
+
+def _strata(labels: LabelSet, targets: np.ndarray) -> list[np.ndarray]:
+    """Row numbers of each class; of numbers to predict, of neighbouring values."""
+    if labels.problem == SINGLE:
+        return [np.flatnonzero(targets == c) for c in range(len(labels.names))]
+    if labels.problem == MULTI:
+        # By the rarest class that a row has, so that rare ones are not lost to one side.
+        rarity = np.where(targets > 0, -targets.sum(0), -np.inf)
+        kind = np.where(targets.any(1), rarity.argmax(1), -1)
+        return [np.flatnonzero(kind == c) for c in np.unique(kind)]
+    order = np.argsort(targets[:, 0], kind="stable")
+    return np.array_split(order, max(1, len(order) // 20))

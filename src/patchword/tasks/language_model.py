@@ -168,6 +168,11 @@ class LanguageModel(Task):
         """
         raise untaught(self.modality)
 
+    @property
+    def only_in_training(self) -> tuple[str, ...]:
+        """The penalty on the size of the scores."""
+        return (f"z-loss {self.z_loss:g}",) if self.z_loss else ()
+
     def loss(self, model: Model, batch: Batch) -> Tensor:
         """Summed cross-entropy of the words that are asked for, in nats; and what keeps experts in use."""
         assert isinstance(model.head, VocabularyHead)

@@ -1,97 +1,127 @@
-"""Training rows whose label is probably wrong: confident learning (Northcutt et al. 2021).
+"""Training rows whose label is probably wrong, as many as can be expected to be (after Northcutt et al. 2021).
 
-A linear probe that has not seen a row says how likely its label is. It reads the vectors of the model that fine-tuning
-started from: the finished model has learnt these very labels, the wrong ones too, and would defend them.
+A model that has not seen a row gives the probability of its label. Where these probabilities are calibrated, they also
+give how many labels this improbable there would be by chance: so many rows with a label that is right but unlikely. A
+list is shown only as far as there are at least twice as many rows as that.
+
+n rows, c classes.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from patchword.tasks.calibration import cross_fitted
+from patchword.tasks.labels import SINGLE
+from patchword.tasks.metrics import softmax
 from patchword.tasks.review import shortened
-
-if TYPE_CHECKING:
-    from patchword.tasks.labelled import LabelledExamples
 
 SUSPECTS = 20
 FOLDS = 5
+PRECISION = 0.5
+"""Share of the rows of a list that are expected to be labelled wrong, at least."""
+_BY_CHANCE = 0.01  # probability that a list is shown where all labels are right, at each length
 _STRENGTH = 0.1  # C of the probe, which is sure of nothing on a few hundred rows
 
 
-def suspects(vectors: np.ndarray, ids: np.ndarray, examples: LabelledExamples, labels: Sequence[str]) -> dict[str, Any]:
+def suspects(
+    chances: np.ndarray, targets: np.ndarray, shown: Sequence[tuple[Any, str]], labels: Sequence[str], by: str
+) -> dict[str, Any]:
     """The rows that are most likely labelled wrong.
 
     Args:
-        vectors: of the start, one for each row that is looked at, `[n, width]`.
-        ids: which rows of the examples these are, `[n]`.
-        examples: with one label each.
+        chances: calibrated probabilities of the classes of each row by a model that was not trained on it, `[n, c]`.
+        targets: class of each row, `[n]`.
+        shown: input of each row as a person reads it, and its origin.
         labels: names of the classes.
+        by: what gave the probabilities, in words.
 
     Returns:
-        `rows`: at most `SUSPECTS`, least likely label first, with `origin`, `text`, `is`, `probe` (what the probe says)
-        and `confidence` (its probability of the row's own label); `count`: how many there are in all; `looked_at`:
-        rows; `accuracy`: of the probe on rows that it has not seen. What a poor probe suspects is worth little.
+        `rows`: at most `SUSPECTS`, least likely label first, with `origin`, `text`, `is`, `prediction` and
+        `confidence` (the probability of the row's own label); `count`: how many there are in all; `expected_precision`:
+        the share of them that is expected to be labelled wrong, 0 where there are none; `looked_at`: rows; `accuracy`:
+        of the predictions; `by`. Nothing where no two classes have rows enough.
     """
-    # A class with fewer rows than folds would be judged by a probe that has hardly seen it.
-    enough = np.bincount(examples.targets[ids], minlength=len(labels)) >= FOLDS
-    kept = enough[examples.targets[ids]]
-    vectors, ids = vectors[kept], ids[kept]
-    targets = examples.targets[ids]
-    if len(np.unique(targets)) < 2:
+    # A class of fewer rows than folds is predicted by a model that has hardly seen it.
+    enough = np.bincount(targets, minlength=len(labels)) >= FOLDS
+    ids = np.flatnonzero(enough[targets])
+    if enough.sum() < 2:
         return {}
-    chances = held_out_chances(vectors, targets, len(labels))
-    found = suspected(chances, targets)
-    inputs = examples.shown()
+    own = targets[ids]
+    found, precision = suspected(chances[ids], own)
+    rows = [(int(ids[row]), chances[ids[row]]) for row in found[:SUSPECTS]]
     return {
         "rows": [
             {
-                "origin": examples.origins[ids[row]] if examples.origins else "",
-                "text": shortened(inputs[ids[row]]),
+                "origin": shown[row][1],
+                "text": shortened(shown[row][0]),
                 "is": labels[targets[row]],
-                "probe": labels[chances[row].argmax()],
-                "confidence": float(chances[row, targets[row]]),
+                "prediction": labels[of_row.argmax()],
+                "confidence": float(of_row[targets[row]]),
             }
-            for row in found[:SUSPECTS]
+            for row, of_row in rows
         ],
         "count": len(found),
+        "expected_precision": precision,
         "looked_at": len(ids),
-        "accuracy": float((chances.argmax(1) == targets).mean()),
+        "accuracy": float((chances[ids].argmax(1) == own).mean()),
+        "by": by,
     }
 
 
-def held_out_chances(vectors: np.ndarray, targets: np.ndarray, classes: int) -> np.ndarray:
-    """Probabilities `[n, classes]` of each row by a probe of the other folds; each class is in all folds alike."""
+def held_out_chances(vectors: np.ndarray, targets: np.ndarray, classes: int, folds: np.ndarray) -> np.ndarray:
+    """Calibrated probabilities `[n, classes]` of each row by a linear probe that was trained on the other folds.
+
+    Args:
+        vectors: frozen features, `[n, width]`.
+        targets: `[n]`.
+        classes: how many.
+        folds: number of the fold of each row, `[n]`.
+    """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     from threadpoolctl import threadpool_limits
 
-    chances = np.zeros((len(targets), classes))
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(vectors, targets)
+    logits = np.full((len(targets), classes), -20.0)
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of convergence
-        for learn, judge in folds:
-            probe = make_pipeline(StandardScaler(), LogisticRegression(C=_STRENGTH, max_iter=300))
-            probe.fit(vectors[learn], targets[learn])
-            chances[np.ix_(judge, probe.classes_)] = probe.predict_proba(vectors[judge])
-    return chances
+        for fold in np.unique(folds):
+            learn, judge = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+            if len(np.unique(targets[learn])) > 1:
+                probe = make_pipeline(StandardScaler(), LogisticRegression(C=_STRENGTH, max_iter=300))
+                probe.fit(vectors[learn], targets[learn])
+                logits[np.ix_(judge, probe.classes_)] = probe.predict_log_proba(vectors[judge])
+    return softmax(cross_fitted(logits, targets, SINGLE, folds))
 
 
-def suspected(chances: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Rows beside the diagonal of the confident joint (Northcutt et al. 2021, equation 1), least likely label first.
+def suspected(chances: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, float]:
+    """Rows whose label is probably wrong, least likely label first, and the share of them that is expected to be.
 
-    A row counts for a class if its probability is at least the mean of those that have the class as label; for the most
-    likely one of several.
+    Of rows that are predicted to be of another class, the k with the least likely labels, for the largest k that is at
+    least twice the number of such rows expected by chance, and beyond what chance brings (Poisson).
+
+    Args:
+        chances: calibrated probabilities, `[n, c]`.
+        targets: `[n]`.
     """
-    classes = chances.shape[1]
+    from scipy.stats import poisson
+
     own = chances[np.arange(len(targets)), targets]
-    sums = np.bincount(targets, own, classes)
-    thresholds = np.divide(sums, np.bincount(targets, minlength=classes), out=np.full(classes, np.inf), where=sums > 0)
-    confident = np.where(chances >= thresholds, chances, -1.0)
-    rows = np.flatnonzero((confident.max(1) >= 0) & (confident.argmax(1) != targets))
-    return rows[np.argsort(own[rows], kind="stable")]
+    rows = np.flatnonzero(chances.argmax(1) != targets)
+    rows = rows[np.argsort(own[rows], kind="stable")]
+    # Were the labels drawn from these probabilities, each class but the most likely one would be a label so often.
+    other = np.delete(np.sort(chances, axis=1), -1, axis=1).ravel()
+    other.sort()
+    # One more: that something never happens cannot be known from so many rows.
+    expected = np.concatenate([[1.0], 1.0 + np.cumsum(other)])[np.searchsorted(other, own[rows], side="right")]
+    count = np.arange(1, len(rows) + 1)
+    precision = 1 - expected / count
+    good = np.flatnonzero((precision >= PRECISION) & (poisson.sf(count - 1, expected) < _BY_CHANCE))
+    if not len(good):
+        return rows[:0], 0.0
+    return rows[: good[-1] + 1], float(precision[good[-1]])

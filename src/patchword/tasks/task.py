@@ -43,7 +43,8 @@ class Ask:
 
     Args:
         data: file, folder, pattern, or a list of them.
-        validation: the same, kept apart from training; a part of `data` where not given.
+        validation: the same, kept apart from training; a part of `data` where not given, or all of it by
+            cross-validation.
         test: the same; looked at once, when all is chosen.
         text_column, image_column, label_column: names of columns in tables.
         pair_column: of a second text, where an example is two.
@@ -67,6 +68,7 @@ class Ask:
         class_weights: "auto": rare classes count more in the loss, so that all count alike.
         label_smoothing: share of a target that all classes get alike, where a row has one class.
         contrast: share of supervised contrast in the loss of a classification, from 0 to under 1; None: what is usual.
+        folds: of a cross-validation over `data`, for tasks that `cross_validates`; 0: a part is held back.
         seed: for the split.
     """
 
@@ -97,6 +99,7 @@ class Ask:
     class_weights: Literal["none", "auto"] = "none"
     label_smoothing: float = 0.0
     contrast: float | None = None
+    folds: int = 0
     seed: int = 0
 
 
@@ -110,6 +113,12 @@ class Prepared:
         test: looked at once, when all is chosen; None where there are none.
         notes: what was found out, in sentences for the person.
         facts: the same for `patchword.json`: columns, fingerprint, counts.
+        folds: in a cross-validation, number of the fold of each row, `[n]`; `train` and `validation` hold all of them.
+        held_back: whether the validation rows are a part of the data to train on.
+        out_of_fold: what the models of the folds predict for the rows of their own fold, `[n, ...]`, once they are
+            trained.
+        predictions: what the finished model (in validation the models of the folds) predicts, by part; for tasks that
+            compare by row.
     """
 
     task: Task
@@ -118,6 +127,10 @@ class Prepared:
     test: Examples | None = None
     notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    folds: np.ndarray | None = None
+    held_back: bool = False
+    out_of_fold: np.ndarray | None = None
+    predictions: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class Task(ABC):
@@ -135,6 +148,8 @@ class Task(ABC):
     """Unlabelled text, or rows with labels."""
     new_head: ClassVar[bool] = True
     """Whether it learns from labels with a head that begins at random: chance decides much then, where they are few."""
+    cross_validates: ClassVar[bool] = False
+    """Whether few labelled rows are cross-validated: `outputs_of` and `measured` are there then."""
     reads_words: ClassVar[bool] = False
     """Whether an input can be a list of words."""
     heeds: ClassVar[tuple[str, ...]] = ()
@@ -210,6 +225,23 @@ class Task(ABC):
     def better(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         """What makes a model the best so far: compared number by number, higher is better."""
 
+    def outputs_of(self, model: Model, examples: Examples, compute: Compute) -> np.ndarray:
+        """What the model gives for each example, `[n, ...]`, where the task `cross_validates`."""
+        raise TypeError(f"{self.name} is not cross-validated")
+
+    def measured(self, outputs: np.ndarray, examples: Examples) -> dict[str, float]:
+        """`evaluate`, from what the model gave."""
+        raise TypeError(f"{self.name} is not cross-validated")
+
+    def held_out_predictions(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, np.ndarray]:
+        """`Prepared.predictions`."""
+        return {}
+
+    @property
+    def only_in_training(self) -> tuple[str, ...]:
+        """Terms of the training loss that the loss of an evaluation does not have, in words."""
+        return ()
+
     def begin(self, model: Model) -> None:
         """Set what a base checkpoint says of its use and this task changes, before the model is trained.
 
@@ -254,6 +286,10 @@ class Task(ABC):
                 metrics, more = self.judge(model, rows, compute)
                 report |= {part: metrics, **more}
         return report
+
+    def compared(self, baselines: dict[str, Any], prepared: Prepared) -> dict[str, Any]:
+        """What `baselines` and `probes` gave, beside `Prepared.predictions` of the trained model."""
+        return baselines
 
     def judge(self, model: Model, examples: Examples, compute: Compute) -> tuple[dict[str, float], dict[str, Any]]:
         """Metrics of `evaluate`, and what a reader wants to know beside them: parts of `report`."""

@@ -13,9 +13,9 @@ from patchword.training.verdict import (
     floors_of,
     headline,
     limits,
-    main_metric,
     number,
     paid,
+    spread_told,
     start_of,
     told_part,
     trust,
@@ -94,8 +94,7 @@ def _what(name: str, run: RunConfig, card: Mapping[str, Any], config: Mapping[st
     recipe = run.recipe.model_dump(exclude_none=True, exclude_defaults=True)
     recipe |= run.model_dump(include={"class_weights", "contrast"}, exclude_none=True, exclude_defaults=True)
     settings = ", ".join(f"{key} {value}" for key, value in recipe.items())
-    count = card["report"].get("seeds", {}).get("count", 1)
-    seeds = f"seed {run.seed}" if count == 1 else f"{count} seeds from {run.seed} on"
+    seeds = f"seed {run.seed}" if run.runs == 1 else f"{run.runs} runs with seeds from {run.seed} on"
     return (
         f"# {name}\n\n{headline(card['report'])}\n\n"
         f"A {config['architectures'][0]} for {task}, {'learnt' if run.begins_anew else 'which went on'} {begun} "
@@ -120,7 +119,9 @@ def _data(card: Mapping[str, Any]) -> str:
     lines = [f"Files: {files}; fingerprint `{data['fingerprint']}`."]
     if "rows" in data:
         lines.append(
-            f"{data['rows']:,} rows to learn from, {data.get('validation_rows', 0):,} held back for validation."
+            f"{data['rows']:,} rows to train on, all of them validated by {data['folds']}-fold cross-validation."
+            if "folds" in data
+            else f"{data['rows']:,} rows to learn from, {data.get('validation_rows', 0):,} held back for validation."
         )
     if rows := data.get("label_rows"):
         commonest = sorted(rows.items(), key=lambda item: -item[1])
@@ -137,19 +138,12 @@ def _scores(card: Mapping[str, Any]) -> str:
             continue
         rows = {"**this model**": report[part], **floors_of(report, part)}
         names = [n for n in report[part] if not n.endswith(("_low", "_high")) and n not in COUNTS]
-        lines = [f"| {part} | {' | '.join(names)} |", "| --- |" + " ---: |" * len(names)]
+        title = "cross-validation" if part == "validation" and "cross_validation" in report else part
+        lines = [f"| {title} | {' | '.join(names)} |", "| --- |" + " ---: |" * len(names)]
         lines += [f"| {row} | {' | '.join(number(values, n) for n in names)} |" for row, values in rows.items()]
         text.append("\n".join(lines))
     text.append("In brackets: 95 % intervals over the rows. Beside the model: simple methods on the same rows.")
-    if seeds := report.get("seeds"):
-        part = told_part(report) if told_part(report) in seeds else "validation"
-        name = main_metric(report[part])
-        ends = seeds[part][name]
-        text.append(
-            f"Over {seeds['count']} seeds, {name} in {part} is {ends['mean']:.3f} on average, from {ends['min']:.3f} "
-            f"to {ends['max']:.3f}."
-        )
-    text += [sentence for sentence in (paid(report), trust(report)) if sentence]
+    text += [sentence for sentence in (spread_told(report), paid(report), trust(report)) if sentence]
     return "\n\n".join(text)
 
 

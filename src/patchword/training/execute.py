@@ -38,7 +38,17 @@ from patchword.training.prepare import ask_for, config_for, model_for, prepare, 
 from patchword.training.recipes import default_recipe
 from patchword.training.recompute import fit
 from patchword.training.run import BASELINES, RunConfig, RunFolder, versions
-from patchword.training.seeds import choose, finish_seed, finished, load_best, on_test, places, trained_seconds
+from patchword.training.seeds import (
+    choose,
+    cross_validated,
+    finish_seed,
+    finished,
+    load_best,
+    on_test,
+    part_of,
+    places,
+    trained_seconds,
+)
 from patchword.training.time_plan import TimePlan, time_steps
 from patchword.training.tracking import Say, Tracker, said, working
 
@@ -75,7 +85,7 @@ def execute(
         baselines: a file that keeps what the baselines reach, where several runs share their rows.
     """
     # A run that is resumed has used up what it was trained for already.
-    began = (time.monotonic() if began is None else began) - trained_seconds(folder.path, run.seeds)
+    began = (time.monotonic() if began is None else began) - trained_seconds(folder.path, run.runs)
     say = said(quiet)
     device = choose_device(run.device)
     precision, autocast = choose_precision(run.recipe.precision, device)
@@ -106,17 +116,25 @@ def execute(
     plan = None
     if run.recipe.minutes or not quiet:
         deadline = began + 60 * run.recipe.minutes if run.recipe.minutes else None
-        run, plan = _plan(run, prepared, family, config, reader, compute, deadline)
-        folder.write_config(run)
+        planned, plan = _plan(run, prepared, family, config, reader, compute, deadline)
+        folder.write_config(planned)
+        if planned.seeds != run.seeds:  # the rows are divided into other folds, or a part of them is held back
+            ask = replace(ask, folds=ask_for(planned).folds)
+            prepared = prepare(planned, ask, reader, family, quiet)
+            task, marks = prepared.task, bases | of_data(prepared.facts)
+            simple = _baselines(planned, folder, file, family, config, prepared, reader, ask, compute, quiet)
+        run = planned
         say(plan.sentence())
-    where = places(folder.path, run.seeds)
+    where = places(folder.path, run.runs)
     model = None
     cost: dict[str, Any] = {}
     for number, place in enumerate(where):
-        if run.seeds > 1 and finished(place):
+        if run.runs > 1 and finished(place):
             continue
         if number:
-            say(f"Seed {number + 1} of {run.seeds}.")
+            name = "Fold" if run.cross_validated else "Seed"
+            kept = run.cross_validated and number == run.seeds
+            say("The model that is kept, on all rows." if kept else f"{name} {number + 1} of {run.seeds}.")
         seed_everything(run.seed + number)
         check_unchanged(bases, of_bases(run), folder.out)
         model, new = model_for(run, family, config, task, reader, device, say if number == 0 else lambda text: None)
@@ -127,7 +145,7 @@ def execute(
                 say(fitted)
         optimizer = make_optimizer(model, run.recipe, new)
         if not folder.begun:
-            check_space(folder.path, model, run.seeds, run.recipe.ema is not None)
+            check_space(folder.path, model, 1 if run.cross_validated else run.seeds, run.recipe.ema is not None)
             _write_start(folder, run, model, reader, ask, prepared, marks)
         if number == 0:
             say(
@@ -135,9 +153,9 @@ def execute(
                 + (f" with {torch.get_num_threads()} threads." if device.type == "cpu" else ".")
             )
         state = TrainState(model, optimizer)
-        _learn(place, state, prepared, run, number, compute, plan, quiet, say, stop_after, watch)
-        if run.seeds > 1:
-            finish_seed(place, run.seed + number, state, prepared, compute)
+        _learn(place, state, part_of(prepared, number), run, number, compute, plan, quiet, say, stop_after, watch)
+        if run.runs > 1:
+            finish_seed(place, number, run.seed + number, state, prepared, compute)
         cost = {"steps": state.step, "best_step": state.best_step, "averaged": state.averaged}
         cost |= {"tokens": state.tokens, "seconds": state.seconds}
     if model is None:  # a kill came after the last seed's end
@@ -200,8 +218,9 @@ def _plan(
     if run.fit_seeds and deadline is not None:
         rows = len(prepared.train) + len(prepared.validation)
         length = default_recipe(run.stage, run.task, config.width, rows, not run.begins_anew, family.recipe)
-        plan.fit_seeds(run.seeds, length)
-        run = run.model_copy(update={"seeds": plan.seeds, "fit_seeds": False})
+        plan.fit_seeds(run.runs, length)
+        run = run.model_copy(update={"seeds": max(plan.seeds - run.cross_validated, 1), "fit_seeds": False})
+        plan.seeds, plan.folds = run.runs, run.seeds if run.cross_validated else 0
     return run, plan
 
 
@@ -225,15 +244,19 @@ def _learn(
         state.load(checkpoint)
         say(f"Going on after step {state.step}, where the last checkpoint was written.")
     recipe, seed = run.recipe, run.seed + number
-    allowed = None if plan is None or plan.deadline is None else plan.seconds_allowed(run.seeds - number, state.seconds)
+    allowed = None if plan is None or plan.deadline is None else plan.seconds_allowed(run.runs - number, state.seconds)
     began = time.monotonic() - state.seconds
 
     def seconds_left(progress: float) -> float | None:
         return None if plan is None else plan.seconds_left(number, progress, time.monotonic() - began)
 
-    name = f"seed {number + 1} of {run.seeds}" if run.seeds > 1 else "training"
+    on_all_rows = run.cross_validated and number == run.seeds
+    kind = "fold" if run.cross_validated else "seed"
+    name = f"{kind} {number + 1} of {run.seeds}" if run.seeds > 1 and not on_all_rows else "training"
     with Tracker(place, state.step, quiet, name, seconds_left) as tracker:
-        idle = train(state, prepared, recipe, compute, tracker, checkpoints, seed, stop_after, watch, allowed)
+        idle = train(
+            state, prepared, recipe, compute, tracker, checkpoints, seed, stop_after, watch, allowed, not on_all_rows
+        )
     say(f"The loop waited for data in {idle:.1%} of the time.")
 
 
@@ -265,6 +288,7 @@ def _card(
         "stage": run.stage,
         "start": run.start,
         "settings": prepared.task.facts(),
+        "only_in_training_loss": list(prepared.task.only_in_training),
         "labels": list(model.labels),
         "problem": model.problem,
         "max_length": ask.max_length if model.family.modality == "text" else None,
@@ -307,8 +331,14 @@ def _finish(
     """The best weights into the folder, and beside them how good they are."""
     task = prepared.task
     told: dict[str, Any] = {}
-    if run.seeds == 1:
+    if run.runs == 1:
         load_best(model, folder.path)
+    elif run.cross_validated:
+        load_best(model, where[-1])
+        prepared, told["cross_validation"] = cross_validated(where, prepared)
+        runs = told["cross_validation"]["runs"]
+        cost = {name: sum(of_run[name] for of_run in runs) for name in ("tokens", "seconds")}
+        cost |= {"steps": sum(of_run["step"] for of_run in runs), "best_step": runs[-1]["best_step"]}
     else:
         chosen, seeds = choose(model, where, prepared, compute)
         if prepared.test is not None:
@@ -321,7 +351,8 @@ def _finish(
         base, _ = model_for(run, model.family, model.config, task, reader, compute.device, said(True))
         blend(model, base, run.recipe.blend)
     told |= task.settle(model, prepared, compute)
-    report = task.report(model, prepared, compute) | simple | told | cost
+    prepared = replace(prepared, predictions=task.held_out_predictions(model, prepared, compute))
+    report = task.report(model, prepared, compute) | task.compared(simple, prepared) | told | cost
     report["tokens_per_second"] = round(report["tokens"] / max(report["seconds"], 1e-9), 1)
     report["seconds"] = round(report["seconds"], 1)
     report |= {"device": compute.device.type, "threads": torch.get_num_threads()}
@@ -332,13 +363,13 @@ def _finish(
         merge(model)
     write_model(model, folder.path)
     for place in where:
-        draw_curves(place)
+        draw_curves(place, task.only_in_training)
     report["total_seconds"] = round(time.monotonic() - began, 1)
     card = _card(run, model, ask, prepared, folder.read_card().get("fingerprints")) | {"report": report}
     text = model_card(folder.out.resolve().name, run, card, config_json(model))
     write_file(folder.path / "README.md", text.encode())
     folder.write_card(card)
-    if run.seeds > 1:
+    if run.runs > 1:
         for place in where:
             shutil.rmtree(place / "checkpoints", ignore_errors=True)
     model.eval()

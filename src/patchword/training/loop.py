@@ -46,6 +46,7 @@ def train(
     stop_after: int | None = None,
     watch: Watch | None = None,
     seconds_allowed: SecondsAllowed | None = None,
+    validate: bool = True,
 ) -> float:
     """Learn until the recipe's steps, epochs or minutes are over, or patience is.
 
@@ -61,6 +62,7 @@ def train(
         watch: is told of each evaluation; what it raises ends the run.
         seconds_allowed: how long this training may take, where the recipe counts minutes and the training is part of a
             longer command; `recipe.minutes` where not given.
+        validate: evaluate on the validation rows as the recipe says; if not, the weights at the end are kept.
 
     Returns:
         The share of the time in which the loop waited for data.
@@ -107,7 +109,7 @@ def train(
                 follow(state.mean, model, recipe.ema, state.step)
             running.append((outcome, state.tokens))
             settle(but=int(late))
-            if clock.evaluation_is_due():
+            if validate and clock.evaluation_is_due():
                 settle()
                 with clock.judging():
                     _evaluate(state, data, recipe, compute, tracker, checkpoints, watch)
@@ -123,7 +125,10 @@ def train(
                 settle()
                 raise Interrupted
     settle()
-    if state.evaluations < recipe.evaluations and clock.done():
+    if not validate:
+        with instead(state.mean, model):
+            _keep(state, (), 1, checkpoints)
+    elif state.evaluations < recipe.evaluations and clock.done():
         # A run by the clock can end between the last step and the evaluation that it was due.
         state.evaluations = recipe.evaluations
         _evaluate(state, data, recipe, compute, tracker, checkpoints, watch)

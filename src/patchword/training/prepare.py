@@ -159,6 +159,7 @@ def ask_for(run: RunConfig) -> Ask:
         class_weights=run.class_weights,
         label_smoothing=run.label_smoothing,
         contrast=run.contrast,
+        folds=run.seeds if run.cross_validated else 0,
         max_length=length,
         seed=run.seed,
     )

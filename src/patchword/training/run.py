@@ -26,6 +26,7 @@ from patchword.data.names import encodable
 from patchword.errors import UserError, did_you_mean
 from patchword.models.card import CARD, RunCard, checked, problem_of, read_card
 from patchword.models.family import presets
+from patchword.tasks.task import tasks
 from patchword.training.recipe import Recipe
 from patchword.training.run_files import (
     NEW,
@@ -65,7 +66,8 @@ class RunConfig(BaseModel):
         tokenizer: a folder whose tokenizer is taken; trained on the data where not given.
         vocab_size, max_length, image_size, patch_size: of the model, where they are not the start's own.
         extend_vocab: words of the data to add to the start's vocabulary.
-        seeds: runs that differ in chance alone, with seed, seed + 1, ...; the best in validation is kept.
+        seeds: runs that differ in chance alone, with seed, seed + 1, ...; the best in validation is kept. In a
+            cross-validation, runs that each leave out one part of the rows, before the one on all rows.
         fit_seeds: train fewer seeds where `recipe.minutes` has no time for all of them; settled at the start.
         device: where it runs.
     The rest is `tasks.task.Ask`.
@@ -108,6 +110,26 @@ class RunConfig(BaseModel):
     fit_seeds: bool = False
     device: str = "auto"
     recipe: Recipe
+
+    @property
+    def cross_validated(self) -> bool:
+        """Whether the seeds are the folds of a cross-validation over the labelled rows.
+
+        Not where a validation set is given, where an evaluation chooses among weights, which needs one, or where the
+        weights of a fold would not be those that are kept (`blend`).
+        """
+        return (
+            self.seeds > 1
+            and self.validation is None
+            and self.recipe.keep == "last"
+            and self.recipe.blend == 1
+            and tasks()[self.task.replace("_", "-")].cross_validates
+        )
+
+    @property
+    def runs(self) -> int:
+        """How many times a model is trained: for each seed, and after a cross-validation once more on all rows."""
+        return self.seeds + self.cross_validated
 
     @property
     def begins_anew(self) -> bool:

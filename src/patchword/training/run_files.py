@@ -33,7 +33,7 @@ _AT_THE_START = (
 )
 _OF_A_RUN = (
     rf"{_AT_THE_START}|generation_config\.json|model\.safetensors|README\.md|report\.html|metrics\.jsonl|curves\.png"
-    r"|result\.json|adapter/adapter_config\.json|adapter/adapter_model\.safetensors"
+    r"|result\.json|out_of_fold\.safetensors|adapter/adapter_config\.json|adapter/adapter_model\.safetensors"
     r"|tensorboard/events\.out\.tfevents\.[^/]+"
     r"|checkpoints/(step-\d{8}(-before)?|\.step-\d{8}\.part)/state\.(json|safetensors)"
     r"|checkpoints/best-\d{8}\.safetensors"

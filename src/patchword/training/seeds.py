@@ -1,9 +1,13 @@
-"""Several runs that differ in chance alone: how much a score owes to it, and which weights are kept.
+"""Several runs that differ in chance, and what is kept of them.
 
 What chance decides in fine-tuning is the new head's first numbers, the order of the rows and the dropout; on few labels
-the spread is often larger than the gain that somebody reports (Dodge et al. 2020). The rows that are held back are the
-same for all seeds. Of the seeds' weights, and of their mean where that is better in validation (the greedy soup of
-Wortsman et al. 2022), the best in validation are kept.
+the spread is often larger than the gain that somebody reports (Dodge et al. 2020).
+
+Cross-validation: each run leaves out one part of the labelled rows and predicts it, so that scores and confidences are
+measured on all rows; one more run on all rows gives the weights that are kept.
+
+With validation rows of their own, which are the same for all seeds: of the seeds' weights, and of their mean where that
+is better in validation (the greedy soup of Wortsman et al. 2022), the best in validation are kept.
 """
 
 from __future__ import annotations
@@ -11,10 +15,11 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 from safetensors.torch import load_file
@@ -23,6 +28,8 @@ from torch import Tensor
 from patchword.data.atomic import write_json
 from patchword.models.card import checked
 from patchword.models.family import Model
+from patchword.models.folder import write_tensors
+from patchword.tasks.labelled import ChosenRows, LabelledExamples
 from patchword.tasks.metrics import PROPORTIONS, interval
 from patchword.tasks.task import Compute, Prepared
 from patchword.training.checkpoint import TrainState, latest, read_numbers
@@ -33,7 +40,7 @@ DEFAULT = 5
 """Seeds of a run on few labels."""
 FEW = 2000
 """Fewer labelled rows than this are few."""
-_RESULT = "result.json"
+_RESULT, _OUTPUTS = "result.json", "out_of_fold"
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class SeedResult:
 
 
 def places(folder: Path, count: int) -> list[Path]:
-    """Where each of the seeds writes: a single one into the run's own folder."""
+    """Where each of so many runs writes: a single one into the run's own folder."""
     return [folder] if count == 1 else [folder / "seeds" / str(number) for number in range(count)]
 
 
@@ -69,14 +76,67 @@ def finished(place: Path) -> bool:
     return (place / _RESULT).is_file()
 
 
-def finish_seed(place: Path, seed: int, state: TrainState, data: Prepared, compute: Compute) -> None:
-    """Keep the best weights and what they reach; the checkpoints, which are larger, are not needed any more."""
+def part_of(prepared: Prepared, number: int) -> Prepared:
+    """What run `number` trains on and is evaluated on: in a cross-validation all but one fold, and that fold."""
+    folds, rows = prepared.folds, prepared.train
+    if folds is None or number not in folds:
+        return prepared
+    assert isinstance(rows, LabelledExamples)
+    train, validation = (ChosenRows(rows, np.flatnonzero(some)) for some in (folds != number, folds == number))
+    return replace(prepared, train=train, validation=validation)
+
+
+def finish_seed(place: Path, number: int, seed: int, state: TrainState, prepared: Prepared, compute: Compute) -> None:
+    """Keep the best weights and what they reach, or of a fold its predictions; checkpoints are not needed any more.
+
+    Args:
+        place: of the run.
+        number: of the run.
+        seed: of its random numbers.
+        state: at its end.
+        prepared: all rows.
+        compute: where.
+    """
     load_best(state.model, place)
-    metrics = data.task.evaluate(state.model, data.validation, compute)
+    task, part = prepared.task, part_of(prepared, number)
+    of_fold = part is not prepared
+    if of_fold:
+        outputs = task.outputs_of(state.model, part.validation, compute)
+        write_tensors({_OUTPUTS: torch.from_numpy(outputs)}, place / f"{_OUTPUTS}.safetensors")
+        metrics = task.measured(outputs, part.validation)
+    else:
+        metrics = task.evaluate(state.model, part.validation, compute)
+    if prepared.folds is not None and not of_fold:
+        # On the rows that it was trained on, a score says nothing but whether it tells them apart.
+        metrics = {name: value for name, value in metrics.items() if name in ("predicted_classes", "micro_f1")}
     result = SeedResult(seed, state.step, state.best_step, state.tokens, round(state.seconds, 1), metrics)
     write_json(place / _RESULT, asdict(result))
-    for checkpoint in (place / "checkpoints").glob("step-*"):
-        shutil.rmtree(checkpoint, ignore_errors=True)
+    for checkpoint in (place / "checkpoints").glob("*" if of_fold else "step-*"):
+        shutil.rmtree(checkpoint) if checkpoint.is_dir() else checkpoint.unlink()
+
+
+def cross_validated(where: Sequence[Path], prepared: Prepared) -> tuple[Prepared, dict[str, Any]]:
+    """The rows with what the models of the folds predict for them, and what is reported of all runs.
+
+    Args:
+        where: of each fold's run, and last of the run on all rows.
+        prepared: all rows.
+    """
+    folds = prepared.folds
+    assert folds is not None
+    results = [read_result(place) for place in where]
+    parts = [load_file(place / f"{_OUTPUTS}.safetensors")[_OUTPUTS].numpy() for place in where[:-1]]
+    out_of_fold = np.zeros((len(folds), *parts[0].shape[1:]), parts[0].dtype)
+    for number, outputs in enumerate(parts):
+        out_of_fold[folds == number] = outputs
+    told = {
+        "folds": len(parts),
+        "collapsed": [number for number, result in enumerate(results[:-1]) if result.collapsed],
+        "kept_collapsed": results[-1].collapsed,
+        "validation": spread([result.validation for result in results[:-1]]),
+        "runs": [asdict(result) for result in results],
+    }
+    return replace(prepared, out_of_fold=out_of_fold), told
 
 
 class _Result(BaseModel):

@@ -221,6 +221,7 @@ def _settle(stage: str, start: str, task: str, data: Data, settings: dict[str, A
     by_chance = stage == "finetune" and kind.reads == "labelled" and kind.new_head and rows < FEW
     fit_seeds = by_chance and "seeds" not in settings and "minutes" in recipe
     seeds = settings.pop("seeds", DEFAULT if by_chance else 1)
+    given = set(settings)
     try:
         run = RunConfig(
             stage=stage,
@@ -230,7 +231,7 @@ def _settle(stage: str, start: str, task: str, data: Data, settings: dict[str, A
             **{name: _absolute(settings.pop(name)) for name in ("validation", "test") if name in settings},
             seeds=seeds,
             fit_seeds=fit_seeds,
-            recipe=_recipe(default, recipe),
+            recipe=_recipe(default, recipe, seeds > 1 and kind.cross_validates and "validation" not in given),
             **settings,
         )
     except pydantic.ValidationError as error:
@@ -249,9 +250,15 @@ def _described(start: str, task: str) -> tuple[Family, ModelConfig]:
     return description.family, description.config
 
 
-def _recipe(default: Recipe, given: dict[str, Any]) -> Recipe:
-    """The defaults with what was given."""
+def _recipe(default: Recipe, given: dict[str, Any], folds: bool) -> Recipe:
+    """The defaults with what was given.
+
+    Args:
+        folds: whether the rows are cross-validated, unless an evaluation is to choose the weights.
+    """
     values = default.model_dump()
+    if folds and not {"keep", "average", "patience", "blend"} & given.keys():
+        values["keep"] = "last"
     if (tune := given.get("tune")) in RATES:
         values |= {"lr": values["lr"] * RATES[tune], "head_lr": head_rate(values["head_lr"], tune)}
     if given.get("average") or given.get("patience"):

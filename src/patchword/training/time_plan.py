@@ -91,7 +91,8 @@ class TimePlan:
         test_share: rows of the test part, as a share of those of the validation part.
         save_seconds: of writing the weights once.
         deadline: when the command has to end, in the time of `time.monotonic`; None where steps or epochs count.
-        seeds: how many are trained.
+        seeds: how many models are trained.
+        folds: of a cross-validation, each of which is one of them; 0 where there is none.
     """
 
     recipe: Recipe
@@ -102,20 +103,23 @@ class TimePlan:
     save_seconds: float
     deadline: float | None
     seeds: int = 1
+    folds: int = 0
 
     @classmethod
     def of(cls, run: RunConfig, prepared: Prepared, step: StepTime, numbers: int, deadline: float | None) -> TimePlan:
         """The plan of a run whose model has so many parameters (`numbers`)."""
-        tokens = _tokens(prepared.validation)
+        folds = run.seeds if run.cross_validated else 0
+        tokens = _tokens(prepared.validation) / max(folds, 1)  # a fold is evaluated on its own rows alone
         return cls(
             recipe=run.recipe,
             step=step,
-            rows=len(prepared.train),
+            rows=len(prepared.train) * (folds - 1) // folds if folds else len(prepared.train),
             evaluation_seconds=tokens * step.seconds / step.tokens * _FORWARD,
             test_share=0.0 if prepared.test is None else _tokens(prepared.test) / max(tokens, 1),
             save_seconds=4 * numbers / _DISK,
             deadline=deadline,
-            seeds=run.seeds,
+            seeds=run.runs,
+            folds=folds,
         )
 
     def steps(self, length: Recipe | None = None) -> float:
@@ -207,7 +211,8 @@ class TimePlan:
         else:
             steps = self.steps()
             whole = f"about {duration(self.total(self.seeds))}"
-        several = f"{self.seeds} seeds of about {steps:,.0f} steps" if self.seeds > 1 else f"about {steps:,.0f} steps"
+        kind = f"runs ({self.folds}-fold cross-validation, then all rows)" if self.folds else "seeds"
+        several = f"{self.seeds} {kind} of about {steps:,.0f} steps" if self.seeds > 1 else f"about {steps:,.0f} steps"
         told = f"Plan: {several}, {self.step.seconds:.2g} s per step; {whole}, evaluation included"
         if self.deadline is not None and steps <= LEAST_STEPS:
             told += ". The time budget is too short for more"

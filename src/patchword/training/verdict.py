@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
@@ -57,24 +58,98 @@ def best_floor(report: Report, part: str) -> tuple[str, dict[str, float]] | None
     return method, floors[method]
 
 
-def beats_floor(report: Report) -> bool | None:
-    """Whether the model is better than the best simple method; None where there is none."""
+@dataclass(frozen=True)
+class Comparison:
+    """How much better one set of metrics is than another, in the main metric.
+
+    Args:
+        metric: its name.
+        method: the other: a simple method.
+        gain: the difference; above 0 is better, of errors too.
+        low, high: its 95 % interval; None where there is none.
+    """
+
+    metric: str
+    method: str
+    gain: float
+    low: float | None
+    high: float | None
+
+    @property
+    def better(self) -> bool:
+        """Whether the interval lies above 0."""
+        return (self.gain if self.low is None else self.low) > 0
+
+    @property
+    def worse(self) -> bool:
+        """Whether the interval lies below 0."""
+        return (self.gain if self.high is None else self.high) < 0
+
+    @property
+    def size(self) -> str:
+        """The difference, without its sign, and the interval of the difference, with it."""
+        text = f"{abs(self.gain):.3f}" if self.metric in _LOWER else f"{100 * abs(self.gain):.1f} points"
+        return text + self.interval
+
+    @property
+    def interval(self) -> str:
+        """ " (95 % interval of the difference: -1.0 to 2.0)"; "" where there is none."""
+        if self.low is None or self.high is None:
+            return ""
+        low, high = (
+            (f"{self.low:+.3f}", f"{self.high:+.3f}")
+            if self.metric in _LOWER
+            else (f"{100 * self.low:+.1f}", f"{100 * self.high:+.1f}")
+        )
+        return f" (95 % interval of the difference: {low} to {high})"
+
+
+def compare(metrics: Mapping[str, float], other: Mapping[str, float], name: str, method: str = "") -> Comparison:
+    """What is said of two results on the same rows, wherever it is said.
+
+    The interval is that of the differences row by row where they were compared so (`metrics.gain`). If not, it is made
+    from those of the two (Newcombe 1998, method 10), which are mostly right about the same rows, so that it is rather
+    too wide; there is none where they have none.
+    """
+    if "gain" in other:
+        return Comparison(name, method, other["gain"], other["gain_low"], other["gain_high"])
+    sign = -1 if name in _LOWER else 1
+    gain = sign * (metrics[name] - other[name])
+    low, high = f"{name}_low", f"{name}_high"
+    if low not in metrics or low not in other:
+        return Comparison(name, method, gain, None, None)
+    if sign < 0:
+        low, high = high, low
+    down = math.hypot(metrics[name] - metrics[low], other[high] - other[name])
+    up = math.hypot(metrics[high] - metrics[name], other[name] - other[low])
+    return Comparison(name, method, gain, gain - down, gain + up)
+
+
+def beside_best(report: Report) -> Comparison | None:
+    """The model beside the best simple method, on the rows that are told of; None where there is none."""
     part = told_part(report)
-    name, floor = main_metric(report[part]), best_floor(report, part)
+    floor = best_floor(report, part)
     if floor is None:
         return None
-    sign = -1 if name in _LOWER else 1
-    return bool(sign * (report[part][name] - floor[1][name]) > 0)
+    return compare(report[part], floor[1], main_metric(report[part]), floor[0])
+
+
+def rows_judged(report: Report) -> str:
+    """The rows that the numbers are of, in words."""
+    part = told_part(report)
+    metrics = report[part]
+    rows = next((f"{metrics[count]:,} {count.replace('_', ' ')}" for count in COUNTS if count in metrics), "the rows")
+    if part == "validation" and (folds := report.get("cross_validation")):
+        return f"{rows} in {folds['folds']}-fold cross-validation"
+    return f"{rows} of the {part} part"
 
 
 def headline(report: Report) -> str:
     """The score, with its interval, beside the best floor."""
-    part = told_part(report)
-    metrics = report[part]
+    metrics = report[told_part(report)]
     name = main_metric(metrics)
-    rows = next((f"{metrics[count]:,} {count.replace('_', ' ')}" for count in COUNTS if count in metrics), "the rows")
     title = f"{name[0].upper()}{name[1:]}".replace("Rouge", "ROUGE-")
-    score = f"{title} {number(metrics, name)} on {rows} of the {part} part"
+    score = f"{title} {number(metrics, name)} on {rows_judged(report)}"
     if "unigram_loss" in metrics and name == "loss":
         known = metrics["unigram_loss"]
         verdict = (
@@ -83,30 +158,16 @@ def headline(report: Report) -> str:
             else (f"NOT better than word frequencies alone, {known:.3f}")
         )
         return f"{score}: {verdict}."
-    floor = best_floor(report, part)
-    if floor is None:
+    found = beside_best(report)
+    if found is None:
         return f"{score}."
-    method, values = floor
-    gap = abs(metrics[name] - values[name])
-    by = f"{gap:.3f}" if name in _LOWER else f"{100 * gap:.1f} points"
-    beside = f"{method}, {number(values, name)}"
-    if not beats_floor(report):
-        return f"{score}: NOT better than {beside}" + (f"; it is worse by {by}." if gap else ".")
-    doubt = "; but on so few rows that may be chance" if _apart(metrics, values, name) is False else ""
-    return f"{score}: better by {by} than {beside}{doubt}."
-
-
-def _apart(one: Mapping[str, float], other: Mapping[str, float], name: str) -> bool | None:
-    """Whether the 95 % interval of a difference leaves 0 out; None where there are no intervals.
-
-    It is made from those of the two (Newcombe 1998, method 10). They are of the same rows, and mostly right about the
-    same ones, so that it is rather too wide.
-    """
-    low, high = f"{name}_low", f"{name}_high"
-    if low not in one or low not in other:
-        return None
-    above, below = (one, other) if one[name] > other[name] else (other, one)
-    return above[name] - below[name] > math.hypot(above[name] - above[low], below[high] - below[name])
+    other = floors_of(report, told_part(report))[found.method]
+    beside = f"{found.method}, {number(other, name)}"
+    if found.better:
+        return f"{score}: better by {found.size} than {beside}."
+    if found.worse:
+        return f"{score}: WORSE by {found.size} than {beside}."
+    return f"{score}: NOT shown to be better than {beside}; the difference may be chance{found.interval}."
 
 
 def trust(report: Report) -> str:
@@ -114,16 +175,41 @@ def trust(report: Report) -> str:
     if "coverage" not in report:
         return ""
     point = next(point for point in report["coverage"] if point["share"] == 0.8)
+    error, chance = report["calibration_error"], report["calibration_error_by_chance"]
     return (
-        f"A confidence is off by {report['calibration_error']:.3f} on average. If the model answers only the 80 % of "
-        f"the {decided(report)} that it is surest of (confidence {point['confidence']:.2f} and more), "
-        f"{point['accuracy']:.1%} are right."
+        f"Expected calibration error {error:.3f} (95 % interval {report['calibration_error_low']:.3f} to "
+        f"{report['calibration_error_high']:.3f}; on so few rows {chance:.3f} is expected where every confidence holds)"
+        f": {'the confidences hold' if confidences_hold(report) else 'the confidences do NOT hold'} as far as these "
+        f"rows show. If the model answers only the 80 % of the {decided(report)} that it is surest of (confidence "
+        f"{point['confidence']:.2f} and more), {point['accuracy']:.1%} are right."
     )
+
+
+def confidences_hold(report: Report) -> bool:
+    """Whether the calibration error is within what chance brings where every confidence holds."""
+    return bool(report["calibration_error"] <= report["calibration_error_limit"])
 
 
 def decided(report: Report) -> str:
     """What a confidence is of: a row; or, where a row can have several labels, whether it has one of them."""
     return "yes-or-no decisions, one for each row and label," if "micro_f1" in report[told_part(report)] else "rows"
+
+
+def spread_told(report: Report) -> str:
+    """How far apart the seeds, or the folds, are in the main metric, in a sentence; "" where there is one run."""
+    part = told_part(report)
+    name = main_metric(report[part])
+    if folds := report.get("cross_validation"):
+        ends, where = folds["validation"][name], f"In the {folds['folds']} folds, {name}"
+    elif seeds := report.get("seeds"):
+        part = part if part in seeds else "validation"
+        ends, where = seeds[part][name], f"Over {seeds['count']} seeds, {name} in {part}"
+    else:
+        return ""
+    return (
+        f"{where} is {ends['mean']:.3f} on average, from {ends['min']:.3f} to {ends['max']:.3f}; the 95 % interval of "
+        f"the mean is {ends['low']:.3f} to {ends['high']:.3f}."
+    )
 
 
 def collapsed(metrics: Mapping[str, float]) -> str:
@@ -139,15 +225,17 @@ def paid(report: Report) -> str:
     floors = floors_of(report, told_part(report))
     if BEFORE not in floors or PROBE not in floors:
         return ""
-    now, then = floors[PROBE], floors[BEFORE]
+    # What each loses to the model is no comparison of the two.
+    now, then = ({key: value for key, value in floors[name].items() if "gain" not in key} for name in (PROBE, BEFORE))
     name = main_metric(now)
     told = f"A linear probe on the start's frozen vectors: {name} {number(now, name)}, and {number(then, name)} before "
     told += "the start's pretraining went on. "
-    if _apart(now, then, name) is False:
-        return told + "So small a difference may be chance: whether that paid can not be said from these rows."
-    if now[name] > then[name]:
+    found = compare(now, then, name)
+    if found.better:
         return told + "It paid."
-    return told + "It did NOT pay: what it went on from is the better start here."
+    if found.worse:
+        return told + "It did NOT pay: what it went on from is the better start here."
+    return told + "So small a difference may be chance: whether that paid can not be said from these rows."
 
 
 def limits(card: Mapping[str, Any]) -> list[str]:
@@ -155,9 +243,27 @@ def limits(card: Mapping[str, Any]) -> list[str]:
     report, data = card["report"], card.get("data", {})
     part = told_part(report)
     told = []
-    if beats_floor(report) is False:
-        told.append("A simple method is as good on these rows: " + headline(report))
-    if part == "validation":
+    found = beside_best(report)
+    if found and found.worse:
+        told.append(f"A simple method is better on these rows: {found.method}, by {found.size}.")
+    elif found and not found.better:
+        told.append(f"It is not shown to be better than a simple method, {found.method}{found.interval}.")
+    folds = report.get("cross_validation")
+    if "coverage" in report and not confidences_hold(report):
+        over = report["overconfidence"]
+        which = "too high" if over > 0 else "too low"
+        sure = report["overconfidence_low"] > 0 or report["overconfidence_high"] < 0
+        told.append(
+            f"The confidences do not hold: expected calibration error {report['calibration_error']:.3f}, where chance "
+            f"alone stays below {report['calibration_error_limit']:.3f} in 95 % of cases."
+            + (f" On average they are {which} by {100 * abs(over):.1f} points." if sure else "")
+        )
+    if part == "validation" and folds:
+        told.append(
+            f"There was no test part. The scores are those of a {folds['folds']}-fold cross-validation: of models that "
+            "were trained on fewer rows than the one that is kept."
+        )
+    elif part == "validation":
         told.append(
             "There was no test part. The scores are those of the validation part, which "
             + (
@@ -166,9 +272,13 @@ def limits(card: Mapping[str, Any]) -> list[str]:
                 else "fitted the confidences too."
             )
         )
+    if folds and folds["kept_collapsed"]:
+        told.append("The model collapsed: it does not tell apart the rows that it was trained on.")
+    if folds and folds["collapsed"]:
+        told.append(f"{len(folds['collapsed'])} of {folds['folds']} folds collapsed: their models tell nothing apart.")
     if gone := report.get("seeds", {}).get("collapsed", []):
         told.append(f"{len(gone)} of {report['seeds']['count']} seeds collapsed: they tell nothing apart.")
-    elif what := collapsed(report[part]):
+    elif not folds and (what := collapsed(report[part])):
         told.append(f"The model collapsed: it {what}.")
     rare = [f"{label} {rows}" for label, rows in data.get("label_rows", {}).items() if rows < _FEW]
     if rare:
