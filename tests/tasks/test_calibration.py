@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchword.tasks.calibration import SHARES, believed, calibration_error, coverage, fit_temperature, reliability
+from patchword.tasks.calibration import (
+    SHARES,
+    believed,
+    calibration_error,
+    confidence_report,
+    coverage,
+    cross_fitted,
+    fit_temperature,
+    reliability,
+)
 from patchword.tasks.labels import MULTI, SINGLE
 from patchword.tasks.metrics import scores
 
@@ -89,3 +98,48 @@ def test_the_bins_add_up_to_the_error() -> None:
     gaps = sum(b["rows"] * abs(b["confidence"] - b["accuracy"]) for b in bins) / 500
     assert gaps == pytest.approx(calibration_error(confidence, right))
     assert [b["confidence"] for b in bins] == sorted(b["confidence"] for b in bins)
+
+
+def calibration_drawn(rows: int, factor: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of 10 classes that are `factor` times too large, and classes drawn from the right ones."""
+    logits = 2 * np.random.default_rng(seed).normal(size=(rows, 10))
+    return factor * logits, drawn(logits, seed + 1000)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.6, 0.6])
+def test_the_interval_of_the_error_holds_the_true_one(factor: float) -> None:
+    """The true one: of so many rows that chance does not matter."""
+    truth = calibration_error(*believed(*calibration_drawn(200_000, factor, 99), SINGLE))
+    reports = [confidence_report(*calibration_drawn(250, factor, seed), SINGLE) for seed in range(30)]
+    inside = [r["calibration_error_low"] <= truth <= r["calibration_error_high"] for r in reports]
+    assert sum(inside) >= 25
+    beyond = [r["calibration_error"] > r["calibration_error_limit"] for r in reports]
+    assert sum(beyond) <= 5 if factor == 1.0 else sum(beyond) >= 25
+    sign = [r["overconfidence_low"] > 0 for r in reports], [r["overconfidence_high"] < 0 for r in reports]
+    assert [sum(side) > 20 for side in sign] == [factor > 1, factor < 1]
+
+
+def test_the_error_by_chance_is_what_is_seen_where_every_confidence_holds() -> None:
+    reports = [confidence_report(*calibration_drawn(200, 1.0, seed), SINGLE) for seed in range(30)]
+    seen = np.mean([report["calibration_error"] for report in reports])
+    assert seen == pytest.approx(np.mean([report["calibration_error_by_chance"] for report in reports]), rel=0.1)
+
+
+def test_a_row_has_no_part_in_its_own_temperature() -> None:
+    logits, targets = calibration_drawn(60, 2.0, 0)
+    folds = np.arange(60) % 3
+    scaled = cross_fitted(logits, targets, SINGLE, folds)
+    for fold in range(3):
+        temperature = fit_temperature(logits[folds != fold], targets[folds != fold], SINGLE)
+        np.testing.assert_allclose(scaled[folds == fold], logits[folds == fold] / temperature)
+
+
+def test_several_labels_are_resampled_by_row() -> None:
+    random = np.random.default_rng(0)
+    logits = np.repeat(random.normal(size=(50, 1)), 8, axis=1)
+    targets = np.repeat((random.random((50, 1)) < 0.5).astype(np.float32), 8, axis=1)
+    one = confidence_report(logits[:, :1], targets[:, :1], MULTI)
+    several = confidence_report(logits, targets, MULTI)
+    # Labels that are always the same say no more than one of them.
+    assert several["overconfidence_low"] == pytest.approx(one["overconfidence_low"])
+    assert several["overconfidence_high"] == pytest.approx(one["overconfidence_high"])
