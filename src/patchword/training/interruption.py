@@ -41,7 +41,7 @@ def saved(folder: RunFolder) -> str:
     earlier = "" if folder.path == folder.out else f" The earlier run in {folder.out} is unchanged."
     if not folder.begun:
         return f"Nothing is saved yet; run the same command again.{earlier}"
-    seeds = places(folder.path, folder.read_config().seeds)
+    seeds = places(folder.path, folder.read_config().runs)
     done = sum(finished(place) for place in seeds)
     if done == len(seeds) > 1:
         state = f"All {done} seeds are trained"
