@@ -1,4 +1,4 @@
-"""Labels that are probably wrong: flipped ones are found at the precision that is told, and none where all are right."""
+"""Labels that are probably wrong: flipped ones are found at the precision that is told, none where all are right."""
 
 from __future__ import annotations
 
