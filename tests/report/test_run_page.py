@@ -60,7 +60,7 @@ def test_a_run_is_told_whole(runs: Path) -> None:
     html = run_page([runs / "run"]).render()
     page, card = Words(html), json.loads((runs / "run" / "patchword.json").read_text())
     report = card["report"]
-    assert headline(report) in page.text
+    assert headline(report).replace(" %", "\u00a0%") in page.text
     for heading in ("Scores", "By class", "The most confident mistakes", "Labels to look at again", "Data"):
         assert heading in page.text
     for mistake in report["review"]["mistakes"]:
@@ -93,7 +93,7 @@ def test_several_runs_are_compared(runs: Path) -> None:
     assert "Compared" in page.text
     for name in ("run", "other"):
         report = json.loads((runs / name / "patchword.json").read_text())["report"]
-        assert headline(report) in page.text
+        assert headline(report).replace(" %", "\u00a0%") in page.text
     assert "not judged on the same rows" not in page.text
     page = Words(run_page([runs / "run", runs / "base"]).render())
     assert "not judged on the same rows" in page.text
