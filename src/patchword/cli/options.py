@@ -237,9 +237,9 @@ Seed = Annotated[int, typer.Option(help="Of every random generator.", rich_help_
 Seeds = Annotated[
     int | None,
     typer.Option(
-        help="Number of random seeds to train. Classification: the folds of a cross-validation; the model that is "
-        "kept is then trained on all rows. Other tasks, or with --validation or --keep best: the best on validation is kept. "
-        "5 under 2,000 labels (fewer if --minutes is short), 1 for more and for summaries.",
+        help="Number of random seeds to train. Classification: folds of a cross-validation; the model that is kept "
+        "is then trained on all rows. Other tasks, or with --validation or --keep best: the best on validation is "
+        "kept. 5 under 2,000 labels (fewer if --minutes is short), 1 for more and for summaries.",
         rich_help_panel=_RUN,
     ),
 ]

@@ -50,12 +50,21 @@ class _Seeds(_Loose):
     runs: list[_Seed]
 
 
+class _Folds(_Loose):
+    folds: int
+    collapsed: list[int]
+    kept_collapsed: bool
+    validation: dict[str, Metrics]
+    runs: list[_Seed]
+
+
 class _Report(_Loose):
     validation: Metrics = {}
     test: Metrics | None = None
     floors: dict[str, Metrics] = {}
     test_floors: dict[str, Metrics] = {}
     seeds: _Seeds | None = None
+    cross_validation: _Folds | None = None
     samples: list[dict[str, Any]] = []
     guesses: list[dict[str, Any]] = []
     review: dict[str, Any] | None = None
