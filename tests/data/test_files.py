@@ -69,7 +69,7 @@ class TestImages:
         "hidden files": lambda at: (at / ".x.png").write_bytes(b"x"),
         "hidden folders": lambda at: write_png(at / ".x" / "a.png"),
         "folders that macOS adds": lambda at: write_png(at / "__MACOSX" / "a.png"),
-        "no regular files": lambda at: os.mkfifo(at / "x.png"),
+        "pipes or devices": lambda at: os.mkfifo(at / "x.png"),
         ".json files beside": lambda at: (at / "x.json").write_text("{}"),
     }
 

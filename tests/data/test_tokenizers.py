@@ -288,6 +288,14 @@ def test_a_size_without_room_for_the_bytes_is_told(name: str, corpus: list[str])
         train_tokenizer(corpus, STYLES[name], 250)
 
 
+def test_a_size_without_room_for_the_letters_is_told() -> None:
+    texts = ["ab ba abab"]  # a, b, ##a, ##b
+    least = len(STYLE.special) + 4
+    with pytest.raises(UserError, match=f"{least - 1} is too small: .* are {least}"):
+        train_tokenizer(texts, STYLE, least - 1)
+    assert train_tokenizer(texts, STYLE, least).vocab_size == least
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [

@@ -140,12 +140,12 @@ def _kind_of(path: Path) -> tuple[Modality | None, str]:
     except OSError:
         return None, "broken links" if path.is_symlink() else "files that can not be opened"
     if not stat.S_ISREG(status.st_mode):
-        return None, "no regular files"
+        return None, "pipes or devices"
     if not status.st_size:
         return None, _EMPTY
     last = ending(path)
     if last in HEIC_ENDINGS and not is_image(path):
-        return None, f"{last} files, which the package pillow-heif decodes"
+        return None, f"{last} files (they need the package pillow-heif)"
     if last in IMAGE_ENDINGS:
         return "image", ""
     if last in _ENDINGS:
@@ -159,7 +159,7 @@ def _kind_named(path: Path, why_not: str) -> Modality:
     """What a file is that was named by itself: what is wrong with an empty one is reported by who reads it."""
     if why_not == _EMPTY and ending(path) in _ENDINGS:
         return "image" if ending(path) in IMAGE_ENDINGS else "text"
-    raise UserError(f"{shown_path(path)} can not be read (it is one of: {why_not}). {_READ}")
+    raise UserError(f"{shown_path(path)} can not be read: {why_not} are not. {_READ}")
 
 
 def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, str]]:

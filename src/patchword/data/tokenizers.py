@@ -317,7 +317,7 @@ def train_tokenizer(documents: Iterable[str], style: TokenizerStyle, vocab_size:
         vocab_size: number of ids, at most; chosen from the corpus (`vocabulary_size`) where not given.
 
     Raises:
-        UserError: the text has nothing to learn from, or the size has no room for bytes and special tokens.
+        UserError: the text has nothing to learn from, or the size has no room for letters (or bytes) and special tokens.
     """
     letters = Counter[str]()
     for document in documents:
@@ -341,6 +341,11 @@ def train_tokenizer(documents: Iterable[str], style: TokenizerStyle, vocab_size:
         style.lowercase,
     )
     backend.add_special_tokens([*special, *sentinels])
+    if vocab_size and (least := backend.get_vocab_size()) > vocab_size:
+        raise UserError(
+            f"A vocabulary of {vocab_size:,} is too small: the letters of the text and special tokens alone are "
+            f"{least:,}. Ask for more ids (--vocab-size)."
+        )
     between = style.after if style.between is None else style.between
     ends = ([style.special[role] for role in roles] for roles in (style.before, style.after, between))
     add_frame(backend, *ends)
