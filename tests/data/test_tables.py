@@ -393,6 +393,8 @@ class TestQuotes:
     def test_a_cell_that_swallows_rows_is_reported(self, tmp_path: Path) -> None:
         with pytest.warns(Notice, match="row 2: a cell in quotes spans lines 2 to 4"):
             self.read(tmp_path / "a.csv", 'text,label\n"It was late,neg\nplain,pos\nand cold",neg\n')
+        with pytest.warns(Notice, match="row 2: a cell in quotes spans lines 2 to 4"):
+            self.read(tmp_path / "a.tsv", 'text\tlabel\n"It was late\tneg\nbroken line\nand cold"\tneg\n')
         with warnings.catch_warnings(action="error"):
             self.read(tmp_path / "b.csv", 'text,label\n"It was late,\n\nso late",neg\n')
 

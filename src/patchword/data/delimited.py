@@ -81,8 +81,8 @@ def _quoted(path: Path, file: TextIO, dialect: _Dialect) -> Iterator[tuple[int, 
             if line - first > 1 and not suspicious and _looks_like_rows(cells, dialect.delimiter):
                 suspicious = True
                 warnings.warn(
-                    f"{path}, row {first}: a cell in quotes spans lines {first} to {line - 1}, each of which would be "
-                    "a row without the quotes. It is read as one row; if it is several, double the quotes.",
+                    f"{path}, row {first}: a cell in quotes spans lines {first} to {line - 1}, which look like rows "
+                    "of their own. It is read as one row; if it is several, double the quotes.",
                     Notice,
                     stacklevel=2,
                 )
@@ -95,7 +95,9 @@ def _quoted(path: Path, file: TextIO, dialect: _Dialect) -> Iterator[tuple[int, 
 
 
 def _looks_like_rows(cells: list[str], delimiter: str) -> bool:
-    """Whether each line of a row that spans several has as many delimiters as a row."""
+    """Whether a row that spans several lines may be several rows: each line has as many delimiters as a row."""
+    if delimiter == "\t" and any("\t" in cell and "\n" in cell for cell in cells):  # tabs are rare in texts
+        return True
     lines = re.split("\r\n|\r|\n", delimiter.join(cells))
     return len(cells) > 1 and all(line.count(delimiter) == len(cells) - 1 for line in lines)
 
