@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from patchword.tasks.labels import MULTI, REGRESSION, SINGLE
-from patchword.tasks.metrics import probabilities, scores
+from patchword.tasks.metrics import decisions, gain, probabilities, scores
 
 SEEDS = st.integers(0, 2**31)
 
@@ -158,3 +158,32 @@ def test_probabilities_are_those_of_the_problem() -> None:
     assert probabilities(logits, MULTI)[0] == pytest.approx(1 / (1 + np.exp(-logits[0])))
     assert np.isfinite(probabilities(logits, MULTI)).all()
     assert np.array_equal(probabilities(logits, REGRESSION), logits)
+
+
+def test_a_gain_is_the_difference_of_the_scores_with_the_interval_of_paired_rows() -> None:
+    """Of accuracies against the variance of the differences by row; the others by their own difference."""
+    random = np.random.default_rng(0)
+    targets = random.integers(3, size=600)
+    ours, other = (np.where(random.random(600) < right, targets, 2 - targets) for right in (0.8, 0.7))
+    found = gain(ours, other, targets, SINGLE)
+    differences = (ours == targets).astype(float) - (other == targets)
+    half = 1.96 * differences.std() / 600**0.5
+    assert found["gain"] == pytest.approx(differences.mean())
+    assert (found["gain_low"], found["gain_high"]) == pytest.approx(
+        (found["gain"] - half, found["gain"] + half), abs=0.01
+    )
+    # Two that are right about the same rows differ by what they differ in, however few rows there are.
+    assert set(gain(ours, ours, targets, SINGLE).values()) == {0.0}
+    truth = (random.random((300, 4)) < 0.4).astype(np.float32)
+    scored = [np.where(random.random((300, 4)) < right, truth, 1 - truth) - 0.5 for right in (0.9, 0.7)]
+    found = gain(*(decisions(logits, MULTI) for logits in scored), truth, MULTI)
+    assert found["gain"] == pytest.approx(
+        reference.f1_score(truth, scored[0] > 0, average="micro")
+        - reference.f1_score(truth, scored[1] > 0, average="micro")
+    )
+    numbers = random.normal(size=(300, 1))
+    guesses = [numbers + scale * random.normal(size=(300, 1)) for scale in (0.5, 1.0)]
+    found = gain(*(decisions(guess, REGRESSION) for guess in guesses), numbers, REGRESSION)
+    errors = [float(((guess - numbers) ** 2).mean() ** 0.5) for guess in guesses]
+    assert found["gain"] == pytest.approx(errors[1] - errors[0])
+    assert 0 < found["gain_low"] < found["gain"] < found["gain_high"]
