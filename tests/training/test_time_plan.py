@@ -130,7 +130,7 @@ def test_progress_is_reported_where_the_output_is_no_terminal(
     monkeypatch.setattr(tracking.console, "width", 200)
     pw.finetune(base / "base", base / "train.jsonl", out=tmp_path / "run", steps=4, seeds=2)
     shown = capsys.readouterr().err
-    for phase in ("Reading the data ...", "Evaluating baselines ...", "Plan: 2 seeds", "seed 2 of 2: 100%", "s left"):
+    for phase in ("Reading the data ...", "Evaluating baselines ...", "Plan: 3 runs", "fold 2 of 2: 100%", "s left"):
         assert phase in shown
 
 
