@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from patchword.data.documents import Documents
 from patchword.data.sources import read_labelled
-from patchword.data.spans import Span, read_spans, tags_of, widened, words_of
+from patchword.data.spans import Span, bio, fit, read_spans
 from patchword.data.tagged import TaggedText, holds_tags, read_tagged
 from patchword.errors import UserError
 
@@ -136,28 +133,14 @@ def test_wrong_spans(spans: Any, message: str) -> None:
     assert message in problem
 
 
-@given(st.text(max_size=40), st.lists(st.integers(0, 40)))
-def test_words_hold_everything_visible(text: str, cuts: list[int]) -> None:
-    words = words_of(text, cuts)
-    assert all(a < b for a, b in words)
-    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(words))
-    assert not any(a < cut < b for a, b in words for cut in cuts)
-    assert "".join(text[a:b] for a, b in words).split() == "".join(text.split()).split()
-
-
-def test_spans_are_cut_out_of_words() -> None:
-    text = "US-based e\u0301te\u0301 👍🏽"
-    spans = [Span(0, 2, "PLACE"), Span(3, 5, "X"), Span(5, 8, "X")]
-    words = words_of(text, (place for span in spans for place in span[:2]))
-    assert [text[a:b] for a, b in words][:4] == ["US", "-", "ba", "sed"]
-    assert "e\u0301te\u0301" in [text[a:b] for a, b in words]
-    assert tags_of(words, spans)[:5] == ["B-PLACE", "O", "B-X", "B-X", "O"]
-
-
-def test_spans_are_widened_to_word_pieces() -> None:
-    pieces = [(0, 2), (2, 6), (7, 9)]
-    assert widened([Span(0, 2, "A"), Span(7, 9, "B")], pieces) == ([Span(0, 2, "A"), Span(7, 9, "B")], 0)
-    assert widened([Span(3, 4, "A"), Span(4, 8, "B")], pieces) == ([Span(2, 6, "A"), Span(6, 9, "B")], 2)
+def test_spans_are_runs_of_the_units_that_they_touch() -> None:
+    units = [(0, 2), (2, 6), (7, 9)]
+    every = range(3)
+    assert fit([Span(0, 2, "A"), Span(7, 9, "B")], units, every) == ([(0, 1, "A"), (2, 3, "B")], [])
+    assert fit([Span(3, 4, "A"), Span(4, 8, "B")], units, every) == ([(1, 2, "A"), (2, 3, "B")], [0, 1])
+    assert fit([Span(3, 4, "A"), Span(4, 5, "B")], units, every) == ([(1, 2, "A")], [0, 1])
+    assert fit([Span(2, 9, "A")], units, {0, 1}) == ([(1, 3, "A")], [0])
+    assert bio([(0, 1, "A"), (1, 3, "B")], 4) == ["B-A", "B-B", "I-B", "O"]
 
 
 def test_a_word_in_each_row(tmp_path: Path) -> None:

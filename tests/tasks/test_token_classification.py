@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patchword as pw
+from patchword.data.spans import Span
 from patchword.data.tagged import TaggedText
 from patchword.data.tokenizers import Tokenizer, train_tokenizer
 from patchword.errors import UserError
@@ -21,6 +22,7 @@ from patchword.models.bert import FAMILY as BERT
 from patchword.models.family import Model, preset
 from patchword.models.folder import read_model
 from patchword.models.gpt2 import FAMILY as GPT2
+from patchword.models.xlm_roberta import FAMILY as XLM_ROBERTA
 from patchword.tasks.predictor import Predictor
 from patchword.tasks.tagged_examples import TaggedExamples, shared_out
 from patchword.tasks.task import Ask, Compute
@@ -368,14 +370,69 @@ def test_two_sentences_are_enough_to_hold_one_back(tokenizer: Tokenizer, tmp_pat
         assert facts["validation_rows"] >= 1
 
 
-def test_spans_inside_tokens_are_told_with_their_rows(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    rows = [{"text": "bada fol", "spans": [[0, 4, "A"]]}, {"text": "bada fol", "spans": [[1, 3, "A"]]}]
+def test_spans_inside_words_are_reported_with_their_rows(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """A few: words stay the units, and the scores count those spans as missed."""
+    rows = [{"text": "bada fol", "spans": [[0, 4, "A"]]}] * 150 + [{"text": "bada fol", "spans": [[1, 3, "A"]]}]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (tmp_path / "b.jsonl").write_text(json.dumps({"text": "gen tim", "spans": [[0, 3, "A"]]}))
+    (tmp_path / "b.jsonl").write_text(json.dumps({"text": "gen tim", "spans": [[0, 3, "A"], [4, 6, "A"]]}))
     ask = Ask(tmp_path / "a.jsonl", validation=tmp_path / "b.jsonl")
-    notes = TokenClassification.prepare(ask, tokenizer, lambda n: None).notes
-    assert any("1 kind of entity: A 2." in note for note in notes)
-    assert any("inside a token: 1 (a.jsonl, row 2); widened" in note for note in notes)
+    prepared = TokenClassification.prepare(ask, tokenizer, lambda n: None)
+    assert any("inside a word: 1 of 151 (a.jsonl, row 151); widened" in note for note in prepared.notes)
+    assert prepared.task.facts() == {"word_pieces": False}
+    held = prepared.validation
+    assert isinstance(held, TaggedExamples)
+    assert isinstance(prepared.task, TokenClassification)
+    scores = prepared.task._measured(held, [held.targets])
+    assert (scores["accuracy"], scores["precision"], scores["recall"]) == (1.0, 0.5, 0.5)
+
+
+SPANS = {  # text, spans: each entity is inside of what has no space
+    "chinese": ("王明昨天去了北京开会。", ["王明", "北京"]),
+    "japanese": ("田中さんは昨日ロンドンへ行きました。", ["田中", "ロンドン"]),
+    "korean": ("김철수는 어제 서울에서 회의를 했다.", ["김철수", "서울"]),
+    "thai": ("เมื่อวานสมชายไปที่น่านเพื่อประชุม", ["สมชาย", "น่าน"]),
+    "hindi": ("सुनीता दिल्ली में रहती है ।", ["सुनीता", "दिल्ली"]),
+    "tamil": ("முருகன் நேற்று மதுரை சென்றார்.", ["முருகன்", "மதுரை"]),
+    "hebrew": ("שָׂרָה גרה בירושלים מאז אתמול.", ["שָׂרָה", "ירושלים"]),
+    "arabic": ("سافر أَحْمَد من بيروت والقاهرة أمس.", ["أَحْمَد", "القاهرة"]),
+    "decomposed": ("Zoe\u0308 and Rene\u0301e-Ann saw A\u030alesund.", ["Zoe\u0308", "Rene\u0301e", "A\u030alesund"]),
+    "emoji": ("so 👩‍👩‍👧❤️ nice 🇩🇪🇫🇷 1️⃣", ["👩‍👩‍👧", "❤️", "🇫🇷", "1️⃣"]),
+    "units": ("it took 10km of 3kg", ["10", "km", "kg"]),
+}
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "bytes", "unigram"])
+@pytest.mark.parametrize("script", SPANS)
+def test_spans_of_every_script_are_units_of_the_text(script: str, kind: str, tmp_path: Path) -> None:
+    """What the targets say, decoded as predictions are, is each span to the character."""
+    text, marked = SPANS[script]
+    style = {"wordpiece": BERT, "bytes": GPT2, "unigram": XLM_ROBERTA}[kind].tokenizer
+    letters = [" ".join(text)]
+    size = 262 + 2 * len(set(text)) if kind != "wordpiece" else 2 * len(set(text)) + 5
+    tokenizer = train_tokenizer(letters, style, size)
+    places = [(text.rindex(part), text.rindex(part) + len(part)) for part in marked]
+    row = {"text": text, "spans": [[*place, f"E{n % 2}"] for n, place in enumerate(places)]}
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps(row) + "\n" + json.dumps({"text": "x", "spans": []}))
+    prepared = TokenClassification.prepare(Ask(path, validation=path), tokenizer, lambda n: None)
+    task, held = prepared.task, prepared.validation
+    assert isinstance(task, TokenClassification)
+    assert isinstance(held, TaggedExamples)
+    assert task._measured(held, held.by_document(held.targets))["f1"] == 1.0
+    bare = task.inputs([text], tokenizer, Ask("", word_pieces=task.word_pieces))
+    assert bare.documents[0].words == held.documents[0].words  # labels do not change the units
+    np.testing.assert_array_equal(bare.sequences.gather(np.array([0]))[0], held.sequences.gather(np.array([0]))[0])
+
+
+def test_an_unknown_clause_is_read_unit_by_unit(tokenizer: Tokenizer) -> None:
+    """One [UNK] for a clause without spaces would leave no entity a token of its own."""
+    text = "王明去北京。"
+    (pieces, _), unknown = tokenizer.encode_with_places(["去"])[0], tokenizer.id("unk")
+    assert pieces.tolist() == [unknown]
+    examples = TaggedExamples([TaggedText("ไปที่น่าน", spans=(Span(5, 9, "LOC"),))], tokenizer, 32)
+    assert examples.inexact == 0
+    assert examples.documents[0].tags == ["O"] * 3 + ["B-LOC", "I-LOC", "I-LOC"]
+    assert TaggedExamples([TaggedText(text, spans=(Span(3, 5, "LOC"),))], tokenizer, 32).inexact == 0
 
 
 def test_no_mistakes_are_told_as_such(tokenizer: Tokenizer) -> None:

@@ -1,14 +1,11 @@
-"""Marked parts of a text, in characters: how they are written in tables, and the words of the text beside them."""
+"""Marked parts of a text, in characters: how they are written in tables, and the units of the text that they fit."""
 
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any, NamedTuple
 
-# Letters and digits with the marks and joiners that go with them; any other visible character by itself.
-_WORD = re.compile(r"\w[\w\u0300-\u036f\u200c\u200d\ufe0e\ufe0f]*|[^\w\s]")
 _START = ("start", "start_offset", "begin")
 _END = ("end", "end_offset", "stop")
 _LABEL = ("label", "type", "entity", "tag", "entity_group")
@@ -83,46 +80,50 @@ def _trimmed(span: Span, text: str) -> Span:
     return Span(start, start + len(inside.strip()), span.label)
 
 
-def words_of(text: str, cuts: Iterable[int] = ()) -> list[tuple[int, int]]:
-    """(start, end) of each word and of each sign between words; none goes across one of the `cuts`."""
-    at = sorted(set(cuts))
-    words = []
-    for found in _WORD.finditer(text):
-        start, end = found.span()
-        for cut in [cut for cut in at if start < cut < end] if at else ():
-            words.append((start, cut))
-            start = cut
-        words.append((start, end))
-    return words
+class Fitted(NamedTuple):
+    """Spans as runs of units.
+
+    Args:
+        runs: (first unit, last unit + 1, label) of each span that has a unit of its own.
+        inexact: of the spans, the numbers of those that do not begin and end where units do.
+    """
+
+    runs: list[tuple[int, int, str]]
+    inexact: list[int]
 
 
-def widened(spans: Sequence[Span], pieces: Sequence[tuple[int, int]]) -> tuple[list[Span], int]:
-    """Spans that begin and end where word pieces do, and how many had to be changed for that.
+def fit(spans: Sequence[Span], units: Sequence[tuple[int, int]], usable: Container[int]) -> Fitted:
+    """The units that each span touches; a unit that two spans touch belongs to the first.
 
     Args:
         spans: in their order.
-        pieces: (start, end) of each word piece.
+        units: (start, end) of each, in their order.
+        usable: numbers of the units that a model gives a tag to; a span can not begin or end with another one.
     """
-    out: list[Span] = []
-    for span in spans:
-        touched = [(start, end) for start, end in pieces if start < span.end and span.start < end]
-        first = min([span.start, *(start for start, _ in touched)])
-        last = max([span.end, *(end for _, end in touched)])
-        if out and first < out[-1].end:  # the piece belongs to the span before
-            first = out[-1].end
+    runs: list[tuple[int, int, str]] = []
+    inexact = []
+    first = end = 0
+    for number, span in enumerate(spans):
+        while first < len(units) and units[first][1] <= span.start:
+            first += 1
+        first = max(first, end)
+        last = first
+        while last < len(units) and units[last][0] < span.end:
+            last += 1
         if first < last:
-            out.append(Span(first, last, span.label))
-    return out, len(spans) - len(set(spans) & set(out))
+            runs.append((first, last, span.label))
+            exact = units[first][0] == span.start and units[last - 1][1] == span.end
+            if not (exact and first in usable and last - 1 in usable):
+                inexact.append(number)
+            end = last
+        else:
+            inexact.append(number)
+    return Fitted(runs, inexact)
 
 
-def tags_of(words: Sequence[tuple[int, int]], spans: Sequence[Span]) -> list[str]:
-    """The BIO tag of each word: the span that holds its first character."""
-    tags = []
-    number, last = 0, -1
-    for start, _ in words:
-        while number < len(spans) and spans[number].end <= start:
-            number += 1
-        inside = number < len(spans) and spans[number].start <= start
-        tags.append(f"{'I' if number == last else 'B'}-{spans[number].label}" if inside else "O")
-        last = number if inside else -1
+def bio(runs: Iterable[tuple[int, int, str]], count: int) -> list[str]:
+    """The BIO tags of so many units."""
+    tags = ["O"] * count
+    for first, last, label in runs:
+        tags[first:last] = [f"B-{label}", *[f"I-{label}"] * (last - first - 1)]
     return tags

@@ -264,6 +264,7 @@ class Predictor:
             "writes": "answer" if isinstance(config, EncoderDecoderConfig) else "rest",
             "windows": self.card.get("settings", {}).get("windows", "never"),
             "doc_stride": self.card.get("settings", {}).get("doc_stride", 128),
+            "word_pieces": bool(self.card.get("settings", {}).get("word_pieces")),
         }
         return Ask(data=data, **(known | columns))
 

@@ -1,4 +1,4 @@
-"""Texts as windows of word pieces, in which the first piece of each word stands for the word."""
+"""Texts as windows of word pieces, in which the first piece of each unit (a word, most often) stands for the unit."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import torch
 
 from patchword.checks.findings import SHOWN
 from patchword.data.loader import Batch, Examples
-from patchword.data.spans import Span, tags_of, widened, words_of
+from patchword.data.spans import Span, bio, fit
 from patchword.data.store import Sequences
 from patchword.data.tagged import TaggedText
 from patchword.data.tokenizers import Tokenizer
+from patchword.data.words import Place, clusters_of, units_of, words_of
 from patchword.nn.packing import Layout, Packed
 from patchword.tasks.tags import entities, respelled, to_bio
 from patchword.tasks.windows import windows
@@ -25,9 +26,10 @@ OVERLAP = 4
 
 @dataclass(frozen=True)
 class Document:
-    """A text with the words that are tagged, the true tags (None: not known) and the true entities, in characters.
+    """A text with the units that are tagged, their true tags (None: not known) and the true entities, in characters.
 
-    `came_as_words` says that somebody else cut it into these words.
+    `came_as_words` says that somebody else cut it into these units. The entities are as they were given, also where
+    no tags of units can express them: a score counts those as missed.
     """
 
     text: str
@@ -58,8 +60,11 @@ class TaggedExamples(Examples):
         max_length: tokens of a window at most, special ones included.
         number: class of each tag, where tags are known.
         marks: whether tags mark entities, as B-X and I-X do.
-        cut: whether words of a text that came as a whole are cut where its spans begin and end, so that the model can
-            learn these places; what is predicted comes without.
+        word_pieces: whether each word piece of a text that came as a whole is a unit, not each word (`data.words`).
+
+    Attributes:
+        spans: how many were given.
+        inexact: how many of them do not begin and end where units do, and so can not be predicted exactly.
     """
 
     def __init__(
@@ -69,14 +74,15 @@ class TaggedExamples(Examples):
         max_length: int,
         number: dict[str, int] | None = None,
         marks: bool = True,
-        cut: bool = False,
+        word_pieces: bool = False,
     ) -> None:
         self.marks, self.max_length = marks, max_length
         self.before, self.after = (np.array(part, np.int64) for part in (tokenizer.before, tokenizer.after))
         room = max_length - len(self.before) - len(self.after)
         self.documents: list[Document] = []
-        self.widened = self.repaired = self.pieces = self.long = 0
-        self.widened_in: list[str] = []  # origins of the texts
+        self.word_pieces = word_pieces
+        self.spans = self.inexact = self.repaired = self.pieces = self.long = 0
+        self.inexact_in: list[str] = []  # origins of the texts
         ids: list[np.ndarray] = []
         # For each window: the places of first pieces, and the numbers of their words among all words.
         self.places: list[np.ndarray] = []
@@ -84,10 +90,13 @@ class TaggedExamples(Examples):
         words = 0
         filler = np.array([tokenizer.id("bos") if tokenizer.has("bos") else tokenizer.pad], np.int64)
         for text, encoding in zip(texts, tokenizer.encode_with_places([text.text for text in texts]), strict=True):
-            pieces, offsets = encoding[0], [(int(start), int(end)) for start, end in encoding[1]]
-            document = self._document(text, offsets, cut)
+            pieces, offsets = encoding[0], _bytes_apart(text.text, encoding[1].tolist())
+            if text.words is None:
+                pieces, offsets = _unknown_apart(text.text, pieces, offsets, tokenizer, word_pieces)
+            units = units_of(text.text, offsets, word_pieces) if text.words is None else list(text.words)
+            at, word = _first_pieces(units, offsets)
+            document = self._document(text, units, word)
             self.documents.append(document)
-            at, word = _first_pieces(document.words, offsets)
             spans = windows(len(pieces), room, room - room // OVERLAP)
             self.pieces += len(pieces)
             self.long += len(spans) > 1
@@ -107,27 +116,20 @@ class TaggedExamples(Examples):
         ]
         self.targets = np.array([number[tag] if number else 0 for tag in tags], np.int64)
 
-    def _document(self, text: TaggedText, offsets: list[tuple[int, int]], cut: bool) -> Document:
-        if text.words is not None:
-            words = list(text.words)
-            if text.tags is None:
-                return Document(text.text, words, None, [], True)
-            if not self.marks:
-                return Document(text.text, words, list(text.tags), [], True)
-            tags, repaired = to_bio(text.tags)
-            self.repaired += repaired
-            marked = [Span(words[a][0], words[b - 1][1], kind) for a, b, kind in entities(tags)]
-            return Document(text.text, words, tags, marked, True)
-        if text.spans is None:
-            return Document(text.text, words_of(text.text), None, [])
-        if not cut:
-            words = words_of(text.text)
-            return Document(text.text, words, tags_of(words, text.spans), list(text.spans))
-        spans, changed = widened(text.spans, offsets)
-        self.widened += changed
-        self.widened_in += [text.origin] * (changed > 0)
-        words = words_of(text.text, (place for span in spans for place in span[:2]))
-        return Document(text.text, words, tags_of(words, spans), spans)
+    def _document(self, text: TaggedText, units: list[Place], with_piece: np.ndarray) -> Document:
+        if text.spans is not None:
+            runs, inexact = fit(text.spans, units, set(with_piece.tolist()))
+            self.spans += len(text.spans)
+            self.inexact += len(inexact)
+            self.inexact_in += [text.origin] * bool(inexact)
+            return Document(text.text, units, bio(runs, len(units)), list(text.spans))
+        given = text.words is not None
+        if text.tags is None or not self.marks:
+            return Document(text.text, units, None if text.tags is None else list(text.tags), [], given)
+        tags, repaired = to_bio(text.tags)
+        self.repaired += repaired
+        marked = [Span(units[a][0], units[b - 1][1], kind) for a, b, kind in entities(tags)]
+        return Document(text.text, units, tags, marked, given)
 
     @property
     def notes(self) -> list[str]:
@@ -140,12 +142,21 @@ class TaggedExamples(Examples):
             notes.append(
                 f"Entities that begin with I- after something else: {self.repaired:,}; read as beginning there (IOB1)."
             )
-        if self.widened:
-            notes.append(
-                f"Spans that begin or end inside a token: {self.widened:,} ({'; '.join(self.widened_in[:SHOWN])}); "
-                "widened to the tokens that they touch."
-            )
+        if self.word_pieces:
+            notes.append("Many spans begin or end inside a word, so that each token gets a tag, not each word.")
+        if self.inexact:
+            notes.append(self.inexact_note)
         return notes
+
+    @property
+    def inexact_note(self) -> str:
+        """How many spans can not be predicted exactly, and where the first ones are."""
+        unit = "token" if self.word_pieces else "word"
+        return (
+            f"Spans that begin or end inside a {unit}: {self.inexact:,} of {self.spans:,} "
+            f"({'; '.join(self.inexact_in[:SHOWN])}); widened to the {unit}s that they touch for training, and counted "
+            "as missed in scores."
+        )
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -171,6 +182,49 @@ class TaggedExamples(Examples):
     def by_document(self, values: np.ndarray) -> list[np.ndarray]:
         """What is known of every word, cut into documents."""
         return np.split(values, self.ends[1:-1])
+
+
+def _bytes_apart(text: str, offsets: Sequence[Sequence[int]]) -> list[Place]:
+    """Places of word pieces; a run of single bytes, of which each has the place of all, by its characters."""
+    out: list[Place] = []
+    for (start, end), run in itertools.groupby(map(tuple, offsets)):
+        places = [(start, end)] * len(list(run))
+        if len(places) > 1 and end - start > 1:
+            of_bytes = [(at, at + 1) for at in range(start, end) for _ in text[at].encode("utf-8", "replace")]
+            places = of_bytes if len(of_bytes) == len(places) else places
+        out += places
+    return out
+
+
+def _unknown_apart(
+    text: str, pieces: np.ndarray, offsets: list[Place], tokenizer: Tokenizer, word_pieces: bool
+) -> tuple[np.ndarray, list[Place]]:
+    """Word pieces in which an unknown token that stands for several units is encoded unit by unit.
+
+    WordPiece gives one [UNK] to a run of letters that holds one unknown letter or more than 100: without spaces
+    between words to a whole clause, in which no entity would have a token of its own.
+    """
+    if not tokenizer.has("unk"):
+        return pieces, offsets
+    unknown = np.flatnonzero(pieces == tokenizer.id("unk"))
+    cut = clusters_of if word_pieces else words_of
+    parts = {int(at): cut(text[slice(*offsets[at])]) for at in unknown if offsets[at][1] - offsets[at][0] > 1}
+    parts = {at: places for at, places in parts.items() if len(places) > 1}
+    if not parts:
+        return pieces, offsets
+    ids: list[np.ndarray] = []
+    out: list[Place] = []
+    for at, place in enumerate(offsets):
+        if at not in parts:
+            ids.append(pieces[at : at + 1])
+            out.append(place)
+            continue
+        starts = [place[0] + start for start, _ in parts[at]]
+        texts = [text[place[0] + start : place[0] + end] for start, end in parts[at]]
+        for first, (some, places) in zip(starts, tokenizer.encode_with_places(texts), strict=True):
+            ids.append(some)
+            out += [(first + int(start), first + int(end)) for start, end in places]
+    return np.concatenate(ids), out
 
 
 def _first_pieces(

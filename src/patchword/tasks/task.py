@@ -49,6 +49,7 @@ class Ask:
         text_column, image_column, label_column: names of columns in tables.
         pair_column: of a second text, where an example is two.
         pairs: whether the model has learnt pairs of texts; None where nobody knows.
+        word_pieces: whether the model tags each word piece of a text, not each word.
         where: "column=value": only such rows.
         lines: each line of a .txt is a document of its own.
         max_length: tokens at most, special ones included; the rest of a text is cut off, or cut into pieces.
@@ -80,6 +81,7 @@ class Ask:
     label_column: str | None = None
     pair_column: str | None = None
     pairs: bool | None = None
+    word_pieces: bool = False
     where: str | None = None
     lines: bool = False
     max_length: int = 256

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ from patchword.data.loader import Batch, Examples
 from patchword.data.sources import Labelled, Origins
 from patchword.data.tagged import Tagged, TaggedText, holds_tags, read_tagged
 from patchword.data.word_rows import word_columns
-from patchword.errors import UserError, did_you_mean
+from patchword.errors import Notice, UserError, did_you_mean
 from patchword.models.family import Model
 from patchword.tasks.entity_metrics import (
     Entity,
@@ -37,6 +38,8 @@ from patchword.tasks.tags import OUTSIDE, entities, label_names, marks_spans, to
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_tokenizer
 
 VALIDATION_SHARE = 0.1
+INSIDE_WORDS = 0.01
+"""Word pieces get tags, not words, where a larger share of the spans begins or ends inside a word."""
 _SHOWN = 5  # texts with mistakes
 _WORD_COLUMNS = ("tokens", "words")
 
@@ -47,6 +50,8 @@ class TokenClassification(Task):
     Args:
         labels: of the model. Where they are O, B-X and I-X, entities are what is learnt, and only tags that can follow
             one another are predicted; else each word has a tag by itself.
+        word_pieces: whether each word piece of a text has a tag, not each word: chosen in training where spans begin
+            or end inside words, and kept in `patchword.json`.
     """
 
     name = "token_classification"
@@ -56,8 +61,9 @@ class TokenClassification(Task):
     reads = "labelled"
     reads_words = True
 
-    def __init__(self, labels: Sequence[str]) -> None:
+    def __init__(self, labels: Sequence[str], word_pieces: bool = False) -> None:
         self.labels = tuple(labels)
+        self.word_pieces = word_pieces
         self.marks = marks_spans(labels)
         self.kinds = tuple(sorted({name[2:] for name in labels if name != OUTSIDE})) if self.marks else ()
         self._number = {name: i for i, name in enumerate(self.labels)}
@@ -112,7 +118,12 @@ class TokenClassification(Task):
             )
         else:
             train, validation = rows, (apart := _read(replace(ask, data=ask.validation)))
-        train_examples = task._examples(train, reader, ask, cut=True)
+        train_examples = task._examples(train, reader, ask)
+        if train_examples.inexact > INSIDE_WORDS * train_examples.spans:
+            finer = cls(task.labels, word_pieces=True)
+            examples = finer._examples(train, reader, ask)
+            if examples.inexact < train_examples.inexact:
+                task, train_examples = finer, examples
         if not train_examples.words:
             raise UserError(f"{ask.data}: there are no words to learn from.")
         validation_examples = task._examples(validation, reader, ask)
@@ -139,8 +150,12 @@ class TokenClassification(Task):
     def restore(
         cls, model: Model, reader: Reader, card: Mapping[str, Any] = MappingProxyType({})
     ) -> TokenClassification:
-        """With the labels of the model, which say whether it finds entities."""
-        return cls(model.labels)
+        """With the labels of the model, which say whether it finds entities, and the units that its folder names."""
+        return cls(model.labels, bool(card.get("settings", {}).get("word_pieces")))
+
+    def facts(self) -> dict[str, Any]:
+        """Which parts of a text have a tag each."""
+        return {"word_pieces": self.word_pieces}
 
     @classmethod
     def inputs(cls, items: Sequence[Any], reader: Reader, ask: Ask) -> TaggedExamples:
@@ -151,11 +166,14 @@ class TokenClassification(Task):
             else TaggedText(str(item))
             for item in items
         ]
-        return TaggedExamples(texts, kept_tokenizer(reader), ask.max_length)
+        return TaggedExamples(texts, kept_tokenizer(reader), ask.max_length, word_pieces=ask.word_pieces)
 
     def labelled(self, ask: Ask, reader: Reader) -> TaggedExamples:
-        """Texts whose tags are the model's."""
-        return self._examples(_read(ask), reader, ask)
+        """Texts whose tags are the model's. A `Notice` counts the spans that it can not predict exactly."""
+        examples = self._examples(_read(ask), reader, ask)
+        if examples.inexact:
+            warnings.warn(examples.inexact_note, Notice, stacklevel=2)
+        return examples
 
     def loss(self, model: Model, batch: Batch) -> Tensor:
         """Cross-entropy in nats, summed over the words."""
@@ -251,9 +269,10 @@ class TokenClassification(Task):
             said.append(row | ({"tags": self._bio(tags)} if document.came_as_words else {}))
         return said
 
-    def _examples(self, rows: Tagged, reader: Reader, ask: Ask, cut: bool = False) -> TaggedExamples:
+    def _examples(self, rows: Tagged, reader: Reader, ask: Ask) -> TaggedExamples:
         self._check(rows.texts)
-        return TaggedExamples(rows.texts, kept_tokenizer(reader), ask.max_length, self._number, self.marks, cut)
+        tokenizer = kept_tokenizer(reader)
+        return TaggedExamples(rows.texts, tokenizer, ask.max_length, self._number, self.marks, self.word_pieces)
 
     def _check(self, texts: Sequence[TaggedText]) -> None:
         """A UserError for the first tag that is none of the labels."""
