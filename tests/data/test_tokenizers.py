@@ -100,30 +100,30 @@ def test_transformers_opens_every_style(
         assert tokenizer.id(role) == getattr(theirs, f"{role}_token_id")
     again = Tokenizer.load(tmp_path)
     assert again.fingerprint() == tokenizer.fingerprint()
-    assert (again.roles, again.sentinels) == (tokenizer.roles, tokenizer.sentinels)
+    assert again.roles.items() >= tokenizer.roles.items()  # a class of transformers may have more
+    assert again.sentinels == tokenizer.sentinels
     assert (again.before, again.after) == (tokenizer.before, tokenizer.after)
     assert np.array_equal(again.is_special, tokenizer.is_special)
 
 
 @pytest.mark.parametrize("name", STYLES)
 def test_a_pair_is_framed_as_transformers_does(name: str, trained: dict[str, Tokenizer], tmp_path: Path) -> None:
-    """But where it puts no sign between the texts: then one is put there, since a model can not guess the place."""
+    """With a separator put between the texts, where there is none, too."""
     trained[name].save(tmp_path, 64)
-    tokenizer, theirs = Tokenizer.load(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
-    for first, second in [("bababa zuzuzu", "a, b"), ("x", "y"), ("", "yyy")]:
-        a, b = tokenizer.encode([first, second])
-        ids, segments = tokenizer.pair(a, b), tokenizer.segments(len(a), len(b))
-        assert len(ids) == len(segments) == len(a) + len(b) + tokenizer.pair_frame
-        expected = theirs(first, second, return_token_type_ids=True)
-        if name in ("bare", "begin", "unigram"):
-            place = len(tokenizer.before) + len(a)
-            assert ids[place] == tokenizer.id("eos")
-            ids, segments = np.delete(ids, place), np.delete(segments, place)
-        assert ids.tolist() == expected["input_ids"]
-        if name != "encoder":  # transformers asks nobody: RoBERTa's model takes no segments
-            assert segments.tolist() == expected["token_type_ids"]
-        else:
-            assert not segments.any()
+    tokenizer = Tokenizer.load(tmp_path)
+    for number, ours in enumerate([tokenizer, tokenizer.with_separator(), tokenizer.open_ended()]):
+        ours.save(tmp_path, 64)
+        theirs = AutoTokenizer.from_pretrained(tmp_path)
+        for first, second in [("bababa zuzuzu", "a, b"), ("x", "y"), ("", "yyy")]:
+            a, b = ours.encode([first, second])
+            expected = theirs(first, second, return_token_type_ids=True)
+            assert ours.pair.put(a, b).tolist() == expected["input_ids"]
+            assert ours.pair.token_types(len(a), len(b)).tolist() == expected["token_type_ids"]
+            assert ours.single.put(a).tolist() == theirs(first)["input_ids"]
+            if number == 1 and name in ("bare", "begin", "unigram"):
+                assert ours.pair.parts[1] == (ours.id("eos"),)
+            if number == 2:
+                assert not ours.after
 
 
 @pytest.mark.parametrize("name", STYLES)

@@ -31,7 +31,7 @@ def token_findings(
         length: tokens that it reads at most, special ones included.
     """
     pairs = [item if isinstance(item, tuple) else (item,) for item in inputs]
-    frame = reader.pair_frame if len(pairs[0]) > 1 else len(reader.before) + len(reader.after)
+    frame = len(reader.pair if len(pairs[0]) > 1 else reader.single)
     counts = np.full(len(pairs), frame)
     for side in range(len(pairs[0])):
         for start in range(0, len(pairs), 1000):

@@ -47,7 +47,9 @@ def extend(tokenizer: Tokenizer, documents: Iterable[str], count: int) -> tuple[
     new = sorted(saved, key=lambda word: (-saved[word], word))[:count]
     state = json.loads(tokenizer.backend.to_str())
     state["model"]["vocab"] |= {word: tokenizer.vocab_size + number for number, word in enumerate(new)}
-    extended = Tokenizer(Backend.from_str(json.dumps(state)), tokenizer.roles, tokenizer.settings)
+    extended = Tokenizer(
+        Backend.from_str(json.dumps(state)), tokenizer.roles, tokenizer.settings, tokenizer.token_types
+    )
     before = sum(words[word] * pieces[word] for word in words) / texts
     after = sum(words[word] * len(extended.backend.model.tokenize(word)) for word in words) / texts
     return extended, (

@@ -17,7 +17,9 @@ from tokenizers import Encoding, models
 from tokenizers import Tokenizer as Backend
 
 from patchword.data.atomic import as_os_error, write_file, write_json
-from patchword.data.tokenizer_files import add_frame, read_backend, read_roles, read_settings
+from patchword.data.frames import Frame, processor_of, read_frames
+from patchword.data.tokenizer_classes import AS_IT_IS, CLASSES
+from patchword.data.tokenizer_files import add_frame, added_tokens, read_tokenizer
 from patchword.data.vocabularies import learn_byte_bpe, learn_unigram, learn_wordpiece
 from patchword.errors import UserError
 
@@ -58,21 +60,91 @@ class Tokenizer:
         backend: a `tokenizers.Tokenizer`; its post-processor puts the frame around a text.
         roles: role -> token, such as "mask" -> "[MASK]"; tokens that the backend lacks are left out.
         settings: what `tokenizer_config.json` says besides.
+        token_types: whether a model is given token types (`token_type_ids`); all are 0 where it is not.
+        unread: settings of the folder that nothing reads.
 
     Attributes:
-        before: ids put before each text.
-        after: ids put after each text.
+        single: the special tokens around one text.
+        pair: the special tokens around and between the two texts of a pair.
         sentinels: ids of `<extra_id_0>`, `<extra_id_1>`, ... in this order.
+
+    Raises:
+        UserError: the post-processor does not keep the texts.
     """
 
-    def __init__(self, backend: Backend, roles: Mapping[str, str], settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        roles: Mapping[str, str],
+        settings: Mapping[str, Any],
+        token_types: bool,
+        unread: Sequence[str] = (),
+    ) -> None:
         self.backend = backend
         self.settings = dict(settings)
+        self.token_types = token_types
+        self.unread = tuple(unread)
         backend.no_padding()
         backend.no_truncation()
         self.roles = {role: token for role, token in roles.items() if backend.token_to_id(token) is not None}
-        self.before, self.after = _frame(backend)
+        self.single, self.pair = read_frames(backend.post_processor)
         self.sentinels = tuple(_sentinels(backend))
+
+    @property
+    def before(self) -> tuple[int, ...]:
+        """Ids put before a text."""
+        return self.single.parts[0]
+
+    @property
+    def after(self) -> tuple[int, ...]:
+        """Ids put after a text."""
+        return self.single.parts[1]
+
+    @property
+    def cuts_left(self) -> bool:
+        """Whether a text that is too long loses its beginning (`truncation_side`), not its end."""
+        return self.settings.get("truncation_side") == "left"
+
+    @property
+    def max_length(self) -> int | None:
+        """`model_max_length`: tokens of a text at most, special ones included; None where the folder does not say."""
+        length = self.settings.get("model_max_length", self.settings.get("max_len"))
+        # transformers writes 1e30 for "no limit".
+        return int(length) if isinstance(length, int | float) and 0 < length < 1e20 else None
+
+    def with_frames(self, single: Frame, pair: Frame) -> Tokenizer:
+        """The same tokenizer with other special tokens around a text and a pair."""
+        backend = Backend.from_str(self.backend.to_str())
+        backend.encode_special_tokens = self.backend.encode_special_tokens
+        backend.post_processor = processor_of(backend, single, pair)
+        settings = self.settings | {"tokenizer_class": AS_IT_IS}  # a class may have a post-processor of its own
+        return Tokenizer(backend, self.roles, settings, self.token_types, self.unread)
+
+    def with_separator(self) -> Tokenizer:
+        """The same tokenizer, with a token between the texts of a pair where it would put none.
+
+        Without one a model can not know where the second text begins.
+
+        Raises:
+            UserError: there is no token for it.
+        """
+        before, between, after = self.pair.parts
+        if between:
+            return self
+        role = next((role for role in ("sep", "eos", "bos") if self.has(role)), None)
+        if role is None:
+            raise UserError(
+                "The tokenizer puts no token between the texts of a pair, and has none for it (sep, eos or bos)."
+            )
+        kinds = self.pair.types[0], (self.pair.text_types[0],), self.pair.types[2]
+        return self.with_frames(self.single, Frame((before, (self.id(role),), after), kinds, self.pair.text_types))
+
+    def open_ended(self) -> Tokenizer:
+        """The same tokenizer, with nothing after a text, for a model that continues it."""
+        if not self.after:
+            return self
+        single = Frame((self.before, ()), (self.single.types[0], ()), self.single.text_types)
+        return self.with_frames(single, self.pair)
 
     def has(self, role: str) -> bool:
         """Whether there is a token of that role: pad, unk, cls, sep, mask, bos or eos."""
@@ -94,53 +166,6 @@ class Tokenizer:
         """The pad token's id, else that of eos, else 0: padding never enters the core."""
         return next((self.id(role) for role in ("pad", "eos") if self.has(role)), 0)
 
-    @property
-    def between(self) -> tuple[int, ...]:
-        """Ids put between the two texts of a pair.
-
-        Raises:
-            UserError: the frame of a pair is none that texts can be put into.
-        """
-        return self._pair_frame[0]
-
-    @property
-    def pair_frame(self) -> int:
-        """How many ids stand around and between the texts of a pair."""
-        return len(self.before) + len(self.between) + len(self.after)
-
-    def pair(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Ids of two texts, `[a]` and `[b]`, as one sequence in its frame, `[a + b + pair_frame]` int32."""
-        parts = (self.before, first, self.between, second, self.after)
-        return np.concatenate([np.asarray(part, np.int32) for part in parts])
-
-    def segments(self, first: int, second: int) -> np.ndarray:
-        """`[first + second + pair_frame]` int64: the kind of each token of a pair of so many ids and so many.
-
-        BERT calls the first text 0 and the second 1 (Devlin et al. 2018, figure 2); RoBERTa makes no difference.
-        """
-        a, b = len(self.before), len(self.before) + 1 + len(self.between)  # where the texts stand among the kinds
-        kinds = self._pair_frame[1]
-        counts = np.ones(len(kinds), np.int64)
-        counts[[a, b]] = first, second
-        return np.repeat(kinds, counts)
-
-    @cached_property
-    def _pair_frame(self) -> tuple[tuple[int, ...], np.ndarray]:
-        """What stands between two texts, and the kinds of the frame's tokens and of each text as a whole."""
-        text = self.backend.encode("a", add_special_tokens=False).ids
-        framed = self.backend.encode("a", "a")
-        ids, kinds = framed.ids, framed.type_ids
-        start, stop = len(self.before) + len(text), len(framed.ids) - len(self.after) - len(text)
-        between = tuple(ids[start:stop])
-        if ids != [*self.before, *text, *between, *text, *self.after]:
-            raise UserError("The tokenizer frames a pair of texts in a way that is not supported.")
-        kinds = [*kinds[: len(self.before) + 1], *kinds[start:stop], *kinds[stop + len(text) - 1 :]]
-        if not between:
-            # Without any sign a model can not know where the second text begins.
-            between = tuple(self.id(role) for role in ("sep", "eos", "bos") if self.has(role))[:1]
-            kinds[len(self.before) + 1 : len(self.before) + 1] = [0] * len(between)
-        return between, np.array(kinds, np.int64)
-
     @cached_property
     def vocab_size(self) -> int:
         """Number of ids, added tokens included."""
@@ -160,7 +185,8 @@ class Tokenizer:
         """`[vocab_size]` bool: whether a token stands for no text."""
         special = np.zeros(self.vocab_size, bool)
         special[[self.id(role) for role in self.roles]] = True
-        special[[*self.before, *self.after, *self.sentinels]] = True
+        special[[i for part in (*self.single.parts, *self.pair.parts) for i in part]] = True
+        special[[*self.sentinels]] = True
         special[[i for i, token in self.backend.get_added_tokens_decoder().items() if token.special]] = True
         return special
 
@@ -195,7 +221,13 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids, special tokens left out."""
-        return str(self.backend.decode([int(i) for i in ids]))
+        text = str(self.backend.decode([int(i) for i in ids]))
+        clean = self.settings.get("clean_up_tokenization_spaces")
+        if clean and isinstance(self.backend.model, models.BPE):  # as transformers has it
+            clean = self.settings.get("clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output")
+        for spaced, joined in _CLEANED if clean else ():
+            text = text.replace(spaced, joined)
+        return text
 
     def token(self, i: int) -> str:
         """The token of an id."""
@@ -216,9 +248,12 @@ class Tokenizer:
                 self.backend.model.save(str(folder))  # vocab.json and merges.txt
             except Exception as error:  # the library has no class for what a file system refuses
                 raise as_os_error(error, folder / "vocab.json") from error
+        inputs = ["input_ids", *["token_type_ids"] * self.token_types, "attention_mask"]
         config = {
             **self.settings,
             "model_max_length": max_length,
+            "model_input_names": inputs,
+            "added_tokens_decoder": added_tokens(self.backend),
             **{f"{role}_token": token for role, token in self.roles.items()},
         }
         write_json(folder / "tokenizer_config.json", config)
@@ -227,13 +262,14 @@ class Tokenizer:
     def load(cls, folder: Path) -> Tokenizer:
         """Read `tokenizer.json`, `vocab.txt`, `vocab.json` with `merges.txt`, or `tokenizer.model`: the first of them.
 
+        The result has the ids, the token types and the special tokens that `AutoTokenizer` of transformers 5 gives.
+
         Raises:
             UserError: there is none of them, or it can not be read.
         """
         try:
-            settings = read_settings(folder)
-            backend = read_backend(folder, settings)
-            return cls(backend, read_roles(settings, backend), settings)
+            files = read_tokenizer(folder)
+            return cls(files.backend, files.roles, files.settings, files.token_types, files.unread)
         except UserError:
             raise
         except Exception as error:  # the backend raises bare Exception
@@ -275,20 +311,17 @@ def _byte_letters() -> dict[str, int]:
 
 _BYTE_LETTERS = _byte_letters()
 
+# What `clean_up_tokenization_spaces` asks for.
+_CLEANED = (
+    *((f" {sign}", sign) for sign in ".?!,"),
+    (" ' ", "'"),
+    *((f" {end}", end) for end in ("n't", "'m", "'s", "'ve", "'re")),
+)
+
 
 def _goes_on(text: str) -> bool:
     """Whether text without a space before it is inside a word: a letter, a digit, a mark, or a part of a character."""
     return text[:1] == "\ufffd" or unicodedata.category(text[:1] or " ")[0] in "LNM"
-
-
-def _frame(backend: Backend) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """What the post-processor puts before and after a text."""
-    bare = backend.encode("a", add_special_tokens=False).ids
-    framed = backend.encode("a").ids
-    for start in range(len(framed) - len(bare) + 1):
-        if framed[start : start + len(bare)] == bare:
-            return tuple(framed[:start]), tuple(framed[start + len(bare) :])
-    raise UserError("The tokenizer changes a text's own tokens when it adds special ones, which is not supported.")
 
 
 def _sentinels(backend: Backend) -> Iterator[int]:
@@ -350,7 +383,8 @@ def train_tokenizer(documents: Iterable[str], style: TokenizerStyle, vocab_size:
     ends = ([style.special[role] for role in roles] for roles in (style.before, style.after, between))
     add_frame(backend, *ends)
     settings = {"tokenizer_class": style.huggingface, "do_lower_case": style.lowercase}
-    return Tokenizer(backend, style.special, settings)
+    kind = CLASSES.get(style.huggingface)
+    return Tokenizer(backend, style.special, settings, token_types=kind is not None and kind.token_types)
 
 
 def _pieces(documents: Iterable[str], size: int = 100_000) -> Iterator[str]:

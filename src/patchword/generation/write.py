@@ -105,10 +105,9 @@ def _write(
 
 
 def frame(model: Model, tokenizer: Tokenizer, ids: np.ndarray) -> list[int]:
-    """A prompt as the model reads it: a decoder goes on from its last token, an encoder reads it with its frame."""
+    """A prompt in the tokenizer's frame, as transformers reads it: a decoder continues from its last token."""
     config = cast("GenerativeConfig", model.config)
-    reads_whole = hasattr(model.trunk, "encode")
-    tokens = [*tokenizer.before, *ids.tolist(), *(tokenizer.after if reads_whole else ())]
+    tokens: list[int] = tokenizer.single.put(ids).tolist()
     if not tokens:
         begin = model.generation.get("bos_token_id", config.bos_token_id)
         begin = next(iter(ends_of(model)), None) if begin is None else begin

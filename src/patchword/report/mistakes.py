@@ -132,12 +132,9 @@ def _saliency(
 def _sides(tokenizer: Tokenizer, total: int, counts: list[int], examples: TextExamples, row: int) -> list[np.ndarray]:
     """At which of a row's tokens each of its texts stands."""
     if len(counts) == 1:
-        before = len(tokenizer.before)
-        return [np.arange(before, before + min(counts[0], total - examples.frame))]
+        return [np.arange(min(counts[0], total - examples.frame)) + tokenizer.single.starts(0)[0]]
     kept = [int(side.lengths(np.array([row]))[0]) for side in examples.sides]
-    # Numbers that no token has stand for the places of the two texts.
-    marks = tokenizer.pair(np.full(kept[0], -1, np.int32), np.full(kept[1], -2, np.int32))
-    return [np.flatnonzero(marks == mark) for mark in (-1, -2)]
+    return [np.arange(count) + start for count, start in zip(kept, tokenizer.pair.starts(*kept), strict=True)]
 
 
 def marked_text(text: str, places: np.ndarray, scores: np.ndarray, most: float) -> Markup:

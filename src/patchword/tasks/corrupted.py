@@ -64,7 +64,7 @@ class Corrupted(LanguageModel):
     @classmethod
     def frame(cls, tokenizer: Tokenizer) -> int:
         """What stands around a text."""
-        return len(tokenizer.before) + len(tokenizer.after)
+        return len(tokenizer.single)
 
     @classmethod
     def inputs(cls, items: Sequence[Any], reader: Any, ask: Ask) -> Examples:

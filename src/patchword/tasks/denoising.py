@@ -53,15 +53,14 @@ class DenoisingExamples(CorruptedExamples):
 
     def lengths(self, ids: np.ndarray) -> np.ndarray:
         """Tokens of each, read and written together, at most (but for rare runs of none)."""
-        return 2 * (self.sequences.lengths(ids) + len(self.tokenizer.before) + len(self.tokenizer.after))
+        return 2 * (self.sequences.lengths(ids) + len(self.tokenizer.single))
 
     def spoil(self, ids: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """A sequence -> (spoilt, as it was), each with what stands around a text."""
         sentences = np.split(ids, np.flatnonzero(self.ends_sentence[ids[:-1]]) + 1)
         permuted = np.concatenate([sentences[i] for i in random.permutation(len(sentences))])
-        before, after = self.tokenizer.before, self.tokenizer.after
-        source = infill(permuted, self.mask, random)
-        return np.array([*before, *source, *after], np.int64), np.array([*before, *ids, *after], np.int64)
+        frame = self.tokenizer.single
+        return frame.put(infill(permuted, self.mask, random)), frame.put(ids)
 
 
 class Denoising(Corrupted):

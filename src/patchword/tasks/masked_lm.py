@@ -44,7 +44,7 @@ class MaskedExamples(SequenceExamples):
         self.whole_word = whole_word
         self.share = share
         self.ordinary = np.flatnonzero(~tokenizer.is_special)
-        self.frame = len(tokenizer.before) + len(tokenizer.after)
+        self.frame = len(tokenizer.single)
 
     def lengths(self, ids: np.ndarray) -> np.ndarray:
         """Tokens of each, its frame included."""
@@ -141,7 +141,7 @@ class MaskedLM(LanguageModel):
     @classmethod
     def frame(cls, tokenizer: Tokenizer) -> int:
         """[CLS] and [SEP]."""
-        return len(tokenizer.before) + len(tokenizer.after)
+        return len(tokenizer.single)
 
     def report(self, model: Model, prepared: Prepared, compute: Compute) -> dict[str, Any]:
         """Validation figures, and guesses under a mask."""
@@ -164,10 +164,10 @@ class MaskedLM(LanguageModel):
             place = int(np.flatnonzero(words)[words.sum() // 2])
             hidden = tokens.copy()
             hidden[place] = self.tokenizer.id("mask")
-            before, after = self.tokenizer.before, self.tokenizer.after
-            framed = torch.tensor([*before, *hidden.tolist(), *after], device=compute.device)
+            framed = torch.from_numpy(self.tokenizer.single.put(hidden)).to(compute.device)
+            at = place + self.tokenizer.single.starts(len(hidden))[0]
             with torch.inference_mode():
-                logits = model(Packed(framed, Layout([len(framed)], compute.device)))[place + len(before)]
+                logits = model(Packed(framed, Layout([len(framed)], compute.device)))[at]
                 best = logits.float().softmax(-1).topk(3)
             shown.append(
                 {

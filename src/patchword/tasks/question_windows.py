@@ -11,7 +11,7 @@ import torch
 from patchword.data.loader import Batch, Examples
 from patchword.data.squad import Questions
 from patchword.data.tokenizers import Tokenizer
-from patchword.nn.packing import Layout, Packed
+from patchword.tasks.framed import framed
 from patchword.tasks.windows import windows
 
 LONGEST_QUESTION = 64
@@ -38,7 +38,7 @@ class QuestionWindows(Examples):
 
     def __init__(self, questions: Questions, tokenizer: Tokenizer, max_length: int, doc_stride: int = 128) -> None:
         self.questions, self.tokenizer = questions, tokenizer
-        space = max_length - tokenizer.pair_frame
+        space = max_length - len(tokenizer.pair)
         asked = tokenizer.encode(questions.questions)
         cut = [len(ids) > max(1, space // 2) for ids in asked]
         most = max(1, min(LONGEST_QUESTION, space // 2))
@@ -81,12 +81,12 @@ class QuestionWindows(Examples):
 
     def first_of_context(self, number: int) -> int:
         """Where a question's context begins in its sequences."""
-        return len(self.tokenizer.before) + len(self.asked[number]) + len(self.tokenizer.between)
+        return self.tokenizer.pair.starts(len(self.asked[number]), 0)[1]
 
     def lengths(self, ids: np.ndarray) -> np.ndarray:
         """Tokens of each window, question and frame included."""
         asked = np.array([len(self.asked[number]) for number in self.owners[ids]], np.int64)
-        return asked + self.ends[ids] - self.begins[ids] + self.tokenizer.pair_frame
+        return asked + self.ends[ids] - self.begins[ids] + len(self.tokenizer.pair)
 
     def batch(self, ids: np.ndarray, key: tuple[int, int]) -> Batch:
         """Token ids with their segments, and targets, in the order of `ids`; nothing is random."""
@@ -94,11 +94,8 @@ class QuestionWindows(Examples):
             (self.asked[number], self.read[self.context_of[number]][0][begin:end])
             for number, begin, end in zip(self.owners[ids], self.begins[ids], self.ends[ids], strict=True)
         ]
-        tokens = np.concatenate([self.tokenizer.pair(*pair) for pair in pairs]).astype(np.int64)
-        segments = np.concatenate([self.tokenizer.segments(len(first), len(second)) for first, second in pairs])
-        layout = Layout(self.lengths(ids).tolist())
-        packed = Packed(torch.from_numpy(tokens), layout, segments=torch.from_numpy(segments))
-        return Batch((packed,), torch.from_numpy(self.targets[ids]), layout.lengths)
+        packed = framed(self.tokenizer, self.tokenizer.pair, pairs)
+        return Batch((packed,), torch.from_numpy(self.targets[ids]), packed.layout.lengths)
 
     def characters(self, number: int, first: int, last: int) -> tuple[int, int]:
         """Where tokens `first` to `last` of a question's context stand in it, without the spaces around them."""

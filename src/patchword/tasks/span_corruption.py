@@ -49,7 +49,7 @@ class SpanExamples(CorruptedExamples):
         plain = self.sequences.lengths(ids)
         hidden = np.maximum(np.rint(plain * SHARE), 1)
         sentinels = 2 * np.maximum(np.rint(hidden / SPAN), 1)
-        frame = len(self.tokenizer.before) + 2 * len(self.tokenizer.after)
+        frame = len(self.tokenizer.single) + len(self.tokenizer.after)
         return (plain + sentinels + frame).astype(np.int64)
 
     def spoil(self, ids: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from patchword.data.frames import Frame
 from patchword.data.loader import Batch, Examples
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
 from patchword.models.trunks import shifted
 from patchword.nn.packing import Layout, Packed
+from patchword.tasks.framed import cut_to
 
 LEAST_ROOM = 8
 
@@ -44,10 +46,10 @@ class Form:
         Raises:
             UserError: no room is left for a document.
         """
-        before = np.array(tokenizer.before, np.int64)
-        after = tokenizer.encode([self.prompt])[0].astype(np.int64) if one_row else np.array(tokenizer.after, np.int64)
+        frame = tokenizer.single
+        prompt = tokenizer.encode([self.prompt])[0] if one_row else np.zeros(0, np.int64)
         start = tokenizer.encode([self.prefix])[0] if self.prefix else ()
-        room = self.max_length - len(before) - len(after) - (self.max_target_length if one_row else 0)
+        room = self.max_length - len(frame) - len(prompt) - (self.max_target_length if one_row else 0)
         if room - len(start) < LEAST_ROOM:
             raise UserError(
                 f"{self.max_length} tokens leave no room for a document beside its prefix, prompt and a summary of "
@@ -55,7 +57,8 @@ class Form:
             )
         encoded = tokenizer.encode([self.prefix + text for text in texts])
         dropped = sum(max(0, len(ids) - room) for ids in encoded)
-        return [np.concatenate([before, ids[:room], after]) for ids in encoded], sum(map(len, encoded)), dropped
+        kept = [np.concatenate([cut_to(ids, room, tokenizer.cuts_left), prompt]) for ids in encoded]
+        return [frame.put(ids) for ids in kept], sum(map(len, encoded)), dropped
 
 
 class SummaryExamples(Examples):
@@ -73,11 +76,12 @@ class SummaryExamples(Examples):
     ) -> None:
         self.documents, self.summaries, self.start = list(documents), list(summaries), start
         self.sources, self.tokens, self.dropped = form.documents(self.documents, tokenizer, start is None)
-        before, after = ((), (tokenizer.id("eos"),)) if start is None else (tokenizer.before, tokenizer.after)
-        room = max(form.max_target_length - len(before) - len(after), 1)
+        end = (tokenizer.id("eos"),)
+        frame = Frame(((), end), ((), (0,)), (0,)) if start is None else tokenizer.single
+        room = max(form.max_target_length - len(frame), 1)
         encoded = tokenizer.encode(self.summaries)
         self.cut_summaries = sum(len(ids) > room for ids in encoded)
-        self.targets = [np.array([*before, *ids[:room], *after], np.int64) for ids in encoded]
+        self.targets = [frame.put(ids[:room]) for ids in encoded]
         self._lengths = np.array([len(a) + len(b) for a, b in zip(self.sources, self.targets, strict=True)], np.int64)
 
     def __len__(self) -> int:

@@ -101,7 +101,7 @@ class Summarization(Task):
         notes += [finding.sentence() for finding in findings]
         target = ask.max_target_length
         if not target:
-            frame = 1 if ask.writes == "rest" else len(tokenizer.before) + len(tokenizer.after)
+            frame = 1 if ask.writes == "rest" else len(tokenizer.single)
             counts = [len(ids) + frame for ids in tokenizer.encode(list(learn.labels or ()))]
             target = min(int(np.ceil(np.quantile(counts, 0.99))), ask.max_length // 2)
         if target > ask.max_length:

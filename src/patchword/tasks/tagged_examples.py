@@ -16,7 +16,7 @@ from patchword.data.store import Sequences
 from patchword.data.tagged import TaggedText
 from patchword.data.tokenizers import Tokenizer
 from patchword.data.words import Place, clusters_of, units_of, words_of
-from patchword.nn.packing import Layout, Packed
+from patchword.tasks.framed import framed
 from patchword.tasks.tags import entities, respelled, to_bio
 from patchword.tasks.windows import windows
 
@@ -77,8 +77,9 @@ class TaggedExamples(Examples):
         word_pieces: bool = False,
     ) -> None:
         self.marks, self.max_length = marks, max_length
-        self.before, self.after = (np.array(part, np.int64) for part in (tokenizer.before, tokenizer.after))
-        room = max_length - len(self.before) - len(self.after)
+        self.tokenizer = tokenizer
+        room = max_length - len(tokenizer.single)
+        (first_token,) = tokenizer.single.starts(0)
         self.documents: list[Document] = []
         self.word_pieces = word_pieces
         self.spans = self.inexact = self.repaired = self.pieces = self.long = 0
@@ -103,8 +104,8 @@ class TaggedExamples(Examples):
             for (start, end), (first, last) in zip(spans, shared_out(spans), strict=True):
                 mine = (at >= first) & (at < last)
                 inside = pieces[start:end]
-                ids.append(inside if len(inside) + len(self.before) + len(self.after) else filler)
-                self.places.append(at[mine] - start + len(self.before))
+                ids.append(inside if len(inside) + len(tokenizer.single) else filler)
+                self.places.append(at[mine] - start + first_token)
                 self.numbers.append(word[mine] + words)
             words += len(document.words)
         self.sequences = Sequences.from_arrays(ids)
@@ -163,17 +164,16 @@ class TaggedExamples(Examples):
 
     def lengths(self, ids: np.ndarray) -> np.ndarray:
         """Tokens of each window, its frame included."""
-        return self.sequences.lengths(ids) + len(self.before) + len(self.after)
+        return self.sequences.lengths(ids) + len(self.tokenizer.single)
 
     def batch(self, ids: np.ndarray, key: tuple[int, int]) -> Batch:
         """Token ids, and the targets at the first pieces of words."""
-        framed = [part for window in self.sequences.gather(ids) for part in (self.before, window, self.after)]
-        layout = Layout(self.lengths(ids).tolist())
-        starts = np.cumsum([0, *layout.lengths])
+        windows = [(window,) for window in self.sequences.gather(ids)]
+        packed = framed(self.tokenizer, self.tokenizer.single, windows)
+        starts = np.cumsum([0, *packed.layout.lengths])
         at = np.concatenate([self.places[i] + start for i, start in zip(ids, starts, strict=False)])
         targets = self.targets[self.word_numbers(ids)]
-        tokens = torch.from_numpy(np.concatenate(framed).astype(np.int64))
-        return Batch((Packed(tokens, layout),), torch.from_numpy(targets), layout.lengths, torch.from_numpy(at))
+        return Batch((packed,), torch.from_numpy(targets), packed.layout.lengths, torch.from_numpy(at))
 
     def word_numbers(self, ids: np.ndarray) -> np.ndarray:
         """Which words, among all, the targets of a batch belong to, `[n]`."""

@@ -15,8 +15,8 @@ from patchword.data.sources import Labelled
 from patchword.data.store import Sequences
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import Notice, UserError
-from patchword.nn.packing import Layout, Packed
 from patchword.tasks.classification import Classification
+from patchword.tasks.framed import cut_to, framed
 from patchword.tasks.labelled import LabelledExamples
 from patchword.tasks.task import Ask, Reader, Windows, kept_tokenizer
 from patchword.tasks.windows import even_starts, window_counts
@@ -62,11 +62,13 @@ class TextExamples(LabelledExamples):
         self.pairs = any(isinstance(text, tuple) for text in texts)
         encoded = [_encoded([text[i] for text in texts], tokenizer) for i in range(2)] if self.pairs else []
         encoded = encoded or [_encoded(texts, tokenizer)]
-        self.frame = tokenizer.pair_frame if self.pairs else len(tokenizer.before) + len(tokenizer.after)
+        self.around = tokenizer.pair if self.pairs else tokenizer.single
+        self.frame = len(self.around)
         if not self.frame:
             # An empty text must be something to a model whose tokenizer puts nothing around it.
             nothing = np.array([tokenizer.id("bos") if tokenizer.has("bos") else tokenizer.pad], np.int32)
-            encoded = [[ids if len(ids) else nothing for ids in encoded[0]]]
+            empty = [not any(map(len, row)) for row in zip(*encoded, strict=True)]
+            encoded[0] = [nothing if bare else ids for ids, bare in zip(encoded[0], empty, strict=True)]
         lengths = np.array([[len(ids) for ids in side] for side in encoded], np.int64).reshape(len(encoded), -1)
         self.room = max_length - self.frame
         kept = _longest_first(lengths, self.room)
@@ -75,7 +77,7 @@ class TextExamples(LabelledExamples):
             kept = lengths
         self.windows = window_counts(kept[0], self.room, self.room - self.room // OVERLAP)
         self.sides = [
-            Sequences.from_arrays([ids[:n] for ids, n in zip(side, most, strict=True)])
+            Sequences.from_arrays([cut_to(ids, n, tokenizer.cuts_left) for ids, n in zip(side, most, strict=True)])
             for side, most in zip(encoded, kept, strict=True)
         ]
         total, dropped = int(lengths.sum()), int((lengths - kept).sum())
@@ -120,21 +122,12 @@ class TextExamples(LabelledExamples):
 
     def of_windows(self, ids: np.ndarray, numbers: np.ndarray) -> Batch:
         """Of each text the window with that number."""
-        layout = Layout(self.lengths(ids).tolist())
-        texts = zip(*(side.gather(ids) for side in self.sides), strict=True)
-        segments = None
-        if self.pairs:
-            counts = zip(*(side.lengths(ids) for side in self.sides), strict=True)
-            segments = torch.from_numpy(np.concatenate([self.tokenizer.segments(*pair) for pair in counts]))
-            framed = [self.tokenizer.pair(*pair) for pair in texts]
-        else:
+        texts = list(zip(*(side.gather(ids) for side in self.sides), strict=True))
+        if not self.pairs:
             starts = even_starts(self.sides[0].lengths(ids), self.windows[ids], numbers, self.room)
-            pieces = [text[start : start + self.room] for (text,), start in zip(texts, starts, strict=True)]
-            before, after = (np.array(ends, np.int32) for ends in (self.tokenizer.before, self.tokenizer.after))
-            framed = [np.concatenate([before, piece, after]) for piece in pieces]
-        tokens = torch.from_numpy(np.concatenate(framed).astype(np.int64))
-        packed = Packed(tokens, layout, segments=segments)
-        return Batch((packed,), torch.from_numpy(self.targets[ids]), layout.lengths)
+            texts = [(text[start : start + self.room],) for (text,), start in zip(texts, starts, strict=True)]
+        packed = framed(self.tokenizer, self.around, texts)
+        return Batch((packed,), torch.from_numpy(self.targets[ids]), packed.layout.lengths)
 
     def raw(self) -> Any:
         """The texts, or the pairs."""
