@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import transformers
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer
 
 from patchword.data.tokenizers import Tokenizer as Ours
@@ -98,9 +98,7 @@ def _word_ends(special: list[str]) -> Tokenizer:
 
 
 def _pieces(special: list[str], unknown: str = "<unk>") -> Tokenizer:
-    trainer = trainers.UnigramTrainer(
-        vocab_size=220, special_tokens=special, unk_token=unknown, show_progress=False
-    )
+    trainer = trainers.UnigramTrainer(vocab_size=220, special_tokens=special, unk_token=unknown, show_progress=False)
     split = pre_tokenizers.Metaspace()
     tokenizer = _trained(models.Unigram(), trainer, split, normalizers.NFKC())
     tokenizer.decoder = decoders.Metaspace()
@@ -265,13 +263,25 @@ CHANGES: dict[str, Change] = {
     "an unknown key": ({"do_something_else": True}, {}),
 }
 
-EXCEPTIONS: dict[tuple[str, str], str] = {}
-"""(kind or "", change or "") -> why the two differ."""
+NOT_ADDED = "a special token that only the class names, and the vocabulary lacks, gets no id of its own"
+BARE = "a bare vocabulary is read by its files, where transformers needs tokenizer.json"
+REDUCED = ("BERT, no class", "DistilBERT", "BART", "Mistral", "Japanese BERT", "BERTweet", "no such class")
+"""Kinds that are another one by another name, or refused: tried with every eighth change."""
+
+
+def exception(kind: str, change: str, found: str) -> str | None:
+    """Why a case may be neither equal nor refused; None where it may not."""
+    if found == "different" and change in ("GPT2Tokenizer", "LlamaTokenizer"):
+        return NOT_ADDED
+    return BARE if found == "only ours opens" and change == "another class" else None
 
 
 def cases() -> Iterator[tuple[str, str]]:
     """Each kind with each change."""
-    return ((kind, change) for kind in KINDS for change in CHANGES)
+    for kind in KINDS:
+        for number, change in enumerate(CHANGES):
+            if kind not in REDUCED or number % 8 == 0:
+                yield kind, change
 
 
 _FILES: dict[str, Mapping[str, str]] = {}
@@ -288,7 +298,8 @@ def folder_of(kind: str, change: str, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({"model_type": about.model_type, "vocab_size": count + 200}))
     written = {**about.settings, **settings}
     for name, value in {"tokenizer_config.json": written, **files}.items():
-        (folder / name).write_text(json.dumps(value).replace('"next"', f'"{count}"' if "decoder" in change else str(count)))
+        text = json.dumps(value).replace('"next": {', f'"{count}": {{').replace('"next"', str(count))
+        (folder / name).write_text(text)
 
 
 def _size(files: Mapping[str, str]) -> int:
@@ -375,14 +386,26 @@ def page() -> str:
     """The page in Markdown."""
     transformers.logging.set_verbosity_error()
     counts: dict[str, Counter[str]] = {}
-    reasons = Counter[str]()
     for kind, change in cases():
         with tempfile.TemporaryDirectory() as name:
-            found, said = outcome(kind, change, Path(name))
-        counts.setdefault(kind, Counter())[found] += 1
-        if found == "refused":
-            reasons[said] += 1
-    return json.dumps({"counts": counts, "reasons": reasons}, indent=1)
+            found, _ = outcome(kind, change, Path(name))
+        reason = exception(kind, change, found)
+        counts.setdefault(kind, Counter())["exception" if reason else found] += 1
+    columns = ("equal", "refused", "both fail", "exception")
+    lines = [f"| {kind} | " + " | ".join(str(row[column]) for column in columns) + " |" for kind, row in counts.items()]
+    total = [str(sum(row[column] for row in counts.values())) for column in columns]
+    return "\n".join(
+        [
+            "# Tokenizers beside transformers\n",
+            "Each kind of tokenizer folder with one key or file changed at a time: ids, token types, offsets, decoded",
+            "text and truncation of hard texts and pairs, against `AutoTokenizer`. `python -m tests.data.tokenizer_parity`",
+            "writes this page.",
+            f"\nExceptions: {NOT_ADDED}; {BARE}.\n",
+            "| folder | equal | refused | both fail | exception |\n|---|---|---|---|---|",
+            *lines,
+            f"| all | {' | '.join(total)} |",
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -42,6 +42,10 @@ class Frame:
         """Number of special tokens."""
         return sum(map(len, self.parts))
 
+    def without_end(self) -> Frame:
+        """The same frame with nothing after the last text."""
+        return Frame((*self.parts[:-1], ()), (*self.types[:-1], ()), self.text_types)
+
     def put(self, *texts: np.ndarray) -> np.ndarray:
         """Ids of each text -> ids of the whole sequence, `[sum + len(frame)]` int64."""
         first, *others = self._arrays

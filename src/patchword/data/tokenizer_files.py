@@ -13,8 +13,18 @@ from tokenizers import Tokenizer as Backend
 
 from patchword.data.frames import read_frames
 from patchword.data.sentencepiece import read_sentencepiece
-from patchword.data.tokenizer_classes import AS_IT_IS, CLASSES, TokenizerClass, class_of
 from patchword.errors import UserError
+from patchword.models.tokenizer_classes import (
+    AS_IT_IS,
+    CLASSES,
+    PAIRS,
+    PIECES,
+    REFUSED,
+    WORD_PIECES,
+    TokenizerClass,
+    class_of,
+    class_of_bytes,
+)
 
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 """In the order in which `transformers` adds their tokens to a vocabulary that lacks them."""
@@ -87,8 +97,6 @@ _WITHOUT_EFFECT = {
     "_commit_hash",
     "_from_auto",
 }
-# Settings with the value that changes nothing; they are refused with any other.
-_REFUSED = {"fix_mistral_regex": False, "init_inputs": []}
 # The same, but any other value is ignored by transformers 5 as well.
 _DEFAULTS: Mapping[str, Any] = {"do_basic_tokenize": True, "never_split": None, "sp_model_kwargs": {}}
 
@@ -144,7 +152,7 @@ def read_tokenizer(folder: Path) -> TokenizerFiles:
         UserError: there is none, or its class or a setting is not supported.
     """
     settings = _object(folder / "tokenizer_config.json")
-    for key, value in _REFUSED.items():
+    for key, value in REFUSED.items():
         if settings.get(key, value) not in (value, None):
             raise UserError(f"{folder / 'tokenizer_config.json'}: {key} is not supported. Leave it out.")
     path = folder / "tokenizer.json"
@@ -282,7 +290,7 @@ _ROLE_KEYS = frozenset(f"{role}_token" for role in ROLES)
 
 
 def _unread(settings: Mapping[str, Any]) -> tuple[str, ...]:
-    known = _READ | _WITHOUT_EFFECT | _REFUSED.keys()
+    known = _READ | _WITHOUT_EFFECT | REFUSED.keys()
     return tuple(
         sorted(
             key
@@ -334,35 +342,27 @@ def _ordered(keys: Iterable[str]) -> list[str]:
     return sorted(keys, key=lambda key: order.index(key) if key in order else len(order))
 
 
-def _from_vocabulary(
-    folder: Path, name: str, settings: Mapping[str, Any], tokens: _Tokens
-) -> tuple[str, Backend]:
+def _from_vocabulary(folder: Path, name: str, settings: Mapping[str, Any], tokens: _Tokens) -> tuple[str, Backend]:
     """A tokenizer from a bare vocabulary, and the name of the class by which it was built.
 
     Raises:
         UserError: the folder has none of the files, or none for the class.
     """
-    pairs = folder / "vocab.json", folder / "merges.txt"
-    pieces = next((folder / file for file in ("tokenizer.model", "spiece.model") if (folder / file).is_file()), None)
+    kind = CLASSES.get(name)
+    wanted = kind.files if kind else ("vocab.txt", *PAIRS, *PIECES)
+    there = [file for file in wanted if (folder / file).is_file()]
     model: models.Model | None = None
-    if (folder / "vocab.txt").is_file() and _needs(name, models.WordPiece):
+    if "vocab.txt" in there:
         model = models.WordPiece(models.WordPiece.read_file(str(folder / "vocab.txt")))
-        name = "BertTokenizer" if name == AS_IT_IS else name
-    elif all(path.is_file() for path in pairs) and _needs(name, models.BPE) and name != "LlamaTokenizer":
-        model = models.BPE(*models.BPE.read_file(*map(str, pairs)))
-        if name == AS_IT_IS:
-            if any(token.endswith("</w>") for token in Backend(model).get_vocab()):
-                raise UserError(
-                    f"{pairs[0]}: its words end in </w>. Name the tokenizer's class in tokenizer_config.json: "
-                    '{"tokenizer_class": "OpenAIGPTTokenizer"} or "HerbertTokenizer".'
-                )
-            # An encoder with such files is a RoBERTa or a BART.
-            encoder = "add_bos_token" not in settings and Backend(model).token_to_id("<mask>") is not None
-            name = "RobertaTokenizer" if encoder else "GPT2Tokenizer"
-    elif pieces is not None and name in (AS_IT_IS, "LlamaTokenizer", "T5Tokenizer"):
-        # Encoded as SentencePiece does it, which these classes do only nearly.
-        backend = read_sentencepiece(pieces)
-        count = settings.get("extra_ids", 100 if name == "T5Tokenizer" else 0) or 0
+        name = name if kind else WORD_PIECES
+    elif set(PAIRS) <= set(there):
+        vocabulary, merges = models.BPE.read_file(*(str(folder / file) for file in PAIRS))
+        model = models.BPE(vocabulary, merges)
+        name = name if kind else class_of_bytes(vocabulary, settings)
+    elif pieces := [file for file in there if file in PIECES]:
+        # Encoded as SentencePiece does it, which the classes do only nearly.
+        backend = read_sentencepiece(folder / pieces[0])
+        count = settings.get("extra_ids", len(kind.extra) if kind else 0) or 0
         # They are not in the file; the last of the ids is `<extra_id_0>`.
         sentinels = [f"<extra_id_{number}>" for number in reversed(range(int(count)))]
         backend.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in sentinels])
@@ -371,19 +371,17 @@ def _from_vocabulary(
         tokens.add_to(backend)
         return AS_IT_IS, backend
     if model is None:
-        files = sorted(path.name for path in (*folder.glob("*.model"), *folder.glob("vocab.*")))
+        others = sorted(path.name for path in (*folder.glob("*.model"), *folder.glob("vocab.*")))
+        files = "vocab.txt, vocab.json with merges.txt, tokenizer.model or spiece.model"
         raise UserError(
-            f"{folder} has no tokenizer that can be read: neither tokenizer.json nor vocab.txt, vocab.json with "
-            f"merges.txt, tokenizer.model or spiece.model"
-            + (f" for its class {name} (it has {', '.join(files)})." if files else ".")
+            f"{folder} has no tokenizer: neither tokenizer.json nor {files}."
+            if not others
+            else f"{folder}: the tokenizer class {name} can not be built from {', '.join(others)}. Save the tokenizer "
+            "with transformers, which writes tokenizer.json."
         )
     backend = _of_class(CLASSES[name], model, None, settings, tokens)
     tokens.add_to(backend)
     return name, backend
-
-
-def _needs(name: str, kind: type[models.Model]) -> bool:
-    return name == AS_IT_IS or CLASSES[name].model is kind
 
 
 def _frame(
@@ -397,14 +395,15 @@ def _frame(
     """The post-processor of the class; else bos and eos as the settings say."""
     kind = CLASSES.get(name)
     if kind is not None and kind.processor is not None:
-        needed = {token for token in ("cls", "sep", "bos", "eos") if token in kind.special}
-        if missing := sorted(needed - roles.keys()):
-            raise UserError(
-                f"{folder}: the class {name} puts a {missing[0]} token around a text, and the vocabulary has none. "
-                f"Name it in tokenizer_config.json ({missing[0]}_token), or set tokenizer_class to {AS_IT_IS}."
-            )
         ids = {token: backend.token_to_id(token) or 0 for token in roles.values()}
-        own = kind.processor(settings, roles, ids)
+        try:
+            own = kind.processor(settings, roles, ids)
+        except KeyError as error:
+            role = error.args[0]
+            raise UserError(
+                f"{folder}: the class {name} puts a {role} token around a text, and the vocabulary has none. "
+                f"Name it in tokenizer_config.json ({role}_token), or set tokenizer_class to {AS_IT_IS}."
+            ) from error
         # An equal frame is left as it is written, so that the tokenizer keeps its fingerprint.
         if backend.post_processor is None or read_frames(own) != read_frames(backend.post_processor):
             backend.post_processor = own

@@ -18,10 +18,10 @@ from tokenizers import Tokenizer as Backend
 
 from patchword.data.atomic import as_os_error, write_file, write_json
 from patchword.data.frames import Frame, processor_of, read_frames
-from patchword.data.tokenizer_classes import AS_IT_IS, CLASSES
 from patchword.data.tokenizer_files import add_frame, added_tokens, read_tokenizer
 from patchword.data.vocabularies import learn_byte_bpe, learn_unigram, learn_wordpiece
 from patchword.errors import UserError
+from patchword.models.tokenizer_classes import AS_IT_IS, CLASSES
 
 # More text than this changes a vocabulary little and its training time a lot.
 SAMPLE_CHARACTERS = 100_000_000
@@ -65,7 +65,6 @@ class Tokenizer:
 
     Attributes:
         single: the special tokens around one text.
-        pair: the special tokens around and between the two texts of a pair.
         sentinels: ids of `<extra_id_0>`, `<extra_id_1>`, ... in this order.
 
     Raises:
@@ -87,8 +86,24 @@ class Tokenizer:
         backend.no_padding()
         backend.no_truncation()
         self.roles = {role: token for role, token in roles.items() if backend.token_to_id(token) is not None}
-        self.single, self.pair = read_frames(backend.post_processor)
+        self.single, self._pair = read_frames(backend.post_processor)
+        self._no_pairs: str | None = None
         self.sentinels = tuple(_sentinels(backend))
+
+    @property
+    def pair(self) -> Frame:
+        """The special tokens around and between the two texts of a pair.
+
+        Raises:
+            UserError: the model can not read the pairs of this tokenizer.
+        """
+        if self._no_pairs is not None:
+            raise UserError(self._no_pairs)
+        return self._pair
+
+    def refuse_pairs(self, reason: str) -> None:
+        """Let every use of `pair` raise this reason."""
+        self._no_pairs = reason
 
     @property
     def before(self) -> tuple[int, ...]:
@@ -125,17 +140,12 @@ class Tokenizer:
 
         Without one a model can not know where the second text begins.
 
-        Raises:
-            UserError: there is no token for it.
+        It stays as it is where the vocabulary has no token for it.
         """
         before, between, after = self.pair.parts
-        if between:
-            return self
         role = next((role for role in ("sep", "eos", "bos") if self.has(role)), None)
-        if role is None:
-            raise UserError(
-                "The tokenizer puts no token between the texts of a pair, and has none for it (sep, eos or bos)."
-            )
+        if between or role is None:
+            return self
         kinds = self.pair.types[0], (self.pair.text_types[0],), self.pair.types[2]
         return self.with_frames(self.single, Frame((before, (self.id(role),), after), kinds, self.pair.text_types))
 
@@ -143,8 +153,7 @@ class Tokenizer:
         """The same tokenizer, with nothing after a text, for a model that continues it."""
         if not self.after:
             return self
-        single = Frame((self.before, ()), (self.single.types[0], ()), self.single.text_types)
-        return self.with_frames(single, self.pair)
+        return self.with_frames(self.single.without_end(), self.pair)
 
     def has(self, role: str) -> bool:
         """Whether there is a token of that role: pad, unk, cls, sep, mask, bos or eos."""
@@ -185,7 +194,7 @@ class Tokenizer:
         """`[vocab_size]` bool: whether a token stands for no text."""
         special = np.zeros(self.vocab_size, bool)
         special[[self.id(role) for role in self.roles]] = True
-        special[[i for part in (*self.single.parts, *self.pair.parts) for i in part]] = True
+        special[[i for part in (*self.single.parts, *self._pair.parts) for i in part]] = True
         special[[*self.sentinels]] = True
         special[[i for i, token in self.backend.get_added_tokens_decoder().items() if token.special]] = True
         return special

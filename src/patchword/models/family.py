@@ -106,6 +106,7 @@ class Family:
         copies: endings of names of tensors in files that must be copies of the word table.
         labels: classes of a head where `config.json` does not give their number.
         check: given a `config.json`, raises a `ValueError` for what it asks for and no field here can hold.
+        adds_token_types: whether transformers adds the word vector of each token type to the token's own.
     """
 
     model_type: str
@@ -133,6 +134,7 @@ class Family:
     copies: tuple[str, ...] = ()
     labels: int = 2
     check: Callable[[ConfigFile], None] = lambda file: None
+    adds_token_types: bool = False
 
     def way_out(self, name: str) -> WayOut:
         """The head that a task asks for.

@@ -158,6 +158,7 @@ FAMILY = Family(
     },
     begin=lambda model, config: initialise_residual(model, config.init_std, config.depth),
     objective="causal-lm",
+    adds_token_types=True,
     tokenizer=TokenizerStyle(
         algorithm="bpe",
         special={"bos": "<|endoftext|>", "eos": "<|endoftext|>", "unk": "<|endoftext|>"},

@@ -40,11 +40,22 @@ class FirstToken(nn.Module):
 
 
 class LastToken(nn.Module):
-    """Each sequence's last token: the one that has seen all others, where each sees the earlier ones."""
+    """Each sequence's last token: the one that has seen all others, where each sees the earlier ones.
+
+    Args:
+        pad: id of the padding token. The last token of another id is taken, as transformers does, which can not tell a
+            padding token that belongs to the text.
+    """
+
+    def __init__(self, pad: int | None = None) -> None:
+        super().__init__()
+        self.pad = pad
 
     def forward(self, hidden: Packed) -> Tensor:
         """`[T, width]` -> `[N, width]`."""
-        return hidden.last()
+        if self.pad is None or hidden.ids is None:
+            return hidden.last()
+        return hidden.values[hidden.layout.last_of(hidden.ids != self.pad)]
 
 
 class MeanToken(nn.Module):

@@ -139,6 +139,7 @@ FAMILY = Family(
     # Masks that old versions of transformers wrote among the weights.
     ignored=(".attn.bias",),
     objective="causal-lm",
+    adds_token_types=True,
     tokenizer=TokenizerStyle("bpe", special={"unk": "<unk>", "bos": "<s>", "eos": "</s>"}, lowercase=True),
     presets={"gpt": _sizes(12, 768)},
 )

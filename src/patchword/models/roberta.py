@@ -6,7 +6,9 @@ segment only. A class is read from the first token, <s>, through a tanh layer of
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from pydantic import field_validator
+from torch import Tensor
 
 from patchword.data.tokenizers import TokenizerStyle
 from patchword.models import bert, ways_out
@@ -16,6 +18,7 @@ from patchword.models.family import Family, Key, WayOut
 from patchword.models.heads import ClassHead, Pooler
 from patchword.models.weights import Twice, weights_and_biases
 from patchword.nn.config import Positive
+from patchword.nn.packing import Packed
 from patchword.nn.positions import LearnedPositions
 
 UNUSED = 2
@@ -40,12 +43,22 @@ class RobertaConfig(BertConfig):
         return token
 
 
+class RobertaPositions(LearnedPositions):
+    """Positions counted from the id of the padding token, which has a row of its own wherever it stands."""
+
+    def of(self, tokens: Packed) -> Tensor:
+        """The vectors to add, `[T, width]`."""
+        self.check(tokens.layout)
+        kept = tokens.values != UNUSED - 1
+        return F.embedding(tokens.layout.counted(kept) * kept + UNUSED - 1, self.weight)
+
+
 class Roberta(Bert):
     """A BERT whose positions begin at the third row of their table."""
 
     def __init__(self, config: RobertaConfig) -> None:
         super().__init__(config)
-        self.embed.positions = LearnedPositions(config.max_length, config.width, unused=UNUSED)
+        self.embed.positions = RobertaPositions(config.max_length, config.width, unused=UNUSED)
 
 
 def _class(config: RobertaConfig, trunk: Roberta, classes: int) -> ClassHead:

@@ -14,7 +14,7 @@ class WordEmbedding(nn.Module):
 
     Args:
         words: the word table `[vocab_size, width]`; two ways in can share one.
-        positions: called with the layout, gives what to add; nothing where positions come in later (rotary, relative).
+        positions: `of(tokens)` gives what to add; nothing where positions come in later (rotary, relative).
         norm: of the sum; none where None.
         dropout: on the result, while training.
     """
@@ -23,7 +23,7 @@ class WordEmbedding(nn.Module):
         self,
         words: nn.Embedding,
         *,
-        positions: nn.Module | None = None,
+        positions: LearnedPositions | None = None,
         norm: nn.Module | None = None,
         dropout: float = 0.0,
     ) -> None:
@@ -36,7 +36,7 @@ class WordEmbedding(nn.Module):
     def summed(self, tokens: Packed) -> Tensor:
         """Token ids `[T]` -> `[T, width]`: what each word is, and where it stands."""
         words: Tensor = self.words(tokens.values)
-        return words if self.positions is None else words + self.positions(tokens.layout)
+        return words if self.positions is None else words + self.positions.of(tokens)
 
     def forward(self, tokens: Packed) -> Packed:
         """Token ids `[T]` -> `[T, width]`."""
@@ -52,7 +52,7 @@ class SegmentedEmbedding(WordEmbedding):
     """
 
     def __init__(
-        self, words: nn.Embedding, *, segments: int, positions: nn.Module, norm: nn.Module, dropout: float = 0.0
+        self, words: nn.Embedding, *, segments: int, positions: LearnedPositions, norm: nn.Module, dropout: float = 0.0
     ) -> None:
         super().__init__(words, positions=positions, norm=norm, dropout=dropout)
         self.segments = nn.Embedding(segments, words.embedding_dim)

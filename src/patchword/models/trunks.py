@@ -66,7 +66,8 @@ class Decoder(Generative):
 
     def forward(self, tokens: Packed) -> Packed:
         """Token ids `[T]` -> `[T, width]`."""
-        return self.decode(tokens, None, None)
+        hidden = self.decode(tokens, None, None)
+        return Packed(hidden.values, hidden.layout, ids=tokens.values)
 
 
 class Encoder(nn.Module):

@@ -53,12 +53,12 @@ def masked_token(architecture: str, *, dense: str, norm: str, scores: Names, act
 
 
 def last_token_class(architecture: str) -> WayOut:
-    """Scores of classes from the last token of each sequence, without biases."""
-    return WayOut(
-        architecture,
-        lambda config, trunk, classes: ClassHead(config.width, classes, pool=LastToken(), bias=False),
-        {"scores.weight": "/score.weight"},
-    )
+    """Scores of classes from the last token of each sequence that is no padding token, without biases."""
+
+    def build(config: Any, trunk: Any, classes: int) -> ClassHead:
+        return ClassHead(config.width, classes, pool=LastToken(config.pad_token_id), bias=False)
+
+    return WayOut(architecture, build, {"scores.weight": "/score.weight"})
 
 
 def token_class(architecture: str, *, scores: str = "/classifier") -> WayOut:

@@ -121,6 +121,16 @@ class Layout:
         means = [block.view(*run[:2], -1).mean(1) for block, run in zip(blocks, runs, strict=True)]
         return means[0] if len(means) == 1 else torch.cat(means)
 
+    def last_of(self, kept: Tensor) -> Tensor:
+        """`[T]` bool -> `[N]`: the index of each sequence's last token that is kept; of its first where none is."""
+        places = torch.where(kept, torch.arange(len(kept), device=kept.device), 0)
+        return self.starts.scatter_reduce(0, self.sequence_ids, places, "amax")
+
+    def counted(self, kept: Tensor) -> Tensor:
+        """`[T]` bool -> `[T]`: how many tokens of its sequence are kept up to each one, itself included."""
+        total = kept.cumsum(0)
+        return total - (total - kept.long())[self.starts][self.sequence_ids]
+
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
         """What depends on the layout alone, and every layer reads: made by the first that asks."""
         if key not in self._made:
@@ -163,6 +173,15 @@ class BlockLayout(Layout):
         """`[N]`: the index of each sequence's first token."""
         return torch.arange(self.count, device=self.device) * self.longest
 
+    def last_of(self, kept: Tensor) -> Tensor:
+        """`[N * L]` bool -> `[N]`, as of any layout."""
+        places = torch.arange(self.longest, device=kept.device) * kept.view(self.count, self.longest)
+        return torch.arange(self.count, device=kept.device) * self.longest + places.argmax(1)
+
+    def counted(self, kept: Tensor) -> Tensor:
+        """`[N * L]` bool -> `[N * L]`, as of any layout."""
+        return kept.view(self.count, self.longest).cumsum(1).flatten()
+
     def filled(self, tokens: int) -> Layout:
         """It stays a block."""
         return self
@@ -177,11 +196,13 @@ class Packed:
     """A packed batch: `values` is `[T, ...]`, `layout` says which rows belong together.
 
     `segments` `[T]` says of which kind each token is where a sequence is two texts; all are of kind 0 where None.
+    `ids` `[T]` are the token ids from which `values` were computed, where a head asks for them.
     """
 
     values: Tensor
     layout: Layout
     segments: Tensor | None = field(default=None, kw_only=True)
+    ids: Tensor | None = field(default=None, kw_only=True)
 
     @classmethod
     def from_sequences(cls, sequences: Sequence[Tensor]) -> Packed:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from patchword.nn.packing import Layout
+from patchword.nn.packing import Layout, Packed
 
 
 class LearnedPositions(nn.Module):
@@ -26,10 +26,23 @@ class LearnedPositions(nn.Module):
         self.length, self.unused = length, unused
         self.weight = nn.Parameter(torch.empty(unused + length, width))
 
-    def forward(self, layout: Layout) -> Tensor:
-        """The vectors to add, `[T, width]`."""
+    def of(self, tokens: Packed) -> Tensor:
+        """The vectors to add to tokens, `[T, width]`."""
+        added: Tensor = self(tokens.layout)
+        return added
+
+    def check(self, layout: Layout) -> None:
+        """Is there a position for every token?
+
+        Raises:
+            ValueError: there is not.
+        """
         if layout.reach > self.length:
             raise ValueError(f"a sequence of {layout.reach} tokens, but only {self.length} positions were learned")
+
+    def forward(self, layout: Layout) -> Tensor:
+        """The vectors to add, `[T, width]`."""
+        self.check(layout)
         return F.embedding(layout.positions + self.unused, self.weight)
 
 

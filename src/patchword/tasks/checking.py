@@ -18,6 +18,7 @@ from patchword.models.config import TextConfig
 from patchword.models.folder import describe, find_folder
 from patchword.tasks.labels import PROBLEMS
 from patchword.tasks.task import Ask, Task, tasks
+from patchword.tasks.text_readers import read_text_reader
 
 
 def check(
@@ -94,11 +95,12 @@ def _reader(model: str | Path | None) -> tuple[Tokenizer | None, int]:
     if model is None:
         return None, 0
     folder = find_folder(model)
-    config = describe(folder).config
+    description = describe(folder)
+    config = description.config
     if not isinstance(config, TextConfig):
         return None, 0
     card = read_card(folder)
-    return Tokenizer.load(folder), min(int(card.get("max_length") or 256), config.max_length)
+    return read_text_reader(folder, description, card), min(int(card.get("max_length") or 256), config.max_length)
 
 
 def _other_task(data: Data) -> type[Task] | None:

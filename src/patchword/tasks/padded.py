@@ -58,6 +58,14 @@ class PaddedLayout(BlockLayout):
         """`[N]`: the index of each sequence's last token."""
         return self.starts + self.mask.sum(1) - 1
 
+    def last_of(self, kept: Tensor) -> Tensor:
+        """`[N * L]` bool -> `[N]`; padding is never kept."""
+        return super().last_of(kept & self.mask.flatten().bool())
+
+    def counted(self, kept: Tensor) -> Tensor:
+        """`[N * L]` bool -> `[N * L]`; padding is never kept."""
+        return super().counted(kept & self.mask.flatten().bool())
+
     def mean(self, values: Tensor) -> Tensor:
         """`[N * L, width]` -> `[N, width]`: the mean of each sequence's tokens."""
         weights = self.mask.to(values.dtype)[:, :, None]

@@ -24,7 +24,7 @@ from patchword.generation.settings import read_settings
 from patchword.generation.write import write
 from patchword.generation.writer import lay_out_for_writing, what_writes
 from patchword.models.card import read_card
-from patchword.models.config import EncoderDecoderConfig, ImageConfig, TextConfig, check_vocabulary
+from patchword.models.config import EncoderDecoderConfig, ImageConfig, TextConfig
 from patchword.models.family import Model
 from patchword.models.folder import describe, find_folder, read_model, surface
 from patchword.models.heads import VocabularyHead
@@ -36,6 +36,7 @@ from patchword.tasks.image_classification import ImageClassification
 from patchword.tasks.precision import choose_precision, round_to_int8
 from patchword.tasks.task import Ask, Compute, Reader, Task, choose_device, read_at_once, task_of
 from patchword.tasks.text_classification import TextClassification
+from patchword.tasks.text_readers import read_text_reader
 
 Inputs = Sequence[str] | Sequence[tuple[str, str]] | Sequence[Mapping[str, str]] | Sequence[Any]
 """Texts, pairs of texts, what a task puts together of several, or images as `data.images.given_image` takes them."""
@@ -294,9 +295,13 @@ def load(folder: str | Path, device: str = "auto", precision: str = "fp32", imag
     if isinstance(config, TextConfig):
         if image_size is not None:
             raise UserError(f"--image-size {image_size}: {path} reads texts. Leave it out.")
-        reader = Tokenizer.load(path)
-        check_vocabulary(path, reader.vocab_size, config)
-        max_length = min(int(card.get("max_length") or config.max_length), config.max_length)
+        reader = read_text_reader(path, description, card)
+        lengths = (card.get("max_length"), reader.max_length, config.max_length)
+        max_length = min(int(length) for length in lengths if length)
+        if max_length <= len(reader.single):
+            raise UserError(
+                f"{path}: {max_length} tokens (model_max_length) leave no room for a text beside its special tokens."
+            )
     else:
         assert isinstance(config, ImageConfig)
         reader = read_image_processor(path, description.family, config)

@@ -46,7 +46,7 @@ class Form:
         Raises:
             UserError: no room is left for a document.
         """
-        frame = tokenizer.single
+        frame = tokenizer.single.without_end() if one_row else tokenizer.single
         prompt = tokenizer.encode([self.prompt])[0] if one_row else np.zeros(0, np.int64)
         start = tokenizer.encode([self.prefix])[0] if self.prefix else ()
         room = self.max_length - len(frame) - len(prompt) - (self.max_target_length if one_row else 0)

@@ -30,6 +30,7 @@ from patchword.models.folder import CONFIG, describe, find_folder, make_config, 
 from patchword.models.image_processors import read_image_processor
 from patchword.nn.config import ModelConfig
 from patchword.tasks.task import Ask, Prepared, Reader, Task, task_named, tasks
+from patchword.tasks.text_readers import as_trained
 from patchword.training.adapters import adapt
 from patchword.training.growth import grow
 from patchword.training.run import RunConfig, RunFolder
@@ -48,13 +49,22 @@ def family_of(run: RunConfig) -> tuple[Family, ModelConfig]:
 def reader_for(run: RunConfig, folder: RunFolder, again: bool, quiet: bool) -> Reader:
     """The tokenizer or the image processor: the run's own, the start's, or a new one."""
     say = said(quiet)
-    family, _ = family_of(run)
+    family, config = family_of(run)
     if family.modality == "image":
         return _image_processor(run, folder, again, say)
+    way_out = task_named(run.task, family).way_out
+    return as_trained(_tokenizer(run, folder, again, family, quiet), family, config, way_out)
+
+
+def _tokenizer(run: RunConfig, folder: RunFolder, again: bool, family: Family, quiet: bool) -> Tokenizer:
+    say = said(quiet)
     if again:
         return Tokenizer.load(folder.path)
     if run.tokenizer or not run.begins_anew:
-        tokenizer = Tokenizer.load(Path(run.tokenizer or run.start))
+        start = Path(run.tokenizer or run.start)
+        tokenizer = Tokenizer.load(start)
+        if tokenizer.unread:
+            say(f"{start / 'tokenizer_config.json'}: not read here: {', '.join(tokenizer.unread)}.")
         if run.extend_vocab:
             tokenizer, told = extend(tokenizer, _documents(run), run.extend_vocab)
             say(told)

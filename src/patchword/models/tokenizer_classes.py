@@ -11,7 +11,7 @@ import base64
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,10 @@ Named = Mapping[str, str]
 
 AS_IT_IS = "PreTrainedTokenizerFast"
 """The class that reads `tokenizer.json` as it is."""
+WORD_PIECES = "BertTokenizer"
+"""The class of a `vocab.txt` in a folder that names none."""
+REFUSED: Mapping[str, Any] = {"fix_mistral_regex": False, "init_inputs": []}
+"""Settings with the value that changes nothing; they are refused with any other."""
 _GENERIC = ("PreTrainedTokenizer", "TokenizersBackend", "PythonBackend")
 
 
@@ -40,6 +44,7 @@ class TokenizerClass:
         attributes: of the model, which the class sets whatever the file says; `unk_token` is the role "unk" where True.
         processor: its own post-processor by the named tokens and their ids; None: the one of `tokenizer.json`.
         token_types: whether the model is given token types, unless `model_input_names` says otherwise.
+        files: those that the class reads where there is no `tokenizer.json`.
         extra: special tokens besides, where the settings name none.
         restates: whether special tokens lose their flags: they are added once more, by their spelling.
     """
@@ -50,6 +55,7 @@ class TokenizerClass:
     attributes: Mapping[str, Any]
     processor: Callable[[Settings, Named, Mapping[str, int]], processors.PostProcessor] | None = None
     token_types: bool = False
+    files: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
     restates: bool = False
 
@@ -110,6 +116,22 @@ def class_of(settings: Settings, config: Settings, byte_level: Callable[[], bool
             f"is, set tokenizer_class to {AS_IT_IS}."
         )
     return name
+
+
+def class_of_bytes(vocabulary: Mapping[str, int], settings: Settings) -> str:
+    """The class of a `vocab.json` with `merges.txt` in a folder that names none.
+
+    Raises:
+        UserError: it is no vocabulary of bytes.
+    """
+    if any(token.endswith("</w>") for token in vocabulary):
+        raise UserError(
+            "vocab.json: its words end in </w>. Name the tokenizer's class in tokenizer_config.json "
+            '("tokenizer_class": "OpenAIGPTTokenizer" or "HerbertTokenizer").'
+        )
+    # An encoder with such files is a RoBERTa or a BART.
+    encoder = "add_bos_token" not in settings and "<mask>" in vocabulary
+    return "RobertaTokenizer" if encoder else "GPT2Tokenizer"
 
 
 # Of the model types that are supported here: what transformers builds where no class is named.
@@ -239,7 +261,8 @@ def _t5(settings: Settings, named: Named, ids: Mapping[str, int]) -> processors.
 
 
 def _herbert(settings: Settings, named: Named, ids: Mapping[str, int]) -> processors.PostProcessor:
-    return processors.BertProcessing((named["sep"], 2), (named["cls"], 0))  # these ids, whatever the vocabulary says
+    sep, cls = named.get("sep", "</s>"), named.get("cls", "<s>")
+    return processors.BertProcessing((sep, 2), (cls, 0))  # these ids, whatever the vocabulary says
 
 
 _PLAIN_BPE = {"dropout": None, "continuing_subword_prefix": "", "end_of_word_suffix": "", "fuse_unk": False}
@@ -250,28 +273,35 @@ _ANGLES = {"bos": "<s>", "eos": "</s>", "sep": "</s>", "cls": "<s>", "unk": "<un
 _END = "<|endoftext|>"
 _NOT_USED = ("<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED")
 
-_BERT = TokenizerClass(models.WordPiece, _BRACKETS, _bert, {"unk_token": True}, _cls_sep, token_types=True)
+PAIRS = ("vocab.json", "merges.txt")
+PIECES = ("tokenizer.model", "spiece.model")
+
+_BERT = TokenizerClass(
+    models.WordPiece, _BRACKETS, _bert, {"unk_token": True}, _cls_sep, token_types=True, files=("vocab.txt",)
+)
 CLASSES: Mapping[str, TokenizerClass] = {
     "BertTokenizer": _BERT,
-    "DistilBertTokenizer": TokenizerClass(models.WordPiece, _BRACKETS, _bert, {"unk_token": True}, _cls_sep),
+    "DistilBertTokenizer": replace(_BERT, token_types=False),
     "GPT2Tokenizer": TokenizerClass(
-        models.BPE, {"bos": _END, "eos": _END, "unk": _END}, _byte_level, _PLAIN_BPE
+        models.BPE, {"bos": _END, "eos": _END, "unk": _END}, _byte_level, _PLAIN_BPE, files=PAIRS
     ),
-    "RobertaTokenizer": TokenizerClass(models.BPE, _ANGLES, _byte_level, _PLAIN_BPE, _roberta),
+    "RobertaTokenizer": TokenizerClass(models.BPE, _ANGLES, _byte_level, _PLAIN_BPE, _roberta, files=PAIRS),
     "Qwen2Tokenizer": TokenizerClass(
-        models.BPE, {"eos": _END, "unk": _END, "pad": _END}, _qwen, _PLAIN_BPE, restates=True
+        models.BPE, {"eos": _END, "unk": _END, "pad": _END}, _qwen, _PLAIN_BPE, files=PAIRS, restates=True
     ),
     "LlamaTokenizer": TokenizerClass(
         models.BPE,
         {"bos": "<s>", "eos": "</s>", "unk": "<unk>"},
         _llama,
         {**_PLAIN_BPE, "fuse_unk": True, "byte_fallback": True},
+        files=PIECES,
     ),
     "OpenAIGPTTokenizer": TokenizerClass(
         models.BPE,
         {"unk": "<unk>"},
         partial(_ends_of_words, normalizer=normalizers.BertNormalizer(lowercase=True)),
         _WORD_END_BPE,
+        files=PAIRS,
     ),
     "HerbertTokenizer": TokenizerClass(
         models.BPE,
@@ -279,6 +309,7 @@ CLASSES: Mapping[str, TokenizerClass] = {
         partial(_ends_of_words, normalizer=normalizers.BertNormalizer(lowercase=False, strip_accents=False)),
         _WORD_END_BPE,
         _herbert,
+        files=PAIRS,
     ),
     "XLMRobertaTokenizer": TokenizerClass(
         models.Unigram, _ANGLES, partial(_pieces, always=False), {"unk_id": 3}, _bos_eos
@@ -292,6 +323,7 @@ CLASSES: Mapping[str, TokenizerClass] = {
         partial(_pieces, always=True),
         {"unk_id": 2},
         _t5,
+        files=PIECES,
         extra=tuple(f"<extra_id_{number}>" for number in range(100)),
     ),
 }
