@@ -398,7 +398,8 @@ def page() -> str:
         [
             "# Tokenizers beside transformers\n",
             "Each kind of tokenizer folder with one key or file changed at a time: ids, token types, offsets, decoded",
-            "text and truncation of hard texts and pairs, against `AutoTokenizer`. `python -m tests.data.tokenizer_parity`",
+            "text and truncation of hard texts and pairs, against `AutoTokenizer`;",
+            "`python -m tests.data.tokenizer_parity`",
             "writes this page.",
             f"\nExceptions: {NOT_ADDED}; {BARE}.\n",
             "| folder | equal | refused | both fail | exception |\n|---|---|---|---|---|",

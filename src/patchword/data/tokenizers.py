@@ -359,7 +359,7 @@ def train_tokenizer(documents: Iterable[str], style: TokenizerStyle, vocab_size:
         vocab_size: number of ids, at most; chosen from the corpus (`vocabulary_size`) where not given.
 
     Raises:
-        UserError: the text has nothing to learn from, or the size has no room for letters (or bytes) and special tokens.
+        UserError: the text has nothing to learn from, or the size has no room for letters, bytes and special tokens.
     """
     letters = Counter[str]()
     for document in documents:
