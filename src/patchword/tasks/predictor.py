@@ -203,6 +203,13 @@ class Predictor:
         """
         if pool not in ("mean", "class", "last", "max"):
             raise UserError(f"There is no pooling '{pool}'; there are mean, class, last and max.")
+        if (self.folder / "modules.json").is_file():
+            surface(
+                [
+                    f"{self.folder / 'modules.json'}: the pooling, dense layers, normalization, prompts and "
+                    f"max_seq_length of sentence-transformers are not followed; these are plain vectors, pool '{pool}'."
+                ]
+            )
         kind = TextClassification if isinstance(self.reader, Tokenizer) else ImageClassification
         inputs = self._checked(inputs)
         examples = kind.inputs(inputs, self.reader, self._ask(windows="never"))
