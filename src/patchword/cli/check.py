@@ -60,27 +60,22 @@ def check(
 
 
 def _show(report: Report) -> None:
-    from rich.console import Console
     from rich.padding import Padding
-    from rich.text import Text
 
-    console = Console(highlight=False)
+    from patchword.console import PlainConsole, plain
+
+    console = PlainConsole()
     if not console.is_terminal:  # lines stay whole in a file
         console.width = 10_000
     for line in report.about:
         indent = len(line) - len(line.lstrip())
-        console.print(Padding(Text(line.strip()), (0, 0, 0, indent), expand=False))
+        console.print(Padding(plain(line.strip()), (0, 0, 0, indent), expand=False))
     for finding in report.findings:
         problem = finding.severity == "problem"
         console.print()
-        console.print(Text("✗ " if problem else "! ", "bold red" if problem else "bold yellow") + Text(finding.title))
+        console.print(plain("✗ " if problem else "! ", "bold red" if problem else "bold yellow") + plain(finding.title))
         for place in finding.places:
-            console.print(Padding(Text(_safe(place), "dim"), (0, 0, 0, 4), expand=False))
-        console.print(Padding(Text(finding.what_to_do), (0, 0, 0, 2), expand=False))
+            console.print(Padding(plain(place, "dim"), (0, 0, 0, 4), expand=False))
+        console.print(Padding(plain(finding.what_to_do), (0, 0, 0, 2), expand=False))
     console.print()
-    console.print(Text(report.summary, "bold"))
-
-
-def _safe(place: str) -> str:
-    """Without characters that would move the cursor; a message may quote the data."""
-    return "".join(character if character.isprintable() or character == "\n" else "�" for character in place)
+    console.print(plain(report.summary, "bold"))

@@ -37,6 +37,7 @@ def embed(
     """
     from dataclasses import replace
 
+    from patchword.console import printable
     from patchword.data.outputs import refuse_output_over_inputs
     from patchword.data.tables import write_vectors
     from patchword.errors import UserError
@@ -64,4 +65,4 @@ def embed(
     if near is not None:
         (query,), _ = read_inputs([near], model)
         for index, similarity in nearest(model.features([query], pool)[0], vectors, top):
-            typer.echo(f"{similarity:6.3f}  {' '.join(names[index].split())[:150]}")
+            typer.echo(f"{similarity:6.3f}  {printable(' '.join(names[index].split())[:150])}")

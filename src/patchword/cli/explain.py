@@ -41,11 +41,12 @@ def explain(
 
 
 def _show(size: Size) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
-    console.print(f"[bold]{size.name}[/bold]: {size.family}, head {size.way_out}", highlight=False)
+    from patchword.console import PlainConsole, plain
+
+    console = PlainConsole()
+    console.print(plain(size.name, "bold") + plain(f": {size.family}, head {size.way_out}"))
     table = Table()
     columns = ["part", "parameters"]
     mixture = size.total("active") != size.total("parameters")
@@ -66,7 +67,7 @@ def _show(size: Size) -> None:
     row("all", size.total("parameters"), size.total("active"), size.flops, size.total("kept"))
     console.print(table)
     for name, value in _lines(size):
-        console.print(f"{name:<22} {value}", highlight=False, soft_wrap=True)
+        console.print(f"{name:<22} {value}", soft_wrap=True)
 
 
 def _lines(size: Size) -> list[tuple[str, str]]:

@@ -75,9 +75,12 @@ def _format_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:
     """A `Notice` is for the person: one sentence, and no line of code."""
+    from patchword.console import printable
     from patchword.errors import Notice
 
-    return f"patchword: {message}\n" if category is Notice else _usual_format(message, category, filename, lineno, line)
+    if category is Notice:
+        return printable(f"patchword: {message}\n")
+    return _usual_format(message, category, filename, lineno, line)
 
 
 _usual_format = warnings.formatwarning
@@ -85,6 +88,7 @@ _usual_format = warnings.formatwarning
 
 def main() -> None:
     """Run a command; a `UserError` is one message and exit code 2, Ctrl-C exit code 130."""
+    from patchword.console import printable
     from patchword.data.names import escape_in_output
     from patchword.errors import UserError
 
@@ -96,7 +100,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"patchword: {error}", file=sys.stderr)
+        print(printable(f"patchword: {error}"), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("patchword: interrupted.", file=sys.stderr)
@@ -107,7 +111,7 @@ def main() -> None:
     except OSError as error:
         # A full disk, no permission: not ours to mend, but no reason for a traceback.
         where = f"{error.filename}: " if error.filename else "A file can not be read or written: "
-        print(f"patchword: {where}{error.strerror or error}.", file=sys.stderr)
+        print(printable(f"patchword: {where}{error.strerror or error}."), file=sys.stderr)
         sys.exit(2)
 
 

@@ -23,6 +23,8 @@ def report(
 
     [dim]patchword report runs/tickets[/dim]
     """
+    from patchword.console import printable
+    from patchword.data.names import shown_path
     from patchword.errors import UserError
     from patchword.report.run_page import run_page
 
@@ -31,4 +33,4 @@ def report(
     if where.is_dir():
         raise UserError(f"{where} is a folder; --out names the page to write, such as {where / 'report.html'}.")
     page.write(where)
-    typer.echo(f"Written: {where}")
+    typer.echo(printable(f"Written: {shown_path(where)}"))

@@ -87,10 +87,11 @@ def sweep(
 
 def show(found: Sweep) -> None:
     """All trials, the best against the default, and what to do next."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from patchword.console import PlainConsole
+
+    console = PlainConsole()
     table = Table(title=f"{len(found.trials)} trials", title_justify="left")
     for name in ("trial", found.best.metric or "score", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -103,9 +104,9 @@ def show(found: Sweep) -> None:
         table.add_row(number, score, f"{trial.seconds:.0f}", told, trial.told)
     console.print(table)
     for sentence in verdict(found):
-        console.print(sentence, highlight=False, markup=False)
-    console.print(f"Written: {found.folder / 'best'}   Train with the best settings:", highlight=False)
-    console.print(found.command, highlight=False, markup=False, soft_wrap=True)
+        console.print(sentence)
+    console.print(f"Written: {found.folder / 'best'}   Train with the best settings:")
+    console.print(found.command, soft_wrap=True)
 
 
 def verdict(found: Sweep) -> list[str]:

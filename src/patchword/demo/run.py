@@ -150,7 +150,7 @@ class _Teller:
 
     def say(self, sentence: str) -> None:
         if not self.quiet:
-            console.print(sentence, markup=False)
+            console.print(sentence)
 
     @contextmanager
     def part(self, name: str, sentence: str) -> Iterator[None]:

@@ -72,7 +72,7 @@ def print_table(result: DemoResult, console: Console) -> None:
         table.add_section()
     console.print(table)
     for sentence in conclusions(result):
-        console.print(sentence, markup=False)
+        console.print(sentence)
 
 
 def conclusions(result: DemoResult) -> list[str]:

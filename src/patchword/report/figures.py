@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from patchword.console import drawable
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
@@ -25,7 +27,7 @@ def plot_confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> Dr
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    names = [label if len(label) <= 18 else label[:17] + "…" for label in labels]
+    names = [drawable(label if len(label) <= 18 else label[:17] + "…") for label in labels]
     axes.set_xticks(range(len(labels)), names, rotation=90 if len(labels) > 3 else 0, fontsize=8)
     axes.set_yticks(range(len(labels)), names, fontsize=8)
     axes.set_xlabel("said")
@@ -125,7 +127,7 @@ def plot_pictures(pictures: Sequence[np.ndarray], maps: Sequence[np.ndarray | No
     for i, (picture, share, title) in enumerate(zip(pictures, maps, titles, strict=True)):
         row, column = (i // columns) * (2 if with_maps else 1), i % columns
         grid[row, column].imshow(picture, cmap="gray" if picture.shape[-1] == 1 else None)
-        grid[row, column].set_title(title, fontsize=8)
+        grid[row, column].set_title(drawable(title), fontsize=8)
         if share is not None:
             grid[row + 1, column].imshow(share, cmap="viridis", vmin=0)
     return figure

@@ -18,6 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
+from patchword.console import printable
+from patchword.data.atomic import write_file
+from patchword.data.names import encodable
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
@@ -144,9 +148,9 @@ class Page:
         return environment.get_template("page.html.j2").render(page=self)
 
     def write(self, path: Path) -> None:
-        """Write the page into a file."""
+        """Write the page into a file, whole: where the disk is full, an older page stays."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.render(), "utf-8")
+        write_file(path, encodable(printable(self.render())).encode())
 
 
 def _tight(text: Any) -> Any:

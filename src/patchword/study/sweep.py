@@ -211,7 +211,7 @@ def _search(
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.fields[told]}"),
+        TextColumn("{task.fields[told]}", markup=False),
         TimeElapsedColumn(),
         TextColumn("eta"),
         TimeRemainingColumn(),
@@ -241,7 +241,7 @@ def _search(
                 raise
             longest = max(longest, time.monotonic() - trial_began)
             if not quiet:
-                bar.console.print(_sentence(ended(study)[-1]), markup=False, soft_wrap=True)
+                bar.console.print(_sentence(ended(study)[-1]), soft_wrap=True)
         bar.update(line, completed=count, told=f"{count} of {trials}")
 
 

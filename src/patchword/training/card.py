@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from patchword.console import printable
+from patchword.data.names import shown_path
 from patchword.training.run import RunConfig
 from patchword.training.verdict import (
     COUNTS,
@@ -89,33 +94,34 @@ def _what(name: str, run: RunConfig, card: Mapping[str, Any], config: Mapping[st
     task = run.task.replace("_", " ").replace("-", " ")
     begun = "from random weights of the preset" if run.begins_anew else "from the weights of"
     labels = card.get("labels") or []
-    shown = ", ".join(f"`{label}`" for label in labels[:20]) + (", ..." if len(labels) > 20 else "")
+    shown = ", ".join(_code(label) for label in labels[:20]) + (", ..." if len(labels) > 20 else "")
     classes = f" It knows {len(labels)} labels: {shown}." if labels else ""
     recipe = run.recipe.model_dump(exclude_none=True, exclude_defaults=True)
     recipe |= run.model_dump(include={"class_weights", "contrast"}, exclude_none=True, exclude_defaults=True)
     settings = ", ".join(f"{key} {value}" for key, value in recipe.items())
     seeds = f"seed {run.seed}" if run.runs == 1 else f"{run.runs} runs with seeds from {run.seed} on"
     return (
-        f"# {name}\n\n{headline(card['report'])}\n\n"
+        f"# {_escaped(name)}\n\n{headline(card['report'])}\n\n"
         f"A {config['architectures'][0]} for {task}, {'learnt' if run.begins_anew else 'which went on'} {begun} "
-        f"{start_of(run.start)}.{classes}\n\nRecipe: {run.stage} with {settings or 'the defaults'}; {seeds}."
+        f"{_escaped(start_of(run.start))}.{classes}\n\nRecipe: {run.stage} with {settings or 'the defaults'}; {seeds}."
     )
 
 
 def _use(name: str, config: Mapping[str, Any], run: RunConfig) -> str:
     architecture = config["architectures"][0]
     command = "predict" if run.stage == "finetune" else "embed"
+    literal = json.dumps(shown_path(name), ensure_ascii=False)
     reader = "AutoImageProcessor" if "image_size" in config else "AutoTokenizer"
     return (
-        f"## Use\n\n```bash\npatchword {command} {name} INPUT\n```\n\n```python\n"
+        f"## Use\n\n```bash\npatchword {command} {shlex.quote(shown_path(name))} INPUT\n```\n\n```python\n"
         f"from transformers import {reader}, {architecture}\n\n"
-        f'reader = {reader}.from_pretrained("{name}")\nmodel = {architecture}.from_pretrained("{name}")\n```'
+        f"reader = {reader}.from_pretrained({literal})\nmodel = {architecture}.from_pretrained({literal})\n```"
     )
 
 
 def _data(card: Mapping[str, Any]) -> str:
     data = card["data"]
-    files = ", ".join(f"`{PurePath(file).name}`" for file in data["files"])
+    files = ", ".join(_code(PurePath(file).name) for file in data["files"])
     lines = [f"Files: {files}; fingerprint `{data['fingerprint']}`."]
     if "rows" in data:
         lines.append(
@@ -125,7 +131,7 @@ def _data(card: Mapping[str, Any]) -> str:
         )
     if rows := data.get("label_rows"):
         commonest = sorted(rows.items(), key=lambda item: -item[1])
-        shown = ", ".join(f"{label} {count:,}" for label, count in commonest[:20])
+        shown = ", ".join(f"{_code(label)} {count:,}" for label, count in commonest[:20])
         lines.append(f"Rows of each label: {shown}{', ...' if len(rows) > 20 else ''}.")
     return "## Data\n\n" + " ".join(lines)
 
@@ -149,4 +155,20 @@ def _scores(card: Mapping[str, Any]) -> str:
 
 def _limits(card: Mapping[str, Any]) -> str:
     told = limits(card) or ["Nothing was found in the numbers themselves. Other data than these were not looked at."]
-    return "## Limits\n\n" + "\n".join(f"- {sentence}" for sentence in told)
+    return "## Limits\n\n" + "\n".join(f"- {_escaped(sentence)}" for sentence in told)
+
+
+_MARKDOWN = re.compile(r"([\\`*\[\]<>|#])")
+
+
+def _escaped(text: str) -> str:
+    """Text on one line, with nothing in it that Markdown or HTML reads as markup."""
+    return _MARKDOWN.sub(r"\\\1", shown_path(printable(text)))
+
+
+def _code(text: str) -> str:
+    """Text as a Markdown code span on one line, whatever is in it."""
+    text = shown_path(printable(text))
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " if text.startswith("`") or text.endswith("`") or not text.strip() else ""
+    return f"{fence}{space}{text}{space}{fence}"

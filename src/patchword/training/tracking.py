@@ -12,7 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
@@ -21,12 +20,13 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from patchword.console import PlainConsole, plain
 from patchword.data.atomic import naming, write_file
 from patchword.errors import Notice
 
 METRICS = "metrics.jsonl"
 
-console = Console(stderr=True, highlight=False)
+console = PlainConsole(stderr=True)
 
 Say = Callable[[str], None]
 """Takes a sentence for who is watching."""
@@ -34,7 +34,7 @@ Say = Callable[[str], None]
 
 def said(quiet: bool) -> Say:
     """What shows sentences, or nothing."""
-    return (lambda text: None) if quiet else (lambda text: console.print(text, markup=False))
+    return (lambda text: None) if quiet else (lambda text: console.print(text))
 
 
 LINE_SECONDS = 30.0
@@ -88,17 +88,17 @@ def working(text: str, quiet: bool = False) -> Iterator[Activity]:
     if quiet:
         yield activity
     elif console.is_terminal:
-        with console.status(text) as status:
-            activity.show = status.update
+        with console.status(plain(text)) as status:
+            activity.show = lambda text: status.update(plain(text))
             yield activity
     else:
-        console.print(text, markup=False)
+        console.print(text)
         ended = threading.Event()
 
         def report() -> None:
             while not ended.wait(LINE_SECONDS):
                 seconds = time.monotonic() - activity.began
-                console.print(f"{activity.text} ({duration(seconds)} so far)", markup=False)
+                console.print(f"{activity.text} ({duration(seconds)} so far)")
 
         thread = threading.Thread(target=report, daemon=True)
         thread.start()
@@ -146,10 +146,10 @@ class Tracker:
             write_file(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
             self._file = path.open("a", buffering=1)
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[told]}", markup=False),
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"),
             console=console,
@@ -186,7 +186,7 @@ class Tracker:
         self._bar.update(self._task, completed=progress, told=told, left=left)
         if not self._quiet and not console.is_terminal and time.monotonic() - self._line_at >= LINE_SECONDS:
             self._line_at = time.monotonic()
-            console.print(f"{self._name}: {progress:.0%}  {told}" + (f"  {left}" if left else ""), markup=False)
+            console.print(f"{self._name}: {progress:.0%}  {told}" + (f"  {left}" if left else ""))
         self._write("train", values)
 
     def evaluation(self, step: int, metrics: Mapping[str, float], best: bool) -> None:
