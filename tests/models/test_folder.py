@@ -445,3 +445,13 @@ def test_real_weights_give_the_features_of_transformers(minilm: Path) -> None:
         for sequence, features in zip(ids, ours, strict=True):
             expected = reference(sequence[None]).last_hidden_state[0]
             assert (features - expected).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize(
+    "name", ["BertForSequenceClassification", "BertForTokenClassification", "BertForQuestionAnswering", "BertForMaskedLM"]
+)
+def test_a_folder_that_transformers_wrote_has_nothing_to_report(name: str, tmp_path: Path) -> None:
+    """Scores of classes and spans are not those of words, which the config ties to the embeddings."""
+    getattr(transformers, name)(transformers.BertConfig(**BERT_SIZES)).save_pretrained(tmp_path)
+    loaded = read_model(tmp_path)
+    assert (loaded.notes, loaded.unused, loaded.new) == ((), (), ())

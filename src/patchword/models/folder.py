@@ -23,6 +23,7 @@ from patchword.errors import Notice, UserError, did_you_mean
 from patchword.models.config_file import WITHOUT_EFFECT, ConfigFile, note, read_json, shown
 from patchword.models.family import Family, Key, Model, families
 from patchword.models.generation_config import GENERATION_CONFIG, KEYS, OLD_KEYS
+from patchword.models.heads import VocabularyHead
 from patchword.models.weight_files import WEIGHTS, WeightFiles, has_weights
 from patchword.models.weights import Rule, rule_in
 from patchword.nn.config import ModelConfig
@@ -479,14 +480,16 @@ def _match(
     notes = list(description.notes)
     prefixes = (family.prefix, *(way.prefix for way in family.ways_out.values() if way.prefix))
     prefix = next((p for p in prefixes if any(name.startswith(p) for name in files.names)), "")
-    ties = _Ties(family, wanted.way_out or description.way_out, prefix, files)
+    sizes = _build(folder, description, config, wanted, "meta")
+    gives_words = isinstance(sizes.head, VocabularyHead)
+    ties = _Ties(family, wanted.way_out or description.way_out, prefix, files, gives_words)
     if ties.broken(config):
         config = make_config(family.config, {"tied": False}, str(folder / CONFIG), base=config)
         notes.append(
             f"{folder}: {CONFIG} ties the scores of the words to their embeddings, but '{ties.scores}' in the weights "
             "differs from them; it is used, as transformers does."
         )
-    sizes = _build(folder, description, config, wanted, "meta")
+        sizes = _build(folder, description, config, wanted, "meta")
     replaced = sizes.head.per_label if other_labels else ()
     rules, new = dict[str, Rule](), []
     for name, tensor in sizes.tensors().items():
@@ -513,17 +516,18 @@ class _Ties:
         way_out: its head.
         prefix: of the trunk's names.
         files: the tensors.
+        gives_words: whether the head's scores are those of words, and not of classes or spans.
 
     Raises:
         UserError: a copy of the embeddings has other numbers, and nothing here can use it.
     """
 
-    def __init__(self, family: Family, way_out: str, prefix: str, files: WeightFiles) -> None:
+    def __init__(self, family: Family, way_out: str, prefix: str, files: WeightFiles, gives_words: bool) -> None:
         self.files = files
         self.copies: set[str] = set()
         """Names of tensors that are the same as the embeddings."""
         words = next((name for name in family.weight_names if name.endswith("words.weight")), None)
-        rule = family.way_out(way_out).names.get("scores.weight") if words else None
+        rule = family.way_out(way_out).names.get("scores.weight") if words and gives_words else None
         self.words = family.rule(f"trunk.{words}", way_out, prefix).names(None)[0] if words else ""
         self.scores = family.rule("head.scores.weight", way_out, prefix).names(None)[0] if rule else ""
         names = files.names
