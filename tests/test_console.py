@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.table import Table
 
 import patchword as pw
@@ -32,7 +33,7 @@ def test_printable_text_controls_no_terminal(text: str) -> None:
         assert shown == text
 
 
-@given(st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=40))
+@given(st.text(st.characters(categories=["L", "N", "P", "Sc", "Sm", "So"]).filter(cell_len), min_size=1, max_size=40))
 def test_a_console_prints_text_as_it_is(text: str) -> None:
     """As a line, in a table, and beside a style."""
     for what in (text, plain(text, "bold")):

@@ -1,4 +1,4 @@
-"""Reviews of mistakes against scikit-learn and scipy; label errors that were put there are found."""
+"""Reviews of mistakes against scikit-learn and scipy."""
 
 from __future__ import annotations
 
@@ -9,15 +9,9 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from patchword.data.tokenizers import Tokenizer
-from patchword.models.family import Model, families
-from patchword.tasks.frozen import vectors
 from patchword.tasks.labels import MULTI, SINGLE
 from patchword.tasks.metrics import softmax
 from patchword.tasks.review import MISTAKES, review, wilson
-from patchword.tasks.suspects import held_out_chances, suspected, suspects
-from patchword.tasks.task import Compute
-from patchword.tasks.text_classification import TextExamples
 
 LABELS = ("a", "b", "c", "never")
 ROWS = 300
@@ -101,43 +95,3 @@ def test_slices_are_of_twenty_rows_and_the_worst_comes_first(rows: tuple[np.ndar
 def test_the_interval_is_that_of_scipy(counts: tuple[int, int]) -> None:
     expected = binomtest(*counts).proportion_ci(method="wilson")
     assert wilson(*counts) == pytest.approx((expected.low, expected.high), abs=1e-6)
-
-
-def test_the_confident_joint_of_a_small_example() -> None:
-    """Thresholds 0.7 and 0.6: row 2 is under its own, and over that of class 1; row 5 is over neither."""
-    first = np.array([0.9, 0.9, 0.3, 0.2, 0.45, 0.55])
-    targets = np.array([0, 0, 0, 1, 1, 1])
-    assert suspected(np.stack([first, 1 - first], 1), targets).tolist() == [2]
-
-
-def test_labels_that_were_changed_are_found() -> None:
-    random = np.random.default_rng(0)
-    truth = random.integers(3, size=400)
-    vectors = random.normal(size=(400, 8)) + 4 * np.eye(8)[truth]
-    wrong = random.permutation(400)[:20]
-    targets = truth.copy()
-    targets[wrong] = (targets[wrong] + 1) % 3
-    found = suspected(held_out_chances(vectors, targets, 3), targets)
-    assert len(found) >= 12
-    assert len(set(found.tolist()) & set(wrong.tolist())) >= 0.9 * len(found)
-
-
-def test_suspects_are_told_with_their_rows(tokenizer: Tokenizer) -> None:
-    """Even random weights tell two words apart; the one row with the other's label is the first suspect."""
-    random = np.random.default_rng(0)
-    words = (["ba", "be"], ["vu", "vo"])
-    targets = np.arange(60) % 2
-    texts = [" ".join(random.choice(words[label], 6)) for label in targets]
-    targets[7] = 0
-    examples = TextExamples(texts, tokenizer, 40, targets)
-    examples.origins = [f"rows.csv, row {i + 1}" for i in range(60)]
-    family = families()["bert"]
-    config = family.config(width=32, depth=1, heads=2, hidden=32, vocab_size=tokenizer.vocab_size, max_length=40)
-    model = Model(family, config, "class", ("x", "y"), SINGLE)
-    rows = np.arange(60)
-    found = suspects(vectors(model, *examples.parts(), rows, Compute(batch_tokens=64)), rows, examples, ("x", "y"))
-    first = found["rows"][0]
-    assert (first["origin"], first["text"], first["is"], first["probe"]) == ("rows.csv, row 8", texts[7], "x", "y")
-    assert first["confidence"] < 0.5
-    assert found["looked_at"] == 60
-    assert found["accuracy"] > 0.9

@@ -1,4 +1,4 @@
-"""Who watches a run sees that something goes on; who does not is not bothered."""
+"""A long phase reports that it is going on, on a terminal and elsewhere."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from patchword.training import tracking
 
 
 @pytest.mark.parametrize(
-    ("terminal", "quiet", "shown"), [(True, False, True), (True, True, False), (False, False, False)]
+    ("terminal", "quiet", "shown"),
+    [(True, False, True), (True, True, False), (False, False, True), (False, True, False)],
 )
-def test_what_takes_long_is_seen_on_a_terminal(
+def test_a_long_phase_is_reported_unless_quiet(
     terminal: bool, quiet: bool, shown: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     screen = io.StringIO()

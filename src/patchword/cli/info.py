@@ -14,19 +14,18 @@ def add(app: typer.Typer) -> None:
 
 def info(folder: Annotated[str, typer.Argument(help="A model folder, a run, or a hub name.")]) -> None:
     """What a model folder holds: sizes, labels, scores, where it came from."""
-    import torch
-
     from patchword.models.card import read_card
     from patchword.models.config import ImageConfig
     from patchword.models.family import Model
     from patchword.models.folder import examine, find_folder, surface
     from patchword.models.image_processors import read_image_processor
+    from patchword.nn.meta import shapes_only
 
     path = find_folder(folder)
     description = examine(path)
     surface(description.notes)
     config = description.config
-    with torch.device("meta"):
+    with shapes_only():
         model = Model(description.family, config, description.way_out, description.labels, description.problem)
     architecture = description.family.way_out(description.way_out).architecture
     _line(

@@ -12,13 +12,13 @@ def add(app: typer.Typer) -> None:
 
 def presets() -> None:
     """The models that can be built by name, with their sizes."""
-    import torch
     from rich.console import Console
     from rich.table import Table
 
     from patchword.models.config import ImageConfig
     from patchword.models.family import Model
     from patchword.models.family import presets as all_presets
+    from patchword.nn.meta import shapes_only
     from patchword.tasks.task import tasks
 
     table = Table(caption="parameters: with the head that it is pretrained with; images in 1,000 classes")
@@ -27,7 +27,7 @@ def presets() -> None:
         table.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for name, (family, config) in all_presets().items():
         way_out = tasks()[family.objective].way_out
-        with torch.device("meta"):
+        with shapes_only():
             count = Model(family, config, way_out, _CLASSES if way_out == "class" else ()).num_parameters
         size = f"s, {config.image_size[0]} px" if isinstance(config, ImageConfig) else ""
         table.add_row(

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from patchword.errors import UserError
@@ -24,6 +23,7 @@ from patchword.models.folder import examine, find_folder, surface
 from patchword.models.stems import PatchEmbedding
 from patchword.models.trunks import EncoderDecoder, Generative
 from patchword.nn.attention import Attention, SelfAttention
+from patchword.nn.meta import shapes_only
 
 _LENGTH = 512
 _CLASSES = {"image": 1000, "text": 2}
@@ -199,7 +199,7 @@ def explain(
             description.problem,
         )
         way_out = way_out or description.way_out
-    with torch.device("meta"):
+    with shapes_only():
         model = Model(family, config, way_out, labels, problem)
     return size_of(model, str(start), length, written, batch=batch, training=training, targets=targets)
 
@@ -241,7 +241,7 @@ def size_of(
         tokens, written = (config.tokens if isinstance(config, ImageConfig) else 0), 0
     walk = Walk(getattr(config, "width", 0), tokens, written or 0, targets)
     if any(isinstance(part, nn.Conv2d) for part in trunk.modules()) and not patches:
-        with torch.device("meta"):
+        with shapes_only():
             shapes = (model.family.way_out(model.way_out).trunk or model.family.trunk)(config)
         assert isinstance(config, ImageConfig)
         found, tokens = of_maps(shapes, (config.channels, *config.image_size))

@@ -7,7 +7,7 @@ import re
 import typing
 import warnings
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from patchword.models.heads import VocabularyHead
 from patchword.models.weight_files import WEIGHTS, WeightFiles, has_weights
 from patchword.models.weights import Rule, rule_in
 from patchword.nn.config import ModelConfig
+from patchword.nn.meta import shapes_only
 
 CONFIG = "config.json"
 ADAPTER = "adapter_config.json"
@@ -400,7 +401,7 @@ def read_model(
     with ExitStack() as stack:
         files = WeightFiles(folder, stack, description.family.respelled)
         match = _match(files, description, config, wanted, labels is not None and labels != description.labels)
-        model = _build(folder, description, match.config, wanted, device)
+        model = _build(folder, description, match.config, wanted, torch.device(device))
         if model.way_out == "next_token":
             model.generation = read_generation_config(folder)
         tensors = model.tensors()
@@ -452,10 +453,10 @@ class _Match:
 
 
 def _build(
-    folder: Path, description: Description, config: ModelConfig, wanted: _Wanted, device: torch.device | str
+    folder: Path, description: Description, config: ModelConfig, wanted: _Wanted, place: AbstractContextManager[Any]
 ) -> Model:
     try:
-        with torch.device(device):
+        with place:
             return Model(
                 description.family, config, wanted.way_out or description.way_out, wanted.labels, wanted.problem
             )
@@ -480,7 +481,7 @@ def _match(
     notes = list(description.notes)
     prefixes = (family.prefix, *(way.prefix for way in family.ways_out.values() if way.prefix))
     prefix = next((p for p in prefixes if any(name.startswith(p) for name in files.names)), "")
-    sizes = _build(folder, description, config, wanted, "meta")
+    sizes = _build(folder, description, config, wanted, shapes_only())
     gives_words = isinstance(sizes.head, VocabularyHead)
     ties = _Ties(family, wanted.way_out or description.way_out, prefix, files, gives_words)
     if ties.broken(config):
@@ -489,7 +490,7 @@ def _match(
             f"{folder}: {CONFIG} ties the scores of the words to their embeddings, but '{ties.scores}' in the weights "
             "differs from them; it is used, as transformers does."
         )
-        sizes = _build(folder, description, config, wanted, "meta")
+        sizes = _build(folder, description, config, wanted, shapes_only())
     replaced = sizes.head.per_label if other_labels else ()
     rules, new = dict[str, Rule](), []
     for name, tensor in sizes.tensors().items():

@@ -6,10 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from patchword.errors import UserError
 from patchword.models.family import Model
+from patchword.nn.meta import shapes_only
 from patchword.tasks.task import task_named
 from patchword.training.adapters import adapt
 from patchword.training.prepare import family_of
@@ -98,7 +97,7 @@ def _ways(run: RunConfig) -> list[str]:
     kind = task_named(run.task, family)
     found = ["all"]
     for way in ("head", "lora"):
-        with torch.device("meta"):
+        with shapes_only():
             model = Model(family, config, kind.way_out, ("a", "b"), "single_label_classification")
         try:
             if way == "head":

@@ -21,6 +21,7 @@ from patchword.models.config_file import read_json
 from patchword.models.family import Family, Model
 from patchword.models.folder import config_json, write_model
 from patchword.nn.config import ModelConfig
+from patchword.nn.meta import shapes_only
 from patchword.tasks.precision import choose_precision
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, choose_device, read_at_once
 from patchword.training.adapters import merge, write_adapter
@@ -105,7 +106,7 @@ def execute(
         _check_same_inputs(folder, marks | of_reader(folder.path))
     text_length = ask.max_length if family.modality == "text" else None
     length = text_length or ask.tokens_per_image
-    with torch.device("meta"):
+    with shapes_only():
         shape = Model(family, config, task.way_out, task.labels, task.problem)
     if inexact := check_micro_batches(shape, run.recipe, length, getattr(task, "contrast", 0.0)):
         say(inexact)
