@@ -15,11 +15,13 @@ import pytest
 import torch
 
 from patchword.cli.main import main
+from patchword.console import PlainConsole
 from patchword.data.tokenizers import Tokenizer
 from patchword.models.family import Model, preset
 from patchword.models.folder import write_model
 from patchword.tasks import file_prediction
 from patchword.tasks.predictor import Predictor
+from patchword.training import tracking
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +93,29 @@ def test_ctrl_c_says_how_to_go_on(
     assert "The same command goes on" in capsys.readouterr().err
     assert run(monkeypatch, *command) == 0
     assert "128 of them written before" in capsys.readouterr().err
+
+
+def test_progress_lines_where_the_output_is_no_terminal(
+    folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line every so often, of this command's rows; none with --quiet."""
+    monkeypatch.setattr(file_prediction, "CHUNK", 64)
+    monkeypatch.setattr(tracking, "LINE_SECONDS", 0.02)
+    real = file_prediction.FilePrediction._predict
+
+    def slow(self: file_prediction.FilePrediction, rows: list[file_prediction.StreamedRow]) -> object:
+        time.sleep(0.1)
+        return real(self, rows)
+
+    monkeypatch.setattr(file_prediction.FilePrediction, "_predict", slow)
+    shown = io.StringIO()
+    monkeypatch.setattr(tracking, "console", PlainConsole(file=shown, width=200))
+    assert run(monkeypatch, folder, data, "--out", tmp_path / "out.csv", "--quiet") == 0
+    assert shown.getvalue() == ""
+    assert run(monkeypatch, folder, data, "--out", tmp_path / "again.csv") == 0
+    first, *lines = shown.getvalue().splitlines()
+    assert first == "Predicting ..."
+    assert any("128 of 300 rows" in line for line in lines)
 
 
 def test_a_process_that_is_killed_goes_on(

@@ -6,15 +6,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from patchword.cli import options as o
 from patchword.cli.inputs import are_sentences, refuse_for_sentences, sentences
-
-if TYPE_CHECKING:
-    pass
 
 
 def add(app: typer.Typer) -> None:
@@ -90,7 +87,7 @@ def predict(
             sys.stdout.write(encode(".csv", columns, rows, header=number == 0).decode())
         return
     try:
-        with _bar(quiet) as progress:
+        with _progress(quiet) as progress:
             done = write_predictions(prediction, out, overwrite=overwrite, progress=progress)
     except KeyboardInterrupt:
         typer.echo(f"\npatchword: interrupted. The same command goes on with {out} where it was.", err=True)
@@ -100,28 +97,38 @@ def predict(
 
 
 @contextmanager
-def _bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal: rows done, rows a second, the time that is left."""
-    from rich.console import Console
+def _progress(quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Report rows done, rows a second and the time left: a bar on a terminal, and lines on any other output."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True, highlight=False)
-    rate = TextColumn("{task.fields[rate]}")
+    from patchword.training.tracking import console, working
+
+    if not console.is_terminal:
+        with working("Predicting ...", quiet) as activity:
+            first: int | None = None  # rows that an earlier command has predicted
+
+            def report(done: int, total: int) -> None:
+                nonlocal first
+                first = done if first is None else first
+                activity.rows(done, total, (done - first) / max(total - first, 1))
+
+            yield report
+        return
     bar = Progress(
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("rows"),
-        rate,
+        TextColumn("{task.fields[rate]}"),
         TextColumn("eta"),
         TimeRemainingColumn(),
         console=console,
-        disable=quiet or not console.is_terminal,
+        disable=quiet,
     )
     with bar:
         task = bar.add_task("", total=None, rate="")
 
-        def tell(done: int, total: int) -> None:
+        def show(done: int, total: int) -> None:
             speed = bar.tasks[0].speed
             bar.update(task, completed=done, total=total, rate=f"{speed:,.0f} rows/s" if speed else "")
 
-        yield tell
+        yield show
