@@ -377,7 +377,7 @@ def test_tokenizers_without_what_a_task_needs(run: Run, base: Path, writer: Path
     [
         ({"n_head": 3}, "among 3 heads"),
         ({"model_type": "gtp2"}, "did you mean 'gpt2'"),
-        ({"n_layer": "two"}, "depth"),
+        ({"n_layer": "two"}, "n_layer"),
         ({"vocab_size": 200}, "the model was built for 200"),
     ],
 )

@@ -173,7 +173,7 @@ def test_an_interrupted_build_goes_on_and_ends_the_same(
     kills: list[int], corpus: list[str], tokenizer: Tokenizer, tmp_path: Path, small_chunks: None
 ) -> None:
     whole = build_store(corpus, "x", tokenizer, PIECE, cache=tmp_path / "whole")
-    counting = Counting(tokenizer.backend, tokenizer.roles, tokenizer.settings)
+    counting = Counting(tokenizer.backend, tokenizer.roles, tokenizer.settings, tokenizer.token_types)
     for after in kills:
         with pytest.raises(KeyboardInterrupt):
             build_store(Breaks(corpus, after), "x", counting, PIECE, cache=tmp_path / "cut")

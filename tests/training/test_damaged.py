@@ -121,10 +121,10 @@ def test_whoever_uses_the_model_reads_a_card_or_names_it(runs: Path, tmp_path: P
 
 def test_the_remedies_work(runs: Path, tmp_path: Path) -> None:
     whole, cut = (Path(shutil.copytree(runs / "half", tmp_path / name)) for name in ("whole", "cut"))
-    expected = pw.resume(whole, quiet=True).report["seeds"]["runs"]
+    expected = pw.resume(whole, quiet=True).report["cross_validation"]["runs"]
     shutil.rmtree(cut / "seeds" / "0")
     shutil.rmtree(cut / "seeds" / "1" / "checkpoints" / "step-00000001")
-    found = pw.resume(cut, quiet=True).report["seeds"]["runs"]
+    found = pw.resume(cut, quiet=True).report["cross_validation"]["runs"]
     assert [seed["validation"] for seed in found] == [seed["validation"] for seed in expected]
 
 

@@ -263,11 +263,11 @@ def test_learning_rates_differ_by_what_learns(start: Path, corpus_rows: Path, tm
 @pytest.mark.parametrize(
     ("way", "told"),
     [
-        ({"tune": "some"}, "tune: Input should be 'all', 'head', 'lora' or 'dora'"),
+        ({"tune": "some"}, "tune 'some': Input should be 'all', 'head', 'lora' or 'dora'"),
         ({"tune": "lora", "unfreeze": True}, "does not go with tune lora"),
         ({"layer_decay": 1.5}, "layer_decay"),
         ({"tune": "lora", "lora_rank": 0}, "lora_rank"),
-        ({"keep": "first"}, "keep: Input should be 'best' or 'last'"),
+        ({"keep": "first"}, "keep 'first': Input should be 'best' or 'last'"),
         ({"keep": "last", "patience": 2}, "do not go with keep last"),
     ],
 )

@@ -120,6 +120,12 @@ class ConfigFile(Mapping[str, Any]):
             key for key, value in self._values.items() if key not in self._read | set(known) and not _is_nothing(value)
         ]
 
+    def with_copies(self, key: str, copies: Collection[str]) -> Any:
+        """The value of a key; those of `copies` that have the same one are read too."""
+        value = self.get(key)
+        self._read.update(copy for copy in copies if self._values.get(copy) == value)
+        return value
+
     def whole(self, key: str) -> int | None:
         """A whole number; None where there is none."""
         value = self.get(key)

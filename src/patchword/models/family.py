@@ -48,8 +48,8 @@ def causal_only(file: ConfigFile) -> None:
 
 
 def repeated(key: str, *copies: str) -> Key:
-    """A field that `config.json` writes under several keys, of which the first is read."""
-    return Key(lambda raw: raw.get(key), lambda value: dict.fromkeys((key, *copies), value))
+    """A field that `config.json` writes under several keys, of which the first is used; another value is unread."""
+    return Key(lambda raw: raw.with_copies(key, copies), lambda value: dict.fromkeys((key, *copies), value))
 
 
 @dataclass(frozen=True)
