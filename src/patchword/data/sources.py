@@ -273,8 +273,8 @@ def _read_tables(
     if label and without_types and (decimals := numbers_in(labels)):
         comma = " with a comma" if any("," in str(number) for number in decimals) else ""
         notes.append(
-            f"the labels in '{label}' are written as decimal numbers{comma} (--problem single_label_classification: "
-            "as names of classes)"
+            f"the labels in '{label}' are written as decimal numbers{comma}; --problem single_label_classification "
+            "reads them as names of classes"
         )
         labels = list(decimals)
     used = {name: c for name, c in ((kind, column), ("pair", second), ("label", label)) if c}

@@ -157,9 +157,9 @@ class Classification(Task):
                     f"{ask.data}: {len(targets)} rows are too few to hold some back for validation; "
                     "give more, or a file of their own (--validation)."
                 )
+            of_each = ", in every class's proportion" if label_set.problem == SINGLE else ""
             notes.append(
-                f"{len(hold):,} of {len(targets):,} rows held back for validation, in every class's proportion "
-                f"(seed {ask.seed}){together}."
+                f"{len(hold):,} of {len(targets):,} rows held back for validation{of_each} (seed {ask.seed}){together}."
             )
             train, validation = rows.subset(learn), rows.subset(hold)
             train_targets, validation_targets = targets[learn], targets[hold]

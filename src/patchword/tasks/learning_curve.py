@@ -123,11 +123,11 @@ def told(name: str, counts: Sequence[int], wrong: np.ndarray, folds: int) -> str
         f"With {counts[-1]:,} labels, a {name} reaches an accuracy of {now:.3f} ({folds}-fold cross-validation on "
         f"{wrong.shape[1]:,} rows)."
     )
-    ends = f"{low:.3f} to {high:.3f} with 95 %"
+    ends = f"95 % interval of the accuracy then: {low:.3f} to {high:.3f}"
     if high - now < _SOME:
-        return f"{which} Twice as many labels would hardly improve it (to {ends})."
+        return f"{which} Twice as many labels would hardly improve it ({ends})."
     if then - now < _LITTLE or low <= now:
-        return f"{which} Whether twice as many labels would improve it cannot be decided from these rows (to {ends})."
+        return f"{which} Whether twice as many labels would improve it cannot be decided from these rows ({ends})."
     return (
         f"{which} With twice as many labels it is expected to reach about {then:.3f} ({ends}). This model was not "
         "trained on fewer labels, so its own gain may differ."
