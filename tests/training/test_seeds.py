@@ -19,7 +19,7 @@ from patchword.tasks.calibration import believed, calibration_error, cross_fitte
 from patchword.tasks.labelled import folds_of
 from patchword.tasks.labels import SINGLE, LabelSet
 from patchword.tasks.metrics import scores
-from patchword.training import seeds
+from patchword.training import execute, seeds
 from patchword.training.loop import Interrupted
 
 HOW: dict[str, Any] = {"epochs": 3, "batch_size": 8, "lr": 1e-3, "precision": "fp32", "device": "cpu", "quiet": True}
@@ -119,6 +119,37 @@ def test_folds_are_predicted_by_models_without_them_and_the_kept_one_has_all_row
     assert body
     assert all(torch.equal(kept[name], expected[name]) for name in body)
     assert result.report["test"]["accuracy"] == whole.report["validation"]["accuracy"]
+
+
+def test_a_model_on_all_rows_that_collapses_by_chance_is_trained_again(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the next seed, also where the command was killed in between; not where all folds collapse too."""
+    how = {"seeds": 2, "seed": 5, "out": tmp_path / "run", **HOW}
+
+    def interrupted(run: object, where: object, number: int) -> bool:
+        if number == 2:
+            raise Interrupted
+        return False
+
+    monkeypatch.setattr(seeds.SeedResult, "collapsed", property(lambda self: self.seed == 7))
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(execute, "set_aside", interrupted)
+        pw.finetune(base / "run", base / "train.jsonl", **how)
+    result = pw.resume(tmp_path / "run", quiet=True)
+    told = result.report["cross_validation"]
+    assert ([run["seed"] for run in told["runs"]], told["kept_collapsed"]) == ([5, 6, 8], False)
+    assert [run["seed"] for run in told["retries"]] == [7]
+    assert result.report["steps"] == sum(run["step"] for run in told["runs"] + told["retries"])
+    again = pw.finetune(base / "run", base / "train.jsonl", **how | {"out": tmp_path / "whole"})
+    assert again.report["validation"] == result.report["validation"]
+    monkeypatch.setattr(seeds.SeedResult, "collapsed", property(lambda self: self.seed >= 6))
+    result = pw.finetune(base / "run", base / "train.jsonl", **how | {"out": tmp_path / "limit"})
+    told = result.report["cross_validation"]
+    assert (told["kept_collapsed"], len(told["retries"])) == (True, seeds.RETRIES)
+    monkeypatch.setattr(seeds.SeedResult, "collapsed", property(lambda self: True))
+    result = pw.finetune(base / "run", base / "train.jsonl", **how | {"out": tmp_path / "all"})
+    assert result.report["cross_validation"]["retries"] == []
 
 
 def test_the_temperature_is_fitted_on_all_out_of_fold_predictions(base: Path, tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ def _scores(part: str, rows: dict[str, dict[str, Any]]) -> Table:
 def _trust(console: PlainConsole, report: dict[str, Any]) -> None:
     """How far the numbers can be believed, in sentences."""
     if folds := report.get("cross_validation"):
-        console.print(f"{spread_told(report)} Kept: the model that was trained on all rows.")
+        tries = f" Before it, {len(folds['retries'])} with another seed collapsed." if folds["retries"] else ""
+        console.print(f"{spread_told(report)} Kept: the model that was trained on all rows.{tries}")
         if folds["collapsed"] or folds["kept_collapsed"]:
             gone = ["the model that is kept"] if folds["kept_collapsed"] else []
             gone += [f"fold {_numbers(folds['collapsed'])}"] if folds["collapsed"] else []

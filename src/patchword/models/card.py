@@ -56,6 +56,7 @@ class _Folds(_Loose):
     kept_collapsed: bool
     validation: dict[str, Metrics]
     runs: list[_Seed]
+    retries: list[_Seed]
 
 
 class _Report(_Loose):

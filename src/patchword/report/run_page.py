@@ -208,6 +208,7 @@ def _folds(run: Finished, folds: Mapping[str, Any]) -> list[Block]:
         )
         for i, of_run in enumerate(folds["runs"][:-1])
     ]
+    rows += [("all rows", "–", "–", f"{of_run['seconds']:,.0f}", "collapsed") for of_run in folds["retries"]]
     kept = folds["runs"][-1]
     rows.append(("all rows", "–", "–", f"{kept['seconds']:,.0f}", "collapsed" if folds["kept_collapsed"] else "kept"))
     return [Heading("Folds"), Table(("trained without", name, "rows", "seconds", ""), rows, spread_told(run.report))]

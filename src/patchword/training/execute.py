@@ -40,6 +40,7 @@ from patchword.training.recipes import default_recipe
 from patchword.training.recompute import fit
 from patchword.training.run import BASELINES, RunConfig, RunFolder, versions
 from patchword.training.seeds import (
+    aside,
     choose,
     cross_validated,
     finish_seed,
@@ -48,6 +49,7 @@ from patchword.training.seeds import (
     on_test,
     part_of,
     places,
+    set_aside,
     trained_seconds,
 )
 from patchword.training.time_plan import TimePlan, time_steps
@@ -129,14 +131,20 @@ def execute(
     where = places(folder.path, run.runs)
     model = None
     cost: dict[str, Any] = {}
-    for number, place in enumerate(where):
-        if run.runs > 1 and finished(place):
+    numbers = list(range(run.runs))
+    for number in numbers:
+        place = where[number]
+        if run.runs > 1 and finished(place) and not set_aside(run, where, number):
             continue
-        if number:
+        tries = len(aside(place))
+        seed = run.seed + number + tries
+        if tries:
+            say(f"The model on all rows collapsed, those of the folds did not: it is trained again, with seed {seed}.")
+        elif number:
             name = "Fold" if run.cross_validated else "Seed"
             kept = run.cross_validated and number == run.seeds
             say("The model that is kept, on all rows." if kept else f"{name} {number + 1} of {run.seeds}.")
-        seed_everything(run.seed + number)
+        seed_everything(seed)
         check_unchanged(bases, of_bases(run), folder.out)
         model, new = model_for(run, family, config, task, reader, device, say if number == 0 else lambda text: None)
         if run.recipe.memory:
@@ -154,9 +162,11 @@ def execute(
                 + (f" with {torch.get_num_threads()} threads." if device.type == "cpu" else ".")
             )
         state = TrainState(model, optimizer)
-        _learn(place, state, part_of(prepared, number), run, number, compute, plan, quiet, say, stop_after, watch)
+        _learn(place, state, part_of(prepared, number), run, number, seed, compute, plan, quiet, say, stop_after, watch)
         if run.runs > 1:
-            finish_seed(place, number, run.seed + number, state, prepared, compute)
+            finish_seed(place, number, seed, state, prepared, compute)
+            if set_aside(run, where, number):
+                numbers.append(number)
         cost = {"steps": state.step, "best_step": state.best_step, "averaged": state.averaged}
         cost |= {"tokens": state.tokens, "seconds": state.seconds}
     if model is None:  # a kill came after the last seed's end
@@ -231,6 +241,7 @@ def _learn(
     prepared: Prepared,
     run: RunConfig,
     number: int,
+    seed: int,
     compute: Compute,
     plan: TimePlan | None,
     quiet: bool,
@@ -244,7 +255,7 @@ def _learn(
     if checkpoint := latest(checkpoints):
         state.load(checkpoint)
         say(f"Going on after step {state.step}, where the last checkpoint was written.")
-    recipe, seed = run.recipe, run.seed + number
+    recipe = run.recipe
     allowed = None if plan is None or plan.deadline is None else plan.seconds_allowed(run.runs - number, state.seconds)
     began = time.monotonic() - state.seconds
 
@@ -338,8 +349,9 @@ def _finish(
         load_best(model, where[-1])
         prepared, told["cross_validation"] = cross_validated(where, prepared)
         runs = told["cross_validation"]["runs"]
-        cost = {name: sum(of_run[name] for of_run in runs) for name in ("tokens", "seconds")}
-        cost |= {"steps": sum(of_run["step"] for of_run in runs), "best_step": runs[-1]["best_step"]}
+        trained = runs + told["cross_validation"]["retries"]
+        cost = {name: sum(of_run[name] for of_run in trained) for name in ("tokens", "seconds")}
+        cost |= {"steps": sum(of_run["step"] for of_run in trained), "best_step": runs[-1]["best_step"]}
     else:
         chosen, seeds = choose(model, where, prepared, compute)
         if prepared.test is not None:

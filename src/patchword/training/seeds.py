@@ -34,12 +34,15 @@ from patchword.tasks.metrics import PROPORTIONS, interval
 from patchword.tasks.task import Compute, Prepared
 from patchword.training.checkpoint import TrainState, latest, read_numbers
 from patchword.training.restored import restored
+from patchword.training.run import RunConfig
 from patchword.training.verdict import collapsed
 
 DEFAULT = 5
 """Seeds of a run on few labels."""
 FEW = 2000
 """Fewer labelled rows than this are few."""
+RETRIES = 2
+"""Times that the model on all rows is trained again, with another seed, where it collapses."""
 _RESULT, _OUTPUTS = "result.json", "out_of_fold"
 
 
@@ -74,6 +77,35 @@ def places(folder: Path, count: int) -> list[Path]:
 def finished(place: Path) -> bool:
     """Whether the seed that writes there has come to its end."""
     return (place / _RESULT).is_file()
+
+
+def aside(place: Path) -> list[Path]:
+    """Where the models on all rows are that collapsed before the one that is trained in `place`."""
+    return sorted(place.parent.glob(f"{place.name}-collapsed-*"))
+
+
+def set_aside(run: RunConfig, where: Sequence[Path], number: int) -> bool:
+    """Move a model on all rows away that collapsed by chance, so that it is trained again.
+
+    By chance: that of a fold, on fewer rows, did not. A limit of time leaves none for another training.
+
+    Args:
+        run: that is trained.
+        where: its places, of which those up to `number` have come to their end.
+        number: of the place that is looked at.
+
+    Returns:
+        Whether it was moved.
+    """
+    if not run.cross_validated or number < run.seeds or run.recipe.minutes:
+        return False
+    *folds, kept = map(read_result, where)
+    tries = len(aside(where[number]))
+    if not kept.collapsed or all(fold.collapsed for fold in folds) or tries == RETRIES:
+        return False
+    shutil.rmtree(where[number] / "checkpoints", ignore_errors=True)
+    where[number].rename(where[number].with_name(f"{where[number].name}-collapsed-{tries}"))
+    return True
 
 
 def part_of(prepared: Prepared, number: int) -> Prepared:
@@ -135,6 +167,7 @@ def cross_validated(where: Sequence[Path], prepared: Prepared) -> tuple[Prepared
         "kept_collapsed": results[-1].collapsed,
         "validation": spread([result.validation for result in results[:-1]]),
         "runs": [asdict(result) for result in results],
+        "retries": [asdict(read_result(place)) for place in aside(where[-1])],
     }
     return replace(prepared, out_of_fold=out_of_fold), told
 
