@@ -34,7 +34,7 @@ from patchword.training.loop import Watch, train
 from patchword.training.memory import keep_freed_memory
 from patchword.training.micro_batches import check_micro_batches, most_tokens
 from patchword.training.optimizer import make_optimizer
-from patchword.training.paid import probe_before
+from patchword.training.paid import before, probe_before
 from patchword.training.prepare import ask_for, config_for, model_for, prepare, reader_for, with_sizes
 from patchword.training.recipes import default_recipe
 from patchword.training.recompute import fit
@@ -115,19 +115,20 @@ def execute(
 
     compute = Compute(device, autocast, min(run.recipe.batch_tokens, read_at_once(device)))
     file = baselines or folder.path / BASELINES
-    simple = _baselines(run, folder, file, family, config, prepared, reader, ask, compute, quiet)
     plan = None
     if run.recipe.minutes or not quiet:
         deadline = began + 60 * run.recipe.minutes if run.recipe.minutes else None
-        planned, plan = _plan(run, prepared, family, config, reader, compute, deadline)
+        planned, plan = _plan(run, prepared, family, config, reader, compute, deadline, not file.is_file())
         folder.write_config(planned)
         if planned.seeds != run.seeds:  # the rows are divided into other folds, or a part of them is held back
             ask = replace(ask, folds=ask_for(planned).folds)
             prepared = prepare(planned, ask, reader, family, quiet)
             task, marks = prepared.task, bases | of_data(prepared.facts)
-            simple = _baselines(planned, folder, file, family, config, prepared, reader, ask, compute, quiet)
         run = planned
         say(plan.sentence())
+    simple = _baselines(run, folder, file, family, config, prepared, reader, ask, compute, quiet)
+    if plan is not None:
+        plan.baseline_seconds = 0.0
     where = places(folder.path, run.runs)
     model = None
     cost: dict[str, Any] = {}
@@ -193,8 +194,7 @@ def _baselines(
 ) -> dict[str, Any]:
     """What simple methods reach on the same rows: parts of the report.
 
-    They come before the training, so that the time they take is known when the rest of it is planned. A run that is
-    resumed reads them again.
+    They come before the training, which then has the time that is left. A run that is resumed reads them again.
     """
     of = hash_of([repr((of_bases(run), ask, prepared.facts))])
     if file.is_file() and (kept := read_json(file)).get("of") == of:
@@ -219,6 +219,7 @@ def _plan(
     reader: Reader,
     compute: Compute,
     deadline: float | None,
+    baselines: bool,
 ) -> tuple[RunConfig, TimePlan]:
     """How long the run takes, from a few steps of a model that is thrown away; and the run with the seeds that fit."""
     seed_everything(run.seed)
@@ -226,6 +227,9 @@ def _plan(
     state = TrainState(model, make_optimizer(model, run.recipe, new))
     step = time_steps(state, prepared, run.recipe, compute, run.seed)
     plan = TimePlan.of(run, prepared, step, model.num_parameters, deadline)
+    if baselines and prepared.task.reads == "labelled":
+        starts = 0 if run.begins_anew else 1 + (before(run) is not None)
+        plan.baseline_seconds = plan.reading_seconds(prepared, run.cross_validated) * starts
     if run.fit_seeds and deadline is not None:
         rows = len(prepared.train) + len(prepared.validation)
         length = default_recipe(run.stage, run.task, config.width, rows, not run.begins_anew, family.recipe)

@@ -93,6 +93,7 @@ class TimePlan:
         deadline: when the command has to end, in the time of `time.monotonic`; None where steps or epochs count.
         seeds: how many models are trained.
         folds: of a cross-validation, each of which is one of them; 0 where there is none.
+        baseline_seconds: until the training begins.
     """
 
     recipe: Recipe
@@ -104,6 +105,7 @@ class TimePlan:
     deadline: float | None
     seeds: int = 1
     folds: int = 0
+    baseline_seconds: float = 0.0
 
     @classmethod
     def of(cls, run: RunConfig, prepared: Prepared, step: StepTime, numbers: int, deadline: float | None) -> TimePlan:
@@ -121,6 +123,14 @@ class TimePlan:
             seeds=run.runs,
             folds=folds,
         )
+
+    def reading_seconds(self, prepared: Prepared, cross_validated: bool) -> float:
+        """One forward pass over all rows, for the baselines on frozen vectors."""
+        parts = [prepared.train, *([] if cross_validated else [prepared.validation])]
+        if prepared.test is not None:
+            parts.append(prepared.test)
+        tokens = sum(map(_tokens, parts))
+        return tokens * self.step.seconds / self.step.tokens * _FORWARD
 
     def steps(self, length: Recipe | None = None) -> float:
         """Steps of one seed that is trained as long as a recipe says; infinite where it counts minutes."""
@@ -153,7 +163,7 @@ class TimePlan:
             length: a recipe with the default length.
         """
         assert self.deadline is not None
-        left = self.deadline - time.monotonic()
+        left = self.deadline - time.monotonic() - self.baseline_seconds
         fitting = [
             seeds
             for seeds in range(2, most + 1)
@@ -175,7 +185,8 @@ class TimePlan:
             if measured:
                 self.evaluation_seconds = measured / (2 if self.recipe.average else 1)
             reserved = seeds_left * self.after_seed(self.seeds) + self.after_seeds(self.seeds)
-            return before + max((deadline - reserved - began) / seeds_left, LEAST_STEPS * self.step.seconds)
+            left = deadline - reserved - self.baseline_seconds - began
+            return before + max(left / seeds_left, LEAST_STEPS * self.step.seconds)
 
         return allowed
 
@@ -199,7 +210,8 @@ class TimePlan:
         """Seconds from now on with so many seeds."""
         if self.deadline is not None:
             return self.deadline - time.monotonic()
-        return seeds * (self.seed_seconds(self.recipe) + self.after_seed(seeds)) + self.after_seeds(seeds)
+        training = seeds * (self.seed_seconds(self.recipe) + self.after_seed(seeds)) + self.after_seeds(seeds)
+        return self.baseline_seconds + training
 
     def sentence(self) -> str:
         """The plan, for the person who has to wait for it."""
