@@ -18,6 +18,10 @@ class UserError(Exception):
     """
 
 
+class NotFinite(UserError):
+    """What a model computes is NaN or infinite."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a sentence: `"; did you mean 'label'?"` when a known name is near, else `"."`."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,31 @@ def test_files_of_transformers_4(tmp_path: Path) -> None:
         ("resample", 9),
         ("image_std", [1.0, 0.0, 1.0]),
         ("image_mean", [0.5]),
+        # Values that a picture can not be computed with, or of another type.
+        ("image_mean", [0.5, math.nan, 0.5]),
+        ("image_mean", math.inf),
+        ("image_mean", [1e300, 0.5, 0.5]),
+        ("image_mean", [10**400, 0.5, 0.5]),
+        ("image_mean", [True, 0.5, 0.5]),
+        ("image_mean", {"a": 1, "b": 2, "c": 3}),
+        ("image_mean", "0.5"),
+        ("image_std", [0.5, -0.5, 0.5]),
+        ("image_std", [0.5, 1e-44, 0.5]),
+        ("image_std", math.nan),
+        ("rescale_factor", math.nan),
+        ("rescale_factor", 1e200),
+        ("rescale_factor", [1.0, 1.0, 1.0]),
+        ("resample", True),
+        ("resample", [2]),
+        ("resample", 2.0),
+        ("do_resize", "no"),
+        ("do_normalize", 1),
+        ("do_center_crop", []),
+        ("size", {"height": True, "width": 4}),
+        ("size", {"height": 10**9, "width": 4}),
+        ("size", 10**9),
+        ("size", [4, 4, 4]),
+        ("size", math.nan),
     ],
 )
 def test_what_is_not_supported_is_named(key: str, value: Any) -> None:
@@ -147,6 +173,9 @@ def test_what_is_not_supported_is_named(key: str, value: Any) -> None:
         ({"do_center_crop": True}, "do_center_crop and crop_pct"),
         ({"size": {"height": 9, "width": 9}}, "shortest_edge"),
         ({"crop_pct": 0}, "crop_pct 0"),
+        ({"crop_pct": math.nan}, "crop_pct nan"),
+        ({"crop_pct": 1e-9}, "crop_pct 1e-09"),
+        ({"crop_pct": True}, "crop_pct True"),
     ],
 )
 def test_what_contradicts_a_share_is_named(options: dict[str, Any], said: str) -> None:

@@ -5,7 +5,7 @@ Dims: n images, h height, w width.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from patchword.errors import UserError
+from patchword.models.config_file import is_number, shown
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -89,22 +90,38 @@ class ImageProcessor:
         """
         for key, value in d.items():
             if key not in unsaid.keys() | _WITHOUT_EFFECT and value not in (None, False):
-                raise UserError(f"preprocessor_config.json: {key} is set ({value!r}), which is not supported.")
+                raise UserError(f"preprocessor_config.json: {key} is set ({shown(value)}), which is not supported.")
         said = {**unsaid, **{key: value for key, value in d.items() if value is not None}}
-        if said["resample"] not in range(6):
-            raise UserError(f"preprocessor_config.json: resample is {said['resample']!r}, not a PIL filter (0 to 5).")
+        for key in ("do_resize", "do_rescale", "do_normalize", "do_center_crop", "default_to_square"):
+            if not isinstance(said.get(key, False), bool):
+                raise UserError(
+                    f"preprocessor_config.json: {key} is {shown(said[key])}, where true or false is needed."
+                )
+        if isinstance(said["resample"], bool | float) or said["resample"] not in range(6):
+            raise UserError(
+                f"preprocessor_config.json: resample is {shown(said['resample'])}, not a PIL filter (0 to 5)."
+            )
         size, resized = _sizes(said)
         processor = cls(
             size=size,
             resized=resized,
             resample=int(said["resample"]),
-            rescale_factor=_numbers("rescale_factor", said["rescale_factor"])[0],
+            rescale_factor=_number("rescale_factor", said["rescale_factor"]),
             mean=_numbers("image_mean", said["image_mean"]),
             std=_numbers("image_std", said["image_std"]),
-            **{key: bool(said[key]) for key in ("do_resize", "do_rescale", "do_normalize")},
+            **{key: said[key] for key in ("do_resize", "do_rescale", "do_normalize")},
         )
-        if 0 in processor.std:
-            raise UserError("preprocessor_config.json: image_std is 0 in a channel, which divides by zero.")
+        if min(processor.std) <= 0:
+            raise UserError(
+                f"preprocessor_config.json: image_std is {shown(said['image_std'])}, where numbers above 0 are needed."
+            )
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            levels = processor._levels
+        if not np.isfinite(levels).all():
+            raise UserError(
+                "preprocessor_config.json: with this rescale_factor, image_mean and image_std the values of an image "
+                "are not finite in fp32."
+            )
         return processor
 
     def to_dict(self) -> dict[str, Any]:
@@ -205,10 +222,19 @@ class ImageProcessor:
         return (levels - mean) / std if self.do_normalize else np.tile(levels, (3, 1))
 
 
+def _number(key: str, value: Any) -> float:
+    if not is_number(value):
+        raise UserError(f"preprocessor_config.json: {key} is {shown(value)}, where a finite number is needed.")
+    return float(value)
+
+
 def _numbers(key: str, value: Any) -> Triple:
-    values = [value] * 3 if isinstance(value, int | float) else value
-    if not isinstance(values, Collection) or len(values) != 3 or not all(isinstance(v, int | float) for v in values):
-        raise UserError(f"preprocessor_config.json: {key} is {value!r}, not a number for each of 3 channels.")
+    values = [value] * 3 if is_number(value) else value
+    if not isinstance(values, list | tuple) or len(values) != 3 or not all(map(is_number, values)):
+        raise UserError(
+            f"preprocessor_config.json: {key} is {shown(value)}, where a finite number for each of 3 "
+            "channels is needed."
+        )
     red, green, blue = map(float, values)
     return red, green, blue
 
@@ -220,10 +246,11 @@ def _sizes(said: Mapping[str, Any]) -> tuple[tuple[int, int], tuple[int, int] | 
         share = said["crop_pct"]
         if said.get("do_center_crop"):
             raise UserError("preprocessor_config.json: do_center_crop and crop_pct are set; only one is supported.")
-        if not isinstance(asked, int) or not isinstance(share, int | float) or share <= 0:
+        if not isinstance(asked, int) or not is_number(share) or not asked / LARGEST_SIDE <= share:
             raise UserError(
-                f"preprocessor_config.json: size {said['size']!r} with crop_pct {share!r} is not supported; it must be "
-                "that of the shortest_edge, with a number above 0."
+                f"preprocessor_config.json: size {shown(said['size'])} with crop_pct {shown(share)} is not supported; "
+                "it must be that of the shortest_edge, with a number above 0 that leaves images of at most "
+                f"{LARGEST_SIDE:,} pixels a side."
             )
         cropped = said["do_resize"] and asked < _SQUEEZED
         return (asked, asked), int(asked / share) if cropped else None
@@ -231,11 +258,12 @@ def _sizes(said: Mapping[str, Any]) -> tuple[tuple[int, int], tuple[int, int] | 
         crop = _size("crop_size", said["crop_size"], square=True)
         if not isinstance(crop, int):
             return crop, asked
-        raise UserError(f"preprocessor_config.json: crop_size {said['crop_size']!r} must have height and width.")
+        raise UserError(f"preprocessor_config.json: crop_size {shown(said['crop_size'])} must have height and width.")
     if isinstance(asked, int):
         raise UserError(
-            f"preprocessor_config.json: size {said['size']!r} leaves pictures as long as they are, and do_center_crop "
-            "is off, but a model here reads pictures of one size. Give it height and width, or a crop_size."
+            f"preprocessor_config.json: size {shown(said['size'])} leaves pictures as long as they are, and "
+            "do_center_crop is off, but a model here reads pictures of one size. Give it height and width, or a "
+            "crop_size."
         )
     return asked, None
 
@@ -251,10 +279,10 @@ def _size(key: str, size: Any, square: bool) -> tuple[int, int] | int:
         sides = [size, size] if square else [size]
     elif isinstance(size, tuple | list) and len(size) == 2:
         sides = list(size)
-    if not sides or not all(isinstance(side, int) and side > 0 for side in sides):
+    if not sides or not all(type(side) is int and 0 < side <= LARGEST_SIDE for side in sides):
         raise UserError(
-            f"preprocessor_config.json: {key} {size!r} is not supported; it must have height and width, or the "
-            "shortest_edge."
+            f"preprocessor_config.json: {key} {shown(size)} is not supported; it must have height and width, or the "
+            f"shortest_edge, of 1 to {LARGEST_SIDE:,} pixels."
         )
     return sides[0] if len(sides) == 1 else (sides[0], sides[1])
 

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from patchword.generation.settings import Generation
 from patchword.generation.writer import Writer
+from patchword.nn.finite import finite
 
 Processor = Callable[[Tensor, Writer], Tensor]
 """Scores `[N, vocab_size]` of the next token of each of a writer's texts -> changed ones."""
 
 
 def processors(how: Generation, ends: Collection[int], vocab_size: int) -> list[Processor]:
-    """What `how` asks for; nothing where it asks for nothing.
+    """What `how` asks for, after a look at whether the scores are finite.
 
     Args:
         how: complete.
@@ -24,7 +25,7 @@ def processors(how: Generation, ends: Collection[int], vocab_size: int) -> list[
         vocab_size: of the model.
     """
     ends = [token for token in ends if 0 <= token < vocab_size]
-    found: list[Processor] = []
+    found: list[Processor] = [] if how.remove_invalid_values else [lambda scores, writer: finite(scores)]
     if how.sequence_bias:
         found.append(_biased(dict(how.sequence_bias), vocab_size))
     if (penalty := how.encoder_repetition_penalty) not in (None, 1.0):

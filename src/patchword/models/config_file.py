@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -92,9 +92,11 @@ class ConfigFile(Mapping[str, Any]):
     Args:
         values: the object.
         aliases: other names of keys -> the names that are asked for. An alias takes precedence, as in transformers.
+        within: what stands before a key in messages, where the object is inside another ("rope_parameters.").
     """
 
-    def __init__(self, values: Mapping[str, Any], aliases: Mapping[str, str] | None = None) -> None:
+    def __init__(self, values: Mapping[str, Any], aliases: Mapping[str, str] | None = None, within: str = "") -> None:
+        self._within = within
         aliases = aliases or {}
         renamed = {aliases[key]: value for key, value in values.items() if key in aliases}
         self._values = {key: value for key, value in values.items() if key not in aliases} | renamed
@@ -130,28 +132,28 @@ class ConfigFile(Mapping[str, Any]):
         """A whole number; None where there is none."""
         value = self.get(key)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-            raise ValueError(f"{key} is {shown(value)}, where a whole number is needed")
+            raise ValueError(f"{self._within}{key} is {shown(value)}, where a whole number is needed")
         return value
 
     def number(self, key: str) -> float | None:
         """A finite number; None where there is none."""
         value = self.get(key)
         if value is not None and not is_number(value):
-            raise ValueError(f"{key} is {shown(value)}, where a number is needed")
+            raise ValueError(f"{self._within}{key} is {shown(value)}, where a number is needed")
         return value
 
     def text(self, key: str) -> str | None:
         """A string; None where there is none."""
         value = self.get(key)
         if value is not None and not isinstance(value, str):
-            raise ValueError(f"{key} is {shown(value)}, where a string is needed")
+            raise ValueError(f"{self._within}{key} is {shown(value)}, where a string is needed")
         return value
 
     def flag(self, key: str) -> bool | None:
         """True or false; None where there is neither."""
         value = self.get(key)
         if value is not None and not isinstance(value, bool):
-            raise ValueError(f"{key} is {shown(value)}, where true or false is needed")
+            raise ValueError(f"{self._within}{key} is {shown(value)}, where true or false is needed")
         return value
 
     def items_of(self, key: str, kind: type) -> list[Any] | None:
@@ -162,20 +164,22 @@ class ConfigFile(Mapping[str, Any]):
         if not isinstance(value, list) or any(
             not isinstance(item, kind) or isinstance(item, bool) is not (kind is bool) for item in value
         ):
-            raise ValueError(f"{key} is {shown(value)}, where a list of {kind.__name__} is needed")
+            raise ValueError(f"{self._within}{key} is {shown(value)}, where a list of {kind.__name__} is needed")
         return value
 
     def object(self, key: str) -> ConfigFile | None:
         """A JSON object; None where there is none."""
         value = self.get(key)
         if value is not None and not isinstance(value, dict):
-            raise ValueError(f"{key} is {shown(value)}, where an object is needed")
-        return None if value is None else ConfigFile(value)
+            raise ValueError(f"{self._within}{key} is {shown(value)}, where an object is needed")
+        return None if value is None else ConfigFile(value, within=f"{self._within}{key}.")
 
 
 def is_number(value: Any) -> bool:
     """A finite number, true and false not being numbers."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return -sys.float_info.max <= value <= sys.float_info.max  # of a long integer, `math.isfinite` is an error
 
 
 def shown(value: Any) -> str:

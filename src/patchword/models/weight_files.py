@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path, PurePath, PureWindowsPath
@@ -112,6 +113,8 @@ def _files(folder: Path) -> dict[str, set[str]]:
             f"{folder} has its weights in pytorch_model.bin, a pickle, which can run any code when opened. Convert it "
             "where you trust it: transformers' AutoModel.from_pretrained(folder).save_pretrained(new_folder)."
         )
+    if (folder / WEIGHTS).exists():  # a pipe would be waited for
+        raise UserError(f"{folder / WEIGHTS} is not a regular file.")
     raise UserError(f"{folder} has no {WEIGHTS}.")
 
 
@@ -132,7 +135,8 @@ def _indexed(folder: Path) -> dict[str, set[str]]:
         parts = [PurePath(file), PureWindowsPath(file)]
         if any(path.is_absolute() or path.drive or ".." in path.parts for path in parts) or "\0" in file:
             raise UserError(f"{index}: weight_map names the file '{file}', which is outside of the folder.")
-        if not (folder / file).is_file():
-            kind = "which is not a regular file" if (folder / file).exists() else "which is not there"
+        # Of `os.path`, for to `Path` a name that is too long is an error.
+        if not os.path.isfile(folder / file):
+            kind = "which is not a regular file" if os.path.exists(folder / file) else "which is not there"
             raise UserError(f"{index}: weight_map names the file '{file}', {kind}.")
     return dict(sorted(files.items()))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from patchword.errors import NotFinite
 from patchword.training.outcome import Diverged
 from patchword.training.run_files import LOCK, NEW, commit, recover, remove_new, remove_run
 
@@ -114,7 +115,7 @@ def make(
         outcome = "done"
     except optuna.TrialPruned:
         outcome = "pruned"
-    except (Diverged, torch.OutOfMemoryError) as error:
+    except (NotFinite, torch.OutOfMemoryError) as error:
         outcome, problem = "failed", str(error).split(". ")[0]
     score, metrics = max(seen, key=lambda of: of[0], default=(None, {}))
     before = [other.score for other in ended(study) if other.outcome == "done" and other.score is not None]

@@ -19,6 +19,7 @@ from patchword.data.sources import Labelled, read_labelled
 from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.heads import ClassHead, MeanToken
+from patchword.nn.finite import finite
 from patchword.tasks import frozen
 from patchword.tasks.calibration import believed, calibration_error, confidence_report, cross_fitted, fit_temperature
 from patchword.tasks.contrast import FEW, SHARE, contrast
@@ -268,7 +269,7 @@ class Classification(Task):
         parts, owners = examples.parts()
         out = np.zeros((len(examples), len(self.labels)), np.float32)
         for ids, batch in compute.over(model, parts):
-            np.add.at(out, owners[ids], model(*batch.inputs).float().cpu().numpy())
+            np.add.at(out, owners[ids], finite(model(*batch.inputs).float().cpu()).numpy())
         out /= np.bincount(owners, minlength=len(examples))[:, None]
         return out * np.float32(self.scale) + np.float32(self._shift(model)) if self.problem == REGRESSION else out
 

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from patchword.models.config import ImageConfig, TextConfig
 from patchword.models.family import Model
 from patchword.models.stems import SegmentedEmbedding
+from patchword.nn.finite import finite
 from patchword.nn.packing import Layout, Packed
 from patchword.tasks.padded import HIDDEN, Padded
 
@@ -65,7 +66,7 @@ def _rectangle(tokens: Packed, count: int) -> tuple[list[Tensor], Tensor]:
 
 def answer(model: Model, padded: Padded, read: Packed | Tensor) -> Tensor:
     """What the model itself gives for the same: `[N, classes]`, `[T, ...]`, or the core's vectors `[T, width]`."""
-    return model.read(read).values if padded.outputs == HIDDEN else model(read)
+    return finite(model.read(read).values if padded.outputs == HIDDEN else model(read))
 
 
 def random_inputs(model: Model, batches: int = 8, seed: int = 0) -> Iterator[Packed | Tensor]:

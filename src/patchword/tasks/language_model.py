@@ -22,6 +22,7 @@ from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.heads import VocabularyHead
 from patchword.nn.experts import balance_loss
+from patchword.nn.finite import finite
 from patchword.tasks.review import evenly
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_tokenizer, untaught
 
@@ -197,7 +198,7 @@ class LanguageModel(Task):
             losses, guesses = model.head.losses_and_guesses(
                 model.features(*batch.inputs).values[batch.at[words]], targets
             )
-            loss += losses.sum().item()
+            loss += finite(losses.sum()).item()
             right += (guesses == targets).sum().item()
             unigram -= self.unigram[targets.cpu().numpy()].sum()
             count += len(targets)

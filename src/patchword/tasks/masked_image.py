@@ -22,6 +22,7 @@ from patchword.data.sources import Labelled, read_labelled
 from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.masked_image import MaskedImageHead
+from patchword.nn.finite import finite
 from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_images, untaught
 
 SHARE = 0.75
@@ -182,7 +183,7 @@ class MaskedImage(Task):
             pixels, pictures = _hidden(batch)
             targets = model.head.targets(pixels, pictures, batch.targets)
             flat += targets.var(-1, correction=0).sum().item()
-            loss += self.loss(model, batch).item()
+            loss += finite(self.loss(model, batch)).item()
             count += batch.labels
         return {"loss": loss / count, "mean_loss": flat / count, "hidden_patches": count}
 

@@ -30,6 +30,7 @@ from patchword.models.folder import describe, find_folder, read_model, surface
 from patchword.models.heads import VocabularyHead
 from patchword.models.image_processors import read_image_processor
 from patchword.models.trunks import Decoder, Generative
+from patchword.nn.finite import finite
 from patchword.nn.packing import Packed
 from patchword.tasks.file_prediction import FilePrediction, Predicted, write_predictions
 from patchword.tasks.image_classification import ImageClassification
@@ -216,7 +217,7 @@ class Predictor:
         out = np.empty((len(examples), self.model.config.width), np.float32)
         for ids, batch in self.compute.over(self.model, examples):
             vectors = _POOLS[pool](self.model.read(*batch.inputs))
-            out[ids] = vectors.float().cpu().numpy()
+            out[ids] = finite(vectors.float().cpu()).numpy()
         return out
 
     def _checked(self, inputs: Inputs) -> list[Any]:

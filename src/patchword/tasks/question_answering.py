@@ -20,6 +20,7 @@ from patchword.data.sources import Labelled, Origins
 from patchword.data.squad import Questions, holds_questions, read_questions
 from patchword.errors import UserError
 from patchword.models.family import Model
+from patchword.nn.finite import finite
 from patchword.nn.packing import Layout, Packed
 from patchword.tasks.answers import LEAST_UNANSWERABLE, Found, best_answer, best_spans, nearest_sentence, null_threshold
 from patchword.tasks.question_windows import QuestionWindows
@@ -142,7 +143,7 @@ class QuestionAnswering(Task):
         null = np.full(len(kept), np.inf)
         total = 0.0
         for ids, batch in compute.over(model, examples):
-            logits = model(*batch.inputs).float()
+            logits = finite(model(*batch.inputs).float())
             total += float(self._losses(logits, batch).sum())
             for window, scores in zip(ids, torch.split(logits.cpu(), list(batch.lengths)), strict=True):
                 number, begin = int(examples.owners[window]), int(examples.begins[window])

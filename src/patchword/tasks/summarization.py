@@ -27,6 +27,7 @@ from patchword.models.family import Model
 from patchword.models.generation_config import TOKENS
 from patchword.models.heads import VocabularyHead
 from patchword.models.trunks import Generative
+from patchword.nn.finite import finite
 from patchword.tasks.labelled import held_back
 from patchword.tasks.language_model import balanced
 from patchword.tasks.review import evenly
@@ -221,7 +222,7 @@ class Summarization(Task):
         assert isinstance(examples, SummaryExamples)
         loss, count = 0.0, 0
         for _, batch in compute.over(model, examples):
-            loss += self.loss(model, batch).item()
+            loss += finite(self.loss(model, batch)).item()
             count += len(batch.targets)
         some = evenly(len(examples), most)
         written = self._written(model, [examples.sources[i] for i in some], compute)

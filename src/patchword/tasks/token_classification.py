@@ -22,6 +22,7 @@ from patchword.data.tagged import Tagged, TaggedText, holds_tags, read_tagged
 from patchword.data.word_rows import word_columns
 from patchword.errors import Notice, UserError, did_you_mean
 from patchword.models.family import Model
+from patchword.nn.finite import finite
 from patchword.tasks.entity_metrics import (
     Entity,
     by_kind,
@@ -295,7 +296,7 @@ class TokenClassification(Task):
         """Log-probabilities of every word's tags, `[words, classes]`; a word that has no piece has equal ones."""
         out = np.full((examples.words, len(self.labels)), -np.log(len(self.labels)), np.float32)
         for ids, batch in compute.over(model, examples):
-            logits = model(*batch.inputs).float()[batch.at]
+            logits = finite(model(*batch.inputs).float()[batch.at])
             out[examples.word_numbers(ids)] = logits.log_softmax(-1).cpu().numpy()
         return out
 

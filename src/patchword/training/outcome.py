@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from patchword.errors import UserError
+from patchword.errors import NotFinite
 
 
-class Diverged(UserError):
+class Diverged(NotFinite):
     """The loss is no number any more."""
 
 
