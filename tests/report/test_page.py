@@ -12,6 +12,7 @@ import pytest
 from markupsafe import Markup
 from matplotlib.figure import Figure as Drawing
 
+from patchword.errors import UserError
 from patchword.report.page import Code, Figure, Heading, Page, Paragraph, Table
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -160,6 +161,21 @@ def test_a_row_of_the_wrong_length_is_refused():
 def test_write_makes_the_folder(tmp_path: Path):
     full_page().write(tmp_path / "new" / "index.html")
     assert (tmp_path / "new" / "index.html").read_text("utf-8").startswith("<!doctype html>")
+
+
+def test_only_a_page_is_written_over(tmp_path: Path):
+    page = Page("A run")
+    weights, notes, own = (tmp_path / name for name in ("model.safetensors", "notes.html", "report.html"))
+    for path in (weights, notes):
+        path.write_bytes(b"mine")
+        with pytest.raises(UserError, match=path.name):
+            Page.check_can_be_written(path)
+        assert path.read_bytes() == b"mine"
+    with pytest.raises(UserError, match="is a folder"):
+        Page.check_can_be_written(tmp_path)
+    Page.check_can_be_written(own)
+    page.write(own)
+    Page.check_can_be_written(own)
 
 
 def test_the_page_is_for_phones_and_dark_mode():

@@ -133,9 +133,10 @@ def test_a_model_on_all_rows_that_collapses_by_chance_is_trained_again(
         return False
 
     monkeypatch.setattr(seeds.SeedResult, "collapsed", property(lambda self: self.seed == 7))
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+    with monkeypatch.context() as patch:
         patch.setattr(execute, "set_aside", interrupted)
-        pw.finetune(base / "run", base / "train.jsonl", **how)
+        with pytest.raises(Interrupted):
+            pw.finetune(base / "run", base / "train.jsonl", **how)
     result = pw.resume(tmp_path / "run", quiet=True)
     told = result.report["cross_validation"]
     assert ([run["seed"] for run in told["runs"]], told["kept_collapsed"]) == ([5, 6, 8], False)

@@ -25,12 +25,10 @@ def report(
     """
     from patchword.console import printable
     from patchword.data.names import shown_path
-    from patchword.errors import UserError
+    from patchword.report.page import Page
     from patchword.report.run_page import run_page
 
-    page = run_page(runs)
     where = out or runs[0] / "report.html"
-    if where.is_dir():
-        raise UserError(f"{where} is a folder; --out names the page to write, such as {where / 'report.html'}.")
-    page.write(where)
+    Page.check_can_be_written(where)
+    run_page(runs).write(where)
     typer.echo(printable(f"Written: {shown_path(where)}"))

@@ -21,6 +21,7 @@ from markupsafe import Markup, escape
 from patchword.console import printable
 from patchword.data.atomic import write_file
 from patchword.data.names import encodable
+from patchword.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -125,6 +126,9 @@ class Page:
         foot: a line at the end: versions, how it was made.
     """
 
+    MARK = Markup('<meta name="generator" content="patchword">')
+    """What a page that patchword wrote is recognised by."""
+
     def __init__(self, title: str, lead: str = "", foot: str = "") -> None:
         self.title, self.lead, self.foot = title, lead, foot
         self.blocks: list[Block] = []
@@ -146,6 +150,21 @@ class Page:
         )
         environment.filters["tight"] = _tight
         return environment.get_template("page.html.j2").render(page=self)
+
+    @classmethod
+    def check_can_be_written(cls, path: Path) -> None:
+        """Refuse, before the work for it, a place for a page where there is something that patchword did not write."""
+        if path.is_dir():
+            raise UserError(f"{path} is a folder; --out names the page to write, such as {path / 'report.html'}.")
+        if path.suffix.lower() not in (".html", ".htm"):
+            raise UserError(f"--out {path}: the page is an HTML file; its name must end in .html.")
+        if not path.exists():
+            return
+        if path.is_file():
+            with path.open("rb") as file:
+                if cls.MARK.encode() in file.read(4096):
+                    return
+        raise UserError(f"{path} is there already, and is no page of patchword's. Choose another --out.")
 
     def write(self, path: Path) -> None:
         """Write the page into a file, whole: where the disk is full, an older page stays."""
