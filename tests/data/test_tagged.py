@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from patchword.data.documents import Documents
 from patchword.data.sources import read_labelled
-from patchword.data.spans import Span, bio, fit, read_spans
+from patchword.data.spans import Span, bio, fit, read_spans, unit_of
 from patchword.data.tagged import TaggedText, holds_tags, read_tagged
 from patchword.errors import UserError
 
@@ -52,6 +54,7 @@ def test_conll(tmp_path: Path) -> None:
     ("content", "column", "message"),
     [
         ("a\tX\tO\nb\tO\n", None, r"a\.bio, row 2: 2 columns, but the first line has 3"),
+        ("In IN O\nNew York NNP B-LOC\n", None, r"a\.bio, row 2: 4 columns, but the first line has 3"),
         ("a\tO\nb\t\n", None, r"a\.bio, row 2: the word or its tag is empty"),
         ("word\n", None, "have one column"),
         ("a O\n", "3", "by its number, 2 to 2 here, not '3'"),
@@ -63,6 +66,59 @@ def test_wrong_conll(content: str, column: str | None, message: str, tmp_path: P
     (tmp_path / "a.bio").write_text(content)
     with pytest.raises(UserError, match=message):
         read_tagged(tmp_path / "a.bio", label_column=column)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("It PRP O\n10\u00a0000 CD B-NUM\u3000\n", [("It", "O"), ("10\u00a0000", "B-NUM")]),
+        ("a\u2003b\tO\nc d\tB\n", [("a\u2003b", "O"), ("c d", "B")]),
+        ("a  X   O\nb\tX\tB\n", [("a", "O"), ("b", "B")]),
+        ("a\tX\tO\nb X B\n", [("a", "O"), ("b", "B")]),
+        ("# id 11\tdomain=train\nin _ _ O\nrome _ _ B\n", [("in", "O"), ("rome", "B")]),
+        ("# id 1 x=y\nin _ _ O\nrome _ _ B\n", [("in", "O"), ("rome", "B")]),
+        ("# id 1 x=y\n# a b O\nin _ _ O\n", [("#", "O"), ("in", "O")]),
+        ("#MAGA\tO\nin\tO\n", [("#MAGA", "O"), ("in", "O")]),
+        ("#a O\n# B\n", [("#a", "O"), ("#", "B")]),
+        ("in O\n# B\n", [("in", "O"), ("#", "B")]),
+        ("# 2\n1\tin\tO\n2\trome\tB\n\n1\tx\tO\n", [("in", "O"), ("rome", "B"), ("x", "O")]),
+        ("0 in O\n1 rome B\n", [("in", "O"), ("rome", "B")]),
+        ("1 CD B\n3 CD I\n", [("1", "B"), ("3", "I")]),
+        ("1 NUM\n2 NUM\n", [("1", "NUM"), ("2", "NUM")]),
+    ],
+)
+def test_words_and_tags_of_odd_conll(content: str, expected: list[tuple[str, str]], tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text(content, "utf-8")
+    read = read_tagged(tmp_path / "a.conll").texts
+    found = [pair for text in read for pair in zip(words_of_text(text), text.tags or (), strict=True)]
+    assert found == expected
+
+
+def test_conll_u_has_its_words_in_the_second_column(tmp_path: Path) -> None:
+    """An example of universaldependencies.org/format.html: a word of two, and one that was left out."""
+    rows = [
+        ("1-2", "vámonos", "_", "_"),
+        ("1", "vamos", "ir", "VERB"),
+        ("2", "nos", "nosotros", "PRON"),
+        ("3-4", "al", "_", "_"),
+        ("3", "a", "a", "ADP"),
+        ("4", "el", "el", "DET"),
+        ("4.1", "gran", "gran", "ADJ"),
+        ("5", "mar", "mar", "NOUN"),
+    ]
+    lines = ["# text = vámonos al mar", *("\t".join([*row, *["_"] * 6]) for row in rows)]
+    (tmp_path / "a.conll").write_text("\n".join(lines) + "\n\n", "utf-8")
+    read = read_tagged(tmp_path / "a.conll")
+    assert words_of_text(read.texts[0]) == ["vamos", "nos", "a", "el", "mar"]
+    assert read.texts[0].tags == ("VERB", "PRON", "ADP", "DET", "NOUN")
+    assert read_tagged(tmp_path / "a.conll", label_column="3").texts[0].tags == ("ir", "nosotros", "a", "el", "mar")
+    assert read.notes == [
+        "a.conll: the first column counts words; words are in column 2, tags in column 4",
+        "a.conll: comments that are not read: 1",
+        "a.conll: multiword tokens and empty nodes that are not read: 3",
+    ]
+    with pytest.raises(UserError, match="3 to 10 here, not '2'"):
+        read_tagged(tmp_path / "a.conll", label_column="2")
 
 
 def test_conll_is_no_plain_text(tmp_path: Path) -> None:
@@ -131,6 +187,56 @@ def test_wrong_spans(spans: Any, message: str) -> None:
     problem = read_spans(spans, "in Rome now")
     assert isinstance(problem, str)
     assert message in problem
+
+
+@given(st.lists(st.text("aé😀中 ", min_size=1, max_size=9), min_size=3, max_size=3), st.booleans(), st.booleans())
+def test_places_in_other_units_are_those_of_their_own_text(parts: list[str], javascript: bool, told: bool) -> None:
+    """Whatever the text, where each span brings its own text or one row shows what places count."""
+    before, own, _ = parts
+    text = "".join(parts)
+    if not own.strip():
+        return
+
+    def length(piece: str) -> int:
+        return len(piece.encode("utf-16-le")) // 2 if javascript else len(piece.encode())
+
+    span = {"start": length(before), "end": length(before) + length(own), "label": "A"}
+    proof = ([{"start": length("😀 "), "end": length("😀 x"), "label": "A", "text": "x"}], "😀 x")
+    cell = [span | ({"text": own} if told else {})]
+    unit = unit_of([proof, (cell, text)])
+    assert unit == ("UTF-16 code units" if javascript else "UTF-8 bytes")
+    start = len(before) + len(own) - len(own.lstrip())
+    assert read_spans(cell, text, unit) == [Span(start, start + len(own.strip()), "A")]
+
+
+def test_a_span_that_contradicts_its_own_text_is_told_with_its_row(tmp_path: Path) -> None:
+    good = {"start": 3, "end": 7, "label": "PLACE", "text": "Rome"}
+    path = table(
+        tmp_path / "a.jsonl",
+        {"text": "in Rome now", "spans": [good]},
+        {"text": "in Rome now", "spans": [good | {"start": 4}]},
+    )
+    with pytest.raises(UserError, match=r"row 2: the span PLACE from 4 to 7 is 'ome', but its own text is 'Rome'"):
+        read_tagged(path)
+    cut = {"start": 1, "end": 3, "label": "A"}  # inside the surrogate pair
+    assert "cuts a character" in str(read_spans([cut], "😀 x", "UTF-16 code units"))
+
+
+def test_rejected_annotations_are_left_out_and_counted(tmp_path: Path) -> None:
+    rows = [
+        {"text": f"{answer} Rome", "spans": [], "label": "x", "answer": answer}
+        for answer in ("accept", "reject", "ignore", "accept")
+    ]
+    rows[0]["spans"] = [{"start": 7, "end": 11, "label": "PLACE"}]
+    read = read_tagged(table(tmp_path / "a.jsonl", *rows), label_column="spans")
+    assert [text.text for text in read.texts] == ["accept Rome", "accept Rome"]
+    assert read.notes[-1] == "rows left out by their column 'answer': 1 'reject', 1 'ignore'"
+    labelled = read_labelled(tmp_path / "a.jsonl", label_column="label")
+    assert len(labelled.inputs) == 2
+    assert "1 'reject', 1 'ignore'" in labelled.notes[-1]
+    assert len(read_labelled(tmp_path / "a.jsonl", label_column="answer").inputs) == 4  # it is what is learned
+    others = [row | {"answer": "perhaps"} for row in rows]
+    assert len(read_labelled(table(tmp_path / "b.jsonl", *rows, *others), label_column="label").inputs) == 8
 
 
 def test_spans_are_runs_of_the_units_that_they_touch() -> None:

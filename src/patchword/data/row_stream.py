@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from patchword.data.columns import Problems, Sample, wrong_text, wrong_words
-from patchword.data.conll import conll_sentences
+from patchword.data.conll import ConllFile
 from patchword.data.documents import text_lines
 from patchword.data.files import Data, ending, find, hash_of
 from patchword.data.images import image_in_cell
@@ -81,7 +81,7 @@ class RowStream:
             elif self.are_images:
                 yield StreamedRow(path, 0, {"image": path})
             elif self.are_words:
-                for number, words, tags in conll_sentences(path, need_tags=False):
+                for number, words, tags in ConllFile(path, need_tags=False).sentences():
                     yield StreamedRow(path, number, {"tokens": words} | ({"tags": tags} if tags else {}))
             else:
                 for number, text in text_lines(path):

@@ -17,7 +17,7 @@ from patchword.data.images import class_folders, image_in_cell
 from patchword.data.label_cells import list_in, numbers_in
 from patchword.data.names import class_name, shown_path
 from patchword.data.split_names import refuse_mixed_splits, refuse_split_folders
-from patchword.data.tables import CONLL_ENDINGS, TABLE_ENDINGS, Filter, Modality, rows
+from patchword.data.tables import CONLL_ENDINGS, TABLE_ENDINGS, Answers, Filter, Modality
 from patchword.errors import UserError
 
 
@@ -232,8 +232,9 @@ def _read_tables(
     labels: list[Any] = []
     table_of, numbers = array("q"), array("q")
     wrong, unlabelled = Problems(bad_rows), Problems(bad_rows if need_labels else None)
+    answers = Answers(tables, (column, second, label) if need_labels else ())
     for i, path in enumerate(tables):
-        for number, cells in rows(path, [name for name in (column, second, label) if name], kept):
+        for number, cells in answers.rows(path, [name for name in (column, second, label) if name], kept):
             texts = []
             before = wrong.count + (unlabelled.count if need_labels else 0)
             for name in (column, second) if second else (column,):
@@ -263,7 +264,7 @@ def _read_tables(
             table_of.append(i)
             numbers.append(number)
     wrong.stop()
-    notes = [note, label_note]
+    notes = [note, label_note, *answers.notes]
     if need_labels or label_column is not None:
         unlabelled.stop()
     elif unlabelled.count:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Container, Iterable, Sequence
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
 
 _START = ("start", "start_offset", "begin")
 _END = ("end", "end_offset", "stop")
 _LABEL = ("label", "type", "entity", "tag", "entity_group")
+
+
+_OWN_TEXT = "text"
+
+Unit = Literal["characters", "UTF-16 code units", "UTF-8 bytes"]
+"""What starts and ends count: Python counts characters, JavaScript and Java UTF-16 code units, Go and Rust bytes."""
+CHARACTERS: Unit = "characters"
+_ENCODINGS: dict[Unit, tuple[str, int]] = {"UTF-16 code units": ("utf-16-le", 2), "UTF-8 bytes": ("utf-8", 1)}
 
 
 class Span(NamedTuple):
@@ -43,8 +52,63 @@ def _read(item: Any) -> Span | str:
     return Span(start, end, label.strip())
 
 
-def read_spans(cell: Any, text: str) -> list[Span] | str:
-    """The spans of one text in their order, or what is wrong with them. An empty cell is a text with none."""
+def unit_of(read: Iterable[tuple[Any, Any]]) -> Unit:
+    """What the starts and ends of spans count, from the texts that some of them bring themselves.
+
+    Args:
+        read: cells with spans, and their texts.
+
+    Returns:
+        The only unit in which all of these texts are right; characters where that is so of several or none.
+    """
+    fitting: dict[Unit, bool] = {CHARACTERS: True, **dict.fromkeys(_ENCODINGS, True)}
+    for cell, text in read:
+        if not isinstance(cell, list) or not isinstance(text, str):
+            continue
+        for item in cell:
+            span = _read(item)
+            if isinstance(span, str) or (own := _own_text(item)) is None:
+                continue
+            for unit in fitting:
+                fitting[unit] = fitting[unit] and _agrees(_in_characters(span, text, unit), own, text)
+    return next((unit for unit, fits in fitting.items() if fits), CHARACTERS)
+
+
+def _own_text(item: Any) -> str | None:
+    own = item.get(_OWN_TEXT) if isinstance(item, dict) else None
+    return own if isinstance(own, str) and own.strip() else None
+
+
+def _agrees(span: Span | None, own: str, text: str) -> bool:
+    return span is not None and text[span.start : span.end].split() == own.split()
+
+
+def _in_characters(span: Span, text: str, unit: Unit) -> Span | None:
+    """A span that counts another unit; None where it begins or ends inside a character or outside the text."""
+    if unit == CHARACTERS or text.isascii():
+        return span
+    number = _numbers(text, unit)
+    if span.start not in number or span.end not in number:
+        return None
+    return Span(number[span.start], number[span.end], span.label)
+
+
+@lru_cache(maxsize=len(_ENCODINGS))
+def _numbers(text: str, unit: Unit) -> dict[int, int]:
+    """Place in the unit at which each character begins -> its number; and the end of the text."""
+    encoding, size = _ENCODINGS[unit]
+    lengths = (len(character.encode(encoding, "surrogatepass")) // size for character in text)
+    return {place: number for number, place in enumerate(itertools.accumulate(lengths, initial=0))}
+
+
+def read_spans(cell: Any, text: str, unit: Unit = CHARACTERS) -> list[Span] | str:
+    """The spans of one text in their order, or what is wrong with them. An empty cell is a text with none.
+
+    Args:
+        cell: a list of spans; one may bring the text that it marks.
+        text: of the row.
+        unit: what starts and ends count.
+    """
     if cell is None:
         return []
     if not isinstance(cell, list):
@@ -56,12 +120,25 @@ def read_spans(cell: Any, text: str) -> list[Span] | str:
             return span
         if span.start >= span.end:
             return f"the span {span.label} begins at {span.start} and ends at {span.end}: it holds nothing"
+        counted, converted = span, _in_characters(span, text, unit)
+        if converted is None:
+            return (
+                f"the span {span.label} from {span.start} to {span.end}, in {unit}, is outside the text, or cuts a "
+                "character"
+            )
+        span = converted
         if span.start < 0 or span.end > len(text):
             return (
                 f"the span {span.label} from {span.start} to {span.end} is outside the text of {len(text)} characters"
             )
         if text[span.start : span.end].isspace():
             return f"the span {span.label} from {span.start} to {span.end} holds nothing but white space"
+        own = _own_text(item)
+        if own is not None and not _agrees(span, own, text):
+            return (
+                f"the span {span.label} from {counted.start} to {counted.end} is {text[span.start : span.end][:40]!r}, "
+                f"but its own text is {own[:40]!r}"
+            )
         spans.append(_trimmed(span, text))
     spans.sort()
     for one, two in itertools.pairwise(spans):

@@ -7,7 +7,7 @@ is line 1, a cell over several lines counts from its first), the 1-based row in 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,6 +65,48 @@ class Filter:
             return UserError(f"No row has the column '{self.column}' of where '{self.column}={self.value}'.")
         seen = ", ".join(f"'{value}'" for value in self._seen)
         return UserError(f"No row has {self.column} = '{self.value}'; values there are: {seen}.")
+
+
+class Answers:
+    """Annotations that a person rejected or ignored: Prodigy writes so in a column `answer`. They are left out.
+
+    Args:
+        tables: that are read.
+        used: columns that hold something else for this reader.
+    """
+
+    COLUMN = "answer"
+    _KNOWN = frozenset({"accept", "reject", "ignore"})
+
+    def __init__(self, tables: Sequence[Path], used: Collection[str]) -> None:
+        self._in = {path: self.COLUMN not in used and self.COLUMN in columns(path) for path in tables}
+        found = [
+            cells.get(self.COLUMN)
+            for path in tables
+            if self._in[path]
+            for _, cells in itertools.islice(rows(path, [self.COLUMN]), SAMPLE_ROWS)
+        ]
+        if not set(map(str, found)) <= self._KNOWN:
+            self._in = dict.fromkeys(tables, False)
+        self.left_out = dict.fromkeys(("reject", "ignore"), 0)
+
+    def rows(self, path: Path, wanted: Sequence[str], where: Filter | None) -> Iterator[Row]:
+        """The rows of `tables.rows` that were accepted."""
+        if not self._in[path]:
+            yield from rows(path, wanted, where)
+            return
+        for row, cells in rows(path, [*wanted, self.COLUMN], where):
+            answer = str(cells.get(self.COLUMN))
+            if answer in self.left_out:
+                self.left_out[answer] += 1
+            else:
+                yield row, cells
+
+    @property
+    def notes(self) -> list[str]:
+        """How many rows were left out, after they were read."""
+        counts = [f"{count:,} '{answer}'" for answer, count in self.left_out.items() if count]
+        return [f"rows left out by their column '{self.COLUMN}': {', '.join(counts)}"] if counts else []
 
 
 def rows(path: Path, wanted: Sequence[str] | None = None, where: Filter | None = None) -> Iterator[Row]:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from patchword.data.columns import Problems, Sample, wrong_text, wrong_words
-from patchword.data.conll import conll_sentences
+from patchword.data.conll import ConllFile
 from patchword.data.files import Data, ending, find, hash_of, items_of
-from patchword.data.spans import Span, looks_like_spans, read_spans
+from patchword.data.spans import CHARACTERS, Span, Unit, looks_like_spans, read_spans, unit_of
 from patchword.data.split_names import refuse_mixed_splits
-from patchword.data.tables import CONLL_ENDINGS, SAMPLE_ROWS, TABLE_ENDINGS, Filter, rows
+from patchword.data.tables import CONLL_ENDINGS, SAMPLE_ROWS, TABLE_ENDINGS, Answers, Filter, rows
 from patchword.data.word_rows import WordColumns, word_columns, word_sentences
 from patchword.errors import UserError
 
@@ -149,12 +149,17 @@ def read_tagged(
     if all(ending(path) in CONLL_ENDINGS for path in found):
         if asked := text_column or where:
             raise UserError(f"{next(iter(found))} is not a table, so it has no columns for '{asked}'.")
+        files = [ConllFile(path, label_column) for path in found]
         read = [
-            TaggedText.of_words(words, tags, f"{path.name}, row {line}")
-            for path in found
-            for line, words, tags in conll_sentences(path, label_column)
+            TaggedText.of_words(words, tags, f"{file.path.name}, row {line}")
+            for file in files
+            for line, words, tags in file.sentences()
         ]
-        return Tagged(read, {"label": label_column or "last"}, [], hash_of([f"conll {label_column}", *found]))
+        if len({(file.word, file.tag) for file in files}) > 1:
+            told = ", ".join(f"{file.path.name} {file.width}" for file in files)
+            raise UserError(f"The files have different columns ({told}). Give those of one kind.")
+        notes = [note for file in files for note in file.notes]
+        return Tagged(read, {"label": label_column or "last"}, notes, hash_of([f"conll {label_column}", *found]))
     for path in found:
         if ending(path) not in TABLE_ENDINGS:
             raise UserError(
@@ -182,16 +187,25 @@ def _read_tables(tables: list[Path], text_column: str | None, label_column: str 
         )
     wrong = Problems()
     texts: list[TaggedText] = []
-    for path in tables:
-        for number, cells in rows(path, columns[:2], kept):
-            read = _row(cells.get(columns.input), cells.get(columns.tags), columns.spans, f"{path.name}, row {number}")
-            if isinstance(read, str):
-                wrong.note(read, path, number)
-            else:
-                texts.append(read)
+    answers = Answers(tables, columns[:2])
+    read = [
+        (path, number, cells.get(columns.input), cells.get(columns.tags))
+        for path in tables
+        for number, cells in answers.rows(path, columns[:2], kept)
+    ]
+    unit = unit_of((marks, given) for *_, given, marks in read) if columns.spans else CHARACTERS
+    for path, number, given, marks in read:
+        row = _row(given, marks, columns.spans, unit, f"{path.name}, row {number}")
+        if isinstance(row, str):
+            wrong.note(row, path, number)
+        else:
+            texts.append(row)
     wrong.stop()
     kind = "spans" if columns.spans else "tags"
     notes = [f"{'texts' if columns.spans else 'words'}: column '{columns.input}'; {kind}: column '{columns.tags}'"]
+    if unit != CHARACTERS:
+        notes.append(f"the starts and ends of the spans count {unit}, as their own texts show; they are converted")
+    notes += answers.notes
     used = {"text": columns.input, "label": columns.tags}
     return Tagged(texts, used, notes, hash_of([repr((used, where)), *tables]))
 
@@ -207,12 +221,12 @@ def _read_word_rows(tables: list[Path], columns: WordColumns, where: str | None)
     return Tagged(texts, used, notes, hash_of([repr((columns, where)), *tables]))
 
 
-def _row(given: Any, marks: Any, spans: bool, origin: str) -> TaggedText | str:
+def _row(given: Any, marks: Any, spans: bool, unit: Unit, origin: str) -> TaggedText | str:
     """One row of a table, or what is wrong with it."""
     if spans:
         if problem := wrong_text(given):
             return problem
-        found = read_spans(marks, given)
+        found = read_spans(marks, given, unit)
         return found if isinstance(found, str) else TaggedText(given, None, None, tuple(found), origin)
     if not isinstance(given, list) or not given:
         return "there is no list of words"
