@@ -110,8 +110,11 @@ def main() -> None:
         sys.exit(141)
     except OSError as error:
         # A full disk, no permission: not ours to mend, but no reason for a traceback.
+        from patchword.data.atomic import NO_ROOM
+
         where = f"{error.filename}: " if error.filename else "A file can not be read or written: "
-        print(printable(f"patchword: {where}{error.strerror or error}."), file=sys.stderr)
+        room = " Make room, then run the same command again." if error.errno in NO_ROOM else ""
+        print(printable(f"patchword: {where}{error.strerror or error}.{room}"), file=sys.stderr)
         sys.exit(2)
 
 

@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Errors of a disk that is full, a quota that is used up, or a file that may grow no more."""
+
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:

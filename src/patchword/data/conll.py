@@ -74,7 +74,9 @@ class ConllFile:
         if self._indexed:
             tags = "" if self.tag is None else f", tags in column {self.tag + 1}"
             told.append(f"{self.path.name}: the first column counts words; words are in column 2{tags}")
-        told += [f"{self.path.name}: {what} that are not read: {count:,}" for what, count in self.left_out.items() if count]
+        told += [
+            f"{self.path.name}: {what} that are not read: {count:,}" for what, count in self.left_out.items() if count
+        ]
         return told
 
     def sentences(self) -> Iterator[tuple[int, list[str], list[str]]]:

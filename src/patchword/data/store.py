@@ -21,6 +21,7 @@ from typing import BinaryIO
 import numpy as np
 from filelock import FileLock, Timeout
 
+from patchword.data.atomic import naming
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
 
@@ -154,6 +155,11 @@ class _Build:
         return bool(self.state["finished"])
 
     def run(self, documents: Iterable[str], progress: Callable[[int], None]) -> None:
+        """Add the documents that are not in yet."""
+        with naming(self.folder):
+            self._run(documents, progress)
+
+    def _run(self, documents: Iterable[str], progress: Callable[[int], None]) -> None:
         counts = np.zeros(self.tokenizer.vocab_size, np.int64)
         for name in self.FILES:
             (self.folder / name).touch()

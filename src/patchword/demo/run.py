@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from patchword.data.atomic import write_json
+from patchword.data.atomic import naming, write_json
 from patchword.demo import images, text
 from patchword.demo.corpus import LABELS, OTHERS, write_text
 from patchword.demo.digits import write_digits
@@ -80,7 +80,8 @@ def run_demo(out: Path, quiet: bool = False) -> DemoResult:
     out = Path(out)
     with alone_in(out, f"Another demo is writing to {out} at this moment. Choose another --out."):
         claim(out)
-        return _run_demo(out, quiet)
+        with naming(out):
+            return _run_demo(out, quiet)
 
 
 def _run_demo(out: Path, quiet: bool) -> DemoResult:

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from patchword.data.atomic import naming
 from patchword.data.files import Data
 from patchword.errors import UserError
 from patchword.models.config import ImageConfig, TextConfig
@@ -109,7 +110,7 @@ def export(
         place = tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
         raise UserError(f"{path} can not be written: {error.strerror}.") from error
-    with place as name, torch.inference_mode():
+    with naming(path), place as name, torch.inference_mode():
         whole, small = Path(name, "whole"), Path(name, "int8")
         whole.mkdir()
         small.mkdir()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from patchword.data.atomic import NO_ROOM
 from patchword.errors import UserError
 from patchword.training.checkpoint import latest
 from patchword.training.loop import Interrupted
 from patchword.training.run import RunFolder
 from patchword.training.seeds import finished, places
-
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
@@ -29,11 +27,11 @@ def guarded(folder: RunFolder) -> Iterator[None]:
         raise Interrupted(f"Stopped. {saved(folder)}") from None
     except OSError as error:
         where = str(error.filename or folder.path)
-        if error.errno not in _NO_ROOM and not where.startswith(str(folder.path)):
+        if error.errno not in NO_ROOM and not where.startswith(str(folder.path)):
             raise
         what = f"{where} could not be written: {error.strerror or error}."
-        room = " Make room first." if error.errno in _NO_ROOM else ""
-        raise UserError(f"{what} {saved(folder)}{room}") from error
+        room = " Make room." if error.errno in NO_ROOM else ""
+        raise UserError(f"{what}{room} {saved(folder)}") from error
 
 
 def saved(folder: RunFolder) -> str:
