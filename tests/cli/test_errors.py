@@ -186,7 +186,7 @@ def test_names_that_do_not_exist(run: Run, base: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (("--image-size", 32), ("image_size", "reads texts")),
+        (("--image-size", 32), ("image_size", "it is for image-classification")),
         (("--lora-rank", 4), ("lora_rank", "--tune lora or dora")),
         (("--lora-rank", 4, "--tune", "head"), ("lora_rank", "--tune lora or dora")),
     ],

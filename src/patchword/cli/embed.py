@@ -25,7 +25,7 @@ def embed(
         str | None, typer.Option(help="Show what is nearest to this text, or to the picture at this path.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file --out.")] = False,
-    top: Annotated[int, typer.Option(min=1, help="How many of the nearest.")] = 5,
+    top: Annotated[int | None, typer.Option(min=1, help="How many of the nearest (5).")] = None,
     text_column: o.TextColumn = None,
     image_column: o.ImageColumn = None,
     where: o.Where = None,
@@ -47,6 +47,10 @@ def embed(
 
     if out is None and near is None:
         raise UserError("Nothing to do: give --out FILE.parquet to keep the vectors, or --near to look one up.")
+    if top is not None and near is None:
+        raise UserError("--top: only for --near. Leave it out.")
+    if overwrite and out is None:
+        raise UserError("--overwrite: only for --out. Leave it out.")
     if out is not None and out.suffix != ".parquet":
         raise UserError(f"--out {out}: vectors are written as .parquet.")
     if out is not None:
@@ -64,5 +68,5 @@ def embed(
         typer.echo(f"{len(names):,} vectors of {vectors.shape[1]} numbers: {out}")
     if near is not None:
         (query,), _ = read_inputs([near], model)
-        for index, similarity in nearest(model.features([query], pool)[0], vectors, top):
+        for index, similarity in nearest(model.features([query], pool)[0], vectors, top or 5):
             typer.echo(f"{similarity:6.3f}  {printable(' '.join(names[index].split())[:150])}")

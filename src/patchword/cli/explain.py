@@ -23,8 +23,8 @@ def explain(
     batch: Annotated[int, typer.Option(help="Sequences at once.")] = 1,
     training: Annotated[bool, typer.Option(help="While it learns, or while it is used.")] = True,
     targets: Annotated[
-        float, typer.Option(help="Share of the tokens whose words are scored: 0.15 under a mask.")
-    ] = 1.0,
+        float | None, typer.Option(help="Share of the tokens whose words are scored (1): 0.15 under a mask.")
+    ] = None,
     head: Annotated[str | None, typer.Option(help="Its head; the one it is pretrained with if not given.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All numbers as JSON.")] = False,
 ) -> None:

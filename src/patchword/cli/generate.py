@@ -52,7 +52,9 @@ def generate(
     stop: Annotated[list[str] | None, typer.Option(help="End before this text.", rich_help_panel=_HOW)] = None,
     text_column: o.TextColumn = None,
     where: o.Where = None,
-    seed: o.Seed = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Of what is drawn, with --temperature (0).", rich_help_panel=_HOW)
+    ] = None,
     device: o.Device = "auto",
 ) -> None:
     """Write: one text token by token, several as csv on standard output.

@@ -45,9 +45,12 @@ def predict(
     [dim]patchword predict runs/tickets new.csv --out out.parquet    patchword predict runs/tickets "one sentence"[/dim]
     """
     from patchword.data.row_file import Column, check_can_be_written, encode
-    from patchword.tasks.file_prediction import flat, rounded, write_predictions
+    from patchword.errors import UserError
+    from patchword.tasks.file_prediction import flat, refuse_no_probabilities, rounded, write_predictions
     from patchword.tasks.predictor import load
 
+    if overwrite and out is None:
+        raise UserError("--overwrite: only for --out. Leave it out.")
     if out is not None:
         check_can_be_written(out, overwrite)
     model = load(folder, device, precision, image_size)
@@ -65,6 +68,8 @@ def predict(
         items = sentences(inputs, model)
         named = [dict(zip(("text", "pair"), item, strict=True)) if model.pairs else {"text": item} for item in items]
         rows = [cells | flat(found) for cells, found in zip(named, model.predict(items), strict=True)]
+        if not probabilities:
+            refuse_no_probabilities(rows[0], model.task)
         names = [name for name in rows[0] if probabilities or not name.startswith("p(")]
         columns = [Column(name, frozenset()) for name in names]
         sys.stdout.write(encode(".csv", columns, rounded(rows), header=True).decode())

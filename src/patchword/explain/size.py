@@ -20,6 +20,7 @@ from patchword.explain.walk import Walk, parameters
 from patchword.models.config import ImageConfig
 from patchword.models.family import Family, Model, preset, presets
 from patchword.models.folder import examine, find_folder, surface
+from patchword.models.heads import VocabularyHead
 from patchword.models.stems import PatchEmbedding
 from patchword.models.trunks import EncoderDecoder, Generative
 from patchword.nn.attention import Attention, SelfAttention
@@ -166,7 +167,7 @@ def explain(
     written: int | None = None,
     batch: int = 1,
     training: bool = True,
-    targets: float = 1.0,
+    targets: float | None = None,
     way_out: str | None = None,
 ) -> Size:
     """Where every parameter, FLOP and byte of a model goes; no weight is made or read.
@@ -177,7 +178,7 @@ def explain(
         written: tokens that an encoder-decoder writes; as many as it reads where None.
         batch: sequences at once.
         training: whether it learns.
-        targets: share of the tokens that a vocabulary head scores (0.15 under a mask).
+        targets: share of the tokens that a vocabulary head scores (0.15 under a mask); all of them where None.
         way_out: a head of the family; the folder's own, or the one that is pretrained with, where None.
 
     Raises:
@@ -221,13 +222,18 @@ def size_of(
     *,
     batch: int = 1,
     training: bool = True,
-    targets: float = 1.0,
+    targets: float | None = None,
 ) -> Size:
     """The same of a model that there is, real or on the meta device.
 
     Raises:
         UserError: a length that it does not take.
     """
+    if targets is not None and not isinstance(model.head, VocabularyHead):
+        raise UserError(f"targets: only for heads that score words; {model.way_out} scores none. Leave it out.")
+    if written is not None and not isinstance(model.trunk, EncoderDecoder):
+        raise UserError("written: only for models with an encoder and a decoder. Leave it out.")
+    targets = 1.0 if targets is None else targets
     if batch < 1 or not 0.0 <= targets <= 1.0:
         raise UserError(f"A batch of {batch} with {targets} of its tokens as targets: give at least 1, and 0 to 1.")
     config, trunk = model.config, model.trunk

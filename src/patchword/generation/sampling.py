@@ -39,7 +39,7 @@ def write_tokens(
     how = complete(how, writer.model.generation)
     change = processors(how, ends, writer.logits.shape[1])
     numbers = range(len(writer.history)) if numbers is None else numbers
-    generators = [torch.Generator().manual_seed(int(mix(how.seed, number))) for number in numbers]
+    generators = [torch.Generator().manual_seed(int(mix(how.seed or 0, number))) for number in numbers]
     written: list[list[int]] = [[] for _ in writer.history]
     running = list(range(len(written)))
     while True:

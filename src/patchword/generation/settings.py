@@ -23,7 +23,7 @@ Texts = Annotated[tuple[Text, ...], BeforeValidator(lambda value: (value,) if is
 
 MAX_NEW_TOKENS = 64
 _TOP_K_OF_TRANSFORMERS = 50
-_SAMPLING = ("top_h", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
+_SAMPLING = ("top_h", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff", "seed")
 _OF_BEAMS = ("length_penalty", "early_stopping")
 _OURS = {"num_beams": "beams", "stop_strings": "stop"}
 
@@ -99,8 +99,8 @@ class Generation(BaseModel):
     """Whether scores that are not finite are replaced."""
     stop: Texts | None = None
     """A text ends before the first of these."""
-    seed: int = Field(0, ge=0, lt=2**31)
-    """Of what is drawn; each prompt has its own generator, so that its text does not depend on the others."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    """Of what is drawn; 0. Each prompt has its own generator, so that its text does not depend on the others."""
 
     @property
     def samples(self) -> bool:
@@ -141,8 +141,8 @@ def complete(how: Generation, generation: Mapping[str, Any]) -> Generation:
         values.pop("min_new_tokens", None)
     whole = Generation(**(values | given))
     if not whole.samples:
-        if wrong := sorted(name for name in _SAMPLING if name in given and given[name] not in (0, 1.0)):
-            raise UserError(f"{wrong[0]} limits what is drawn: give a temperature as well.")
+        if wrong := [name for name in _SAMPLING if name in given]:
+            raise UserError(f"{wrong[0]}: only for tokens that are drawn; give a temperature as well, or leave it out.")
         whole = whole.model_copy(update=dict.fromkeys(_SAMPLING))
     _check(whole, given, generation)
     if (whole.beams or 1) == 1:

@@ -17,6 +17,7 @@ from patchword.models.card import read_card
 from patchword.models.config import TextConfig
 from patchword.models.folder import describe, find_folder
 from patchword.tasks.labels import PROBLEMS
+from patchword.tasks.options import refuse_unread
 from patchword.tasks.task import Ask, Task, tasks
 from patchword.tasks.text_readers import read_text_reader
 
@@ -73,7 +74,11 @@ def check(
 def _report(given: dict[str, Data], columns: dict[str, Any], model: str | Path | None, problem: str | None) -> Report:
     data = given[DATA]
     reader, length = _reader(model)
+    asked = {name for name, value in (columns | {"problem": problem}).items() if value is not None}
     if kind := _other_task(data):
+        refuse_unread(asked, kind)
+        if model is not None:
+            raise UserError(f"--model: only for texts that are classified; these are for {kind.name}. Leave it out.")
         return _of_task(kind, given, columns)
     splits: dict[str, Labelled] = {}
     notes: list[str] = []
@@ -86,6 +91,12 @@ def _report(given: dict[str, Data], columns: dict[str, Any], model: str | Path |
             notes += rows.notes if name == DATA else []
     if len({rows.modality for rows in splits.values()}) > 1:
         raise UserError("Some of the splits are texts and some are pictures. Give one kind.")
+    for rows in splits.values():
+        refuse_unread(asked, tasks()[f"{rows.modality}-classification"])
+        if model is not None and rows.modality == "image":
+            raise UserError("--model: only for texts, whose tokens it counts. Leave it out.")
+    if model is not None and reader is None:
+        raise UserError(f"--model {model}: it reads images, so it has no tokens of texts to count. Leave it out.")
     report = check_rows(splits, reader, length, problem)
     return Report([*notes, *report.about], report.numbers, [*findings, *report.findings])
 

@@ -29,7 +29,7 @@ from patchword.tasks.labels import MULTI, REGRESSION, SINGLE, LabelSet, class_we
 from patchword.tasks.metrics import decisions, gain, probabilities, scores
 from patchword.tasks.review import review
 from patchword.tasks.suspects import suspects
-from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task
+from patchword.tasks.task import OF_LABELS, Ask, Compute, Prepared, Reader, Task
 
 VALIDATION_SHARE = 0.1
 FLOORS_OF = {"validation": "floors", "test": "test_floors"}
@@ -68,7 +68,7 @@ class Classification(Task):
     outputs = ("logits",)
     reads = "labelled"
     cross_validates = True
-    heeds: ClassVar[tuple[str, ...]] = ("label_smoothing",)
+    heeds: ClassVar[tuple[str, ...]] = (*OF_LABELS, "problem", "class_weights", "label_smoothing", "contrast")
     validation_share = VALIDATION_SHARE
 
     def __init__(

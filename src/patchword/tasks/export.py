@@ -97,6 +97,8 @@ def export(
         UserError: onnxruntime is not installed; the model has learnt no task, or one that is not exported; the file is
             there or can not be written; it is further from the model than fp32 explains.
     """
+    if data is None and (given := [name for name, value in columns.items() if value is not None]):
+        raise UserError(f"{', '.join(given)}: only for --data. Leave it out.")
     path = Path(onnx)
     _check_path(path, overwrite)
     _check_installed()

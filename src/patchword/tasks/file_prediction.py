@@ -17,7 +17,7 @@ from patchword.data.outputs import refuse_output_over_inputs
 from patchword.data.row_file import Column, RowFile
 from patchword.data.row_stream import Contents, RowStream, StreamedRow
 from patchword.errors import UserError
-from patchword.tasks.task import Ask
+from patchword.tasks.task import Ask, Task
 
 if TYPE_CHECKING:
     from patchword.tasks.predictor import Predictor
@@ -159,6 +159,8 @@ class FilePrediction:
                 if not self.skip_bad:
                     raise _stop([(row, str(error))]) from None
                 continue
+            if not self.probabilities:
+                refuse_no_probabilities(flat(prediction), self.task)
             added = {name: type(value) for name, value in flat(prediction).items()}
             return added | ({"error": str} if self.skip_bad else {})
         raise UserError(f"No row can be read. {reason}.")
@@ -269,6 +271,16 @@ def rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: rounded(inner) for name, inner in value.items()}
     return [rounded(inner) for inner in value] if isinstance(value, list) else value
+
+
+def refuse_no_probabilities(prediction: Prediction, task: Task) -> None:
+    """Probabilities can not be left out of predictions that have none.
+
+    Raises:
+        UserError: it has none.
+    """
+    if not any(name.startswith("p(") for name in prediction):
+        raise UserError(f"--no-probabilities: only for classes; {task.name} predicts none here. Leave it out.")
 
 
 class _BadRowError(Exception):

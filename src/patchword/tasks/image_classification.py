@@ -20,7 +20,7 @@ from patchword.errors import UserError
 from patchword.tasks.classification import Classification
 from patchword.tasks.labelled import LabelledExamples
 from patchword.tasks.labels import REGRESSION, SINGLE
-from patchword.tasks.task import Ask, Prepared, Reader, kept_images
+from patchword.tasks.task import OF_IMAGES, Ask, Prepared, Reader, kept_images
 
 _FLOOR_SIDE = 32  # pixels; what the floor reads
 
@@ -106,7 +106,7 @@ class ImageClassification(Classification):
     name = "image_classification"
     modality = "image"
     understands = ("class_distilled",)
-    heeds = ("augment", "label_smoothing")
+    heeds = (*OF_IMAGES, *Classification.heeds, "augment")
 
     @classmethod
     def prepare(cls, ask: Ask, reader: Reader, progress: Callable[[int], None]) -> Prepared:

@@ -24,7 +24,7 @@ from patchword.models.heads import VocabularyHead
 from patchword.nn.experts import balance_loss
 from patchword.nn.finite import finite
 from patchword.tasks.review import evenly
-from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_tokenizer, untaught
+from patchword.tasks.task import OF_TEXTS, Ask, Compute, Prepared, Reader, Task, kept_tokenizer, untaught
 
 _VALIDATION_SEQUENCES = 500
 
@@ -40,7 +40,7 @@ class LanguageModel(Task):
 
     modality = "text"
     reads = "corpus"
-    heeds: ClassVar[tuple[str, ...]] = ("length_ramp",)
+    heeds: ClassVar[tuple[str, ...]] = (*OF_TEXTS, "lines", "z_loss", "length_ramp")
 
     def __init__(self, tokenizer: Tokenizer, counts: np.ndarray, z_loss: float = 0.0) -> None:
         self.tokenizer = tokenizer

@@ -23,7 +23,7 @@ from patchword.errors import UserError
 from patchword.models.family import Model
 from patchword.models.masked_image import MaskedImageHead
 from patchword.nn.finite import finite
-from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_images, untaught
+from patchword.tasks.task import OF_IMAGES, Ask, Compute, Prepared, Reader, Task, kept_images, untaught
 
 SHARE = 0.75
 VALIDATION_SHARE = 0.1
@@ -91,13 +91,12 @@ class MaskedImage(Task):
     modality = "image"
     way_out = "masked_image"
     reads = "corpus"
+    heeds = OF_IMAGES
 
     @classmethod
     def read(cls, data: Any, ask: Ask) -> Labelled:
         """The pictures of files or folders; labels are not looked at."""
-        rows = read_labelled(
-            data, image_column=ask.image_column, label_column=ask.label_column, where=ask.where, need_labels=False
-        )
+        rows = read_labelled(data, image_column=ask.image_column, where=ask.where, need_labels=False)
         if rows.modality != cls.modality:
             raise UserError(f"{rows.origins[0]}: these are {rows.modality}s, but {cls.name} reads {cls.modality}s.")
         return rows

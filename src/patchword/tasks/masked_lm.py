@@ -119,7 +119,7 @@ class MaskedLM(LanguageModel):
 
     name = "masked_lm"
     way_out = "masked_token"
-    heeds = ("mask_share", "length_ramp")
+    heeds = (*LanguageModel.heeds, "mask_share", "whole_word")
 
     @classmethod
     def examples(cls, sequences: Sequences, tokenizer: Tokenizer, ask: Ask, learning: bool) -> MaskedExamples:

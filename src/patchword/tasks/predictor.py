@@ -34,6 +34,7 @@ from patchword.nn.finite import finite
 from patchword.nn.packing import Packed
 from patchword.tasks.file_prediction import FilePrediction, Predicted, write_predictions
 from patchword.tasks.image_classification import ImageClassification
+from patchword.tasks.options import refuse_unread
 from patchword.tasks.precision import choose_precision, round_to_int8
 from patchword.tasks.task import Ask, Compute, Reader, Task, choose_device, read_at_once, task_of
 from patchword.tasks.text_classification import TextClassification
@@ -178,7 +179,8 @@ class Predictor:
 
     def columns(self, data: Data, labels: bool = False, **given: Any) -> dict[str, Any]:
         """What is said of columns, completed by those that the model learnt from, where tables have them all."""
-        given = {name: value for name, value in given.items() if value is not None}
+        given = {name: value for name, value in given.items() if value is not None and value is not False}
+        refuse_unread(given, self._kind)
         learnt = {f"{kind}_column": name for kind, name in self._learnt_columns.items()}
         inputs = {name: column for name, column in learnt.items() if name != "label_column"}
         tables = [path for path in find(data) if ending(path) in TABLE_ENDINGS]
@@ -188,6 +190,14 @@ class Predictor:
         if labels and learnt.get("label_column") in there:
             given.setdefault("label_column", learnt["label_column"])
         return given
+
+    @property
+    def _kind(self) -> type[Task]:
+        """The task whose data it reads: its own, or for vectors and written texts what is classified."""
+        try:
+            return type(self.task)
+        except UserError:
+            return TextClassification if isinstance(self.reader, Tokenizer) else ImageClassification
 
     @property
     def _learnt_columns(self) -> Mapping[str, str]:

@@ -25,7 +25,7 @@ from patchword.nn.packing import Layout, Packed
 from patchword.tasks.answers import LEAST_UNANSWERABLE, Found, best_answer, best_spans, nearest_sentence, null_threshold
 from patchword.tasks.question_windows import QuestionWindows
 from patchword.tasks.squad_metrics import row_scores, summary
-from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_tokenizer
+from patchword.tasks.task import OF_LABELS, OF_TEXTS, Ask, Compute, Prepared, Reader, Task, kept_tokenizer
 
 VALIDATION_SHARE = 0.1
 _SHOWN = 5  # mistakes
@@ -46,6 +46,7 @@ class QuestionAnswering(Task):
     way_out = "span"
     outputs = ("start_logits", "end_logits")
     reads = "labelled"
+    heeds = (*OF_TEXTS, *OF_LABELS, "pair_column", "doc_stride")
 
     def __init__(self, unanswerable: bool = False, threshold: float = 0.0, doc_stride: int = 128) -> None:
         self.unanswerable, self.threshold, self.doc_stride = unanswerable, threshold, doc_stride

@@ -33,7 +33,7 @@ from patchword.tasks.language_model import balanced
 from patchword.tasks.review import evenly
 from patchword.tasks.rouge import rouges, summed_up
 from patchword.tasks.summaries import Form, SummaryExamples
-from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_tokenizer
+from patchword.tasks.task import OF_LABELS, OF_TEXTS, Ask, Compute, Prepared, Reader, Task, kept_tokenizer
 from patchword.tasks.writing import Prompts
 
 PROMPT = "\nTL;DR: "
@@ -54,6 +54,7 @@ class Summarization(Task):
     trunk = Generative
     reads = "labelled"
     new_head = False
+    heeds = (*OF_TEXTS, *OF_LABELS, "prefix", "prompt", "max_target_length")
 
     def __init__(self, tokenizer: Tokenizer, form: Form) -> None:
         self.tokenizer = tokenizer

@@ -35,6 +35,12 @@ Reader = Tokenizer | ImageProcessor
 """What turns raw input into what a model reads; kept in the model's folder."""
 Windows = Literal["auto", "never", "always"]
 Autocast = Callable[[], AbstractContextManager[Any]]
+OF_TEXTS = ("text_column", "max_length", "tokenizer", "vocab_size", "extend_vocab")
+"""Settings that every task of texts reads."""
+OF_IMAGES = ("image_column", "image_size", "patch_size")
+"""Settings that every task of images reads."""
+OF_LABELS = ("label_column", "test")
+"""Settings that every task with labels reads."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +161,7 @@ class Task(ABC):
     reads_words: ClassVar[bool] = False
     """Whether an input can be a list of words."""
     heeds: ClassVar[tuple[str, ...]] = ()
-    """Those of "augment", "label_smoothing", "mask_share" and "length_ramp" that it knows what to do with."""
+    """Settings of a run that it reads, of those that not every task does (`tasks/options.py`)."""
     outputs: ClassVar[tuple[str, ...]] = ()
     """What the numbers of its head are called by programs that serve models; none where these are not exported."""
     labels: tuple[str, ...] = ()

@@ -18,7 +18,7 @@ from patchword.errors import Notice, UserError
 from patchword.tasks.classification import Classification
 from patchword.tasks.framed import cut_to, framed
 from patchword.tasks.labelled import LabelledExamples
-from patchword.tasks.task import Ask, Reader, Windows, kept_tokenizer
+from patchword.tasks.task import OF_TEXTS, Ask, Reader, Windows, kept_tokenizer
 from patchword.tasks.windows import even_starts, window_counts
 
 Text = str | tuple[str, str]
@@ -185,6 +185,7 @@ class TextClassification(Classification):
     name = "text_classification"
     modality = "text"
     contrasts = True
+    heeds = (*OF_TEXTS, *Classification.heeds, "pair_column", "windows")
 
     @classmethod
     def input_columns(cls, sample: Sample, ask: Ask) -> tuple[str, ...]:

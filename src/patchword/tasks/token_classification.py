@@ -36,7 +36,7 @@ from patchword.tasks.labelled import held_back
 from patchword.tasks.review import evenly
 from patchword.tasks.tagged_examples import TaggedExamples
 from patchword.tasks.tags import OUTSIDE, entities, label_names, marks_spans, to_bio, transitions, viterbi
-from patchword.tasks.task import Ask, Compute, Prepared, Reader, Task, kept_tokenizer
+from patchword.tasks.task import OF_LABELS, OF_TEXTS, Ask, Compute, Prepared, Reader, Task, kept_tokenizer
 
 VALIDATION_SHARE = 0.1
 INSIDE_WORDS = 0.01
@@ -60,6 +60,7 @@ class TokenClassification(Task):
     way_out = "token_class"
     outputs = ("logits",)
     reads = "labelled"
+    heeds = (*OF_TEXTS, *OF_LABELS)
     reads_words = True
 
     def __init__(self, labels: Sequence[str], word_pieces: bool = False) -> None:

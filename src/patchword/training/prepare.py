@@ -234,10 +234,6 @@ def config_for(run: RunConfig, reader: Reader) -> tuple[Family, ModelConfig]:
         assert isinstance(reader, ImageProcessor)
         changes["image_size"] = reader.size
         if run.patch_size and run.begins_anew:
-            if "patch_size" not in family.config.model_fields:
-                raise UserError(
-                    f"--patch-size {run.patch_size}: {family.model_type} models cut no patches. Leave it out."
-                )
             changes["patch_size"] = run.patch_size
     return family, make_config(family.config, changes, run.start, base=config)
 

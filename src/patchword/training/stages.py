@@ -22,6 +22,7 @@ from patchword.tasks.task import Ask, choose_device, task_named, tasks
 from patchword.training.execute import Result, execute
 from patchword.training.interruption import guarded
 from patchword.training.loop import Watch
+from patchword.training.options import Plan, asked, refuse_by_start, refuse_unread_settings
 from patchword.training.recipe import Recipe
 from patchword.training.recipes import default_recipe
 from patchword.training.run import RunConfig, RunFolder, check_settings
@@ -64,19 +65,12 @@ def pretrain(
     check_settings(settings)
     if (model is None) == (start is None):
         raise UserError("Give a preset to begin anew (--model), or a folder to go on from (--from): one of the two.")
-    refused: tuple[str, ...]
     if model is not None:
         kind, begin = preset(ladder(task).presets[0] if model == AUTO else model)[0], model
-        refused, why = (
-            ("tune", "head_lr", "layer_decay", "unfreeze", "blend", "extend_vocab"),
-            f"go on from weights, and {model} has none (--from)",
-        )
     else:
         folder = find_folder(str(start))
         kind, begin = describe(folder).family, str(folder.resolve())
-        refused, why = ("tokenizer", "vocab_size", "patch_size"), f"are for a new model; {start} has its own"
-    if given := [name for name in refused if settings.get(name) is not None]:
-        raise UserError(f"{', '.join(given)}: such settings {why}.")
+    refuse_by_start(model is not None, str(model or start), settings)
 
     def settled(begin: str, batch_tokens: int | None = None) -> RunConfig:
         more = {"batch_tokens": settings.get("batch_tokens") or batch_tokens}
@@ -131,6 +125,7 @@ def finetune_settings(start: str | Path, data: Data, task: str | None = None, **
         UserError: as `finetune` does.
     """
     folder = find_folder(start)
+    refuse_by_start(False, str(start), settings)
     if task is None:
         kinds = [name for name, kind in tasks().items() if kind.reads == "labelled" and kind.recognises(data)]
         task = kinds[0] if kinds else f"{describe(folder).family.modality}-classification"
@@ -183,37 +178,22 @@ def _check_auto(data: Data, settings: dict[str, Any]) -> None:
         raise UserError(f"--model {AUTO} chooses among models of text. `patchword presets` lists those of pictures.")
 
 
-_OF_ANOTHER = {
-    "text": {"image_size", "patch_size", "image_column"},
-    "image": {"max_length", "windows", "doc_stride", "max_target_length", "prefix", "prompt", "text_column"},
-}
-"""Settings that say nothing to a model of texts, and of pictures."""
-
-
 def _settle(stage: str, start: str, task: str, data: Data, settings: dict[str, Any]) -> RunConfig:
     """The complete settings of a run from those that were given."""
     settings = {name: value for name, value in settings.items() if value is not None}
+    wanted = asked(settings)
     recipe = {name: settings.pop(name) for name in list(settings) if name in Recipe.model_fields}
     family, config = preset(start) if start in presets() else _described(start, task)
     kind = task_named(task, family)
-    # What a recipe has anyway (a whole one can be given) asks for nothing.
-    asked_for = {name for name, value in recipe.items() if value != Recipe.model_fields[name].default}
-    heeded = {"augment", "label_smoothing", "mask_share", "length_ramp"}
-    if ignored := heeded & (settings.keys() | asked_for) - set(kind.heeds):
-        raise UserError(f"{', '.join(sorted(ignored))}: {kind.name} has no use for it. Leave it out.")
-    if foreign := sorted(_OF_ANOTHER[family.modality] & settings.keys()):
-        raise UserError(f"{', '.join(foreign)}: {start} reads {family.modality}s. Leave it out.")
-    if (low_rank := sorted(name for name in asked_for if name.startswith("lora_"))) and (
-        recipe.get("tune") not in ("lora", "dora")
-    ):
-        raise UserError(f"{', '.join(low_rank)}: that is for --tune lora or dora. Give one of them, or leave it out.")
+    parts = (data, settings["validation"]) if "validation" in settings else (data,)
+    refuse_unread_settings(Plan(kind, family, config, parts, wanted))
     if modality(data, **{k: v for k, v in settings.items() if k in ("text_column", "image_column")}) != family.modality:
         raise UserError(f"{start} reads {family.modality}s, but {data} are not {family.modality}s.")
     for part in ("validation", "test"):
         if part in settings:
             find(settings[part])
-    asked = {field.name for field in fields(Ask)} - {"data"}
-    labelled = kind.rows(Ask(data, **{name: value for name, value in settings.items() if name in asked}))
+    fields_of_ask = {field.name for field in fields(Ask)} - {"data"}
+    labelled = kind.rows(Ask(data, **{name: value for name, value in settings.items() if name in fields_of_ask}))
     rows = 0 if labelled is None else len(labelled)
     default = default_recipe(stage, kind.name, config.width, rows, start not in presets(), family.recipe)
     if default.dropout is None:
