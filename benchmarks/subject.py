@@ -85,7 +85,7 @@ def subject(
     family, config = preset(name)
     config = config.model_copy(update={"dropout": 0.0, "attention_dropout": 0.0, **(sizes or {})})
     kind = task_named(family.objective, family)
-    targets = 1.0
+    targets = None
     if isinstance(config, ImageConfig):
         pictures(folder, 4 * max(1, batch_tokens // config.tokens), config.image_size[0])
         ask = Ask(str(folder / "train"), str(folder / "validation"), tokens_per_image=config.tokens)
@@ -101,7 +101,7 @@ def subject(
         tokens = [random.choice(ordinary, piece).astype(np.int32) for _ in range(rows)]
         examples = kind.examples(Sequences.from_arrays(tokens), tokenizer, Ask("", max_length=length), True)
         data = Prepared(kind(tokenizer, np.ones(tokenizer.vocab_size)), examples, examples)
-        targets = SHARE if issubclass(kind, MaskedLM) else 1.0
+        targets = SHARE if issubclass(kind, MaskedLM) else None
     with torch.device(on):
         model = Model(family, config, kind.way_out, data.task.labels, data.task.problem)
     settings = Recipe(

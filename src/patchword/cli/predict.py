@@ -49,8 +49,6 @@ def predict(
     from patchword.tasks.file_prediction import flat, refuse_no_probabilities, rounded, write_predictions
     from patchword.tasks.predictor import load
 
-    if overwrite and out is None:
-        raise UserError("--overwrite: only for --out. Leave it out.")
     if out is not None:
         check_can_be_written(out, overwrite)
     model = load(folder, device, precision, image_size)
@@ -74,6 +72,8 @@ def predict(
         columns = [Column(name, frozenset()) for name in names]
         sys.stdout.write(encode(".csv", columns, rounded(rows), header=True).decode())
         return
+    if overwrite and out is None:
+        raise UserError("--overwrite: only for --out. Leave it out.")
     prediction = model.file_prediction(
         inputs,
         probabilities=probabilities,

@@ -89,7 +89,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Plan], bool], str], ...] = (
     (
         ("prompt",),
         lambda plan: not isinstance(plan.config, EncoderDecoderConfig),
-        "models that go on with a text, such as GPT-2; this one has an encoder of its own for the document",
+        "models that go on with a text; this one reads the document with an encoder of its own",
     ),
     (("vocab_size",), lambda plan: "tokenizer" not in plan.settings, "a vocabulary that is learnt, not --tokenizer"),
     (("lines",), Plan.has_plain_text, ".txt files; each row of a table is a document already"),
