@@ -20,7 +20,13 @@ def embed(
     folder: Annotated[str, typer.Argument(help="The model folder.")],
     inputs: Annotated[list[str], typer.Argument(help="Sentences; or files, folders or patterns.")],
     out: Annotated[Path | None, typer.Option(help="Write `input` and `vector` to this .parquet file.")] = None,
-    pool: Annotated[str, typer.Option(help="mean, class (the first token), last or max.")] = "mean",
+    pool: Annotated[
+        str | None,
+        typer.Option(
+            help="mean, class (the first token), last, max, mean_sqrt_len or weighted_mean; "
+            "what the folder (of sentence-transformers) says, else mean, where not given."
+        ),
+    ] = None,
     near: Annotated[
         str | None, typer.Option(help="Show what is nearest to this text, or to the picture at this path.")
     ] = None,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from tokenizers import Encoding, models
+from tokenizers import Encoding, models, normalizers
 from tokenizers import Tokenizer as Backend
 
 from patchword.data.atomic import as_os_error, write_file, write_json
@@ -134,6 +134,14 @@ class Tokenizer:
         backend.post_processor = processor_of(backend, single, pair)
         settings = self.settings | {"tokenizer_class": AS_IT_IS}  # a class may have a post-processor of its own
         return Tokenizer(backend, self.roles, settings, self.token_types, self.unread)
+
+    def lowercased(self) -> Tokenizer:
+        """The same tokenizer for texts in lower case."""
+        backend = Backend.from_str(self.backend.to_str())
+        backend.encode_special_tokens = self.backend.encode_special_tokens
+        there = [] if backend.normalizer is None else [backend.normalizer]
+        backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *there])
+        return Tokenizer(backend, self.roles, self.settings, self.token_types, self.unread)
 
     def with_separator(self) -> Tokenizer:
         """The same tokenizer, with a token between the texts of a pair where it would put none.

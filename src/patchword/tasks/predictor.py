@@ -15,6 +15,7 @@ import torch
 from patchword.data.columns import Sample, wrong_text
 from patchword.data.files import Data, ending, find
 from patchword.data.image_processor import LARGEST_SIDE
+from patchword.data.loader import Examples
 from patchword.data.row_file import check_can_be_written
 from patchword.data.row_stream import RowStream
 from patchword.data.tables import TABLE_ENDINGS
@@ -31,25 +32,17 @@ from patchword.models.heads import VocabularyHead
 from patchword.models.image_processors import read_image_processor
 from patchword.models.trunks import Decoder, Generative
 from patchword.nn.finite import finite
-from patchword.nn.packing import Packed
 from patchword.tasks.file_prediction import FilePrediction, Predicted, write_predictions
 from patchword.tasks.image_classification import ImageClassification
 from patchword.tasks.options import refuse_unread
 from patchword.tasks.precision import choose_precision, round_to_int8
+from patchword.tasks.sentence_vectors import SentenceVectors, read_sentence_vectors
 from patchword.tasks.task import Ask, Compute, Reader, Task, choose_device, read_at_once, task_of
 from patchword.tasks.text_classification import TextClassification
 from patchword.tasks.text_readers import read_text_reader
 
 Inputs = Sequence[str] | Sequence[tuple[str, str]] | Sequence[Mapping[str, str]] | Sequence[Any]
 """Texts, pairs of texts, what a task puts together of several, or images as `data.images.given_image` takes them."""
-
-
-_POOLS: dict[str, Callable[[Packed], torch.Tensor]] = {
-    "mean": lambda hidden: torch.stack([sequence.mean(0) for sequence in hidden.sequences()]),
-    "class": Packed.first,
-    "last": Packed.last,
-    "max": lambda hidden: torch.stack([sequence.amax(0) for sequence in hidden.sequences()]),
-}
 
 
 class Predictor:
@@ -204,31 +197,51 @@ class Predictor:
         columns: Mapping[str, str] = self.card.get("data", {}).get("columns", {})
         return columns
 
-    def features(self, inputs: Inputs, pool: str = "mean") -> np.ndarray:
+    def features(self, inputs: Inputs, pool: str | None = None) -> np.ndarray:
         """One contextual vector for each input, `[n, width]`.
+
+        The modules, the length, the default prompt and the lower case of a sentence-transformers folder are followed.
 
         Args:
             inputs: as for `predict`.
-            pool: "mean" over an input's tokens, the "class" token (the first), the "last" one (which has seen all
-                others where each sees the earlier ones), or "max".
+            pool: "mean" over an input's tokens, "mean_sqrt_len" (their sum over the root of their number),
+                "weighted_mean" (later tokens count more), the "class" token (the first), the "last" one (which has
+                seen all others where each sees the earlier ones), or "max"; what the folder says where not given, and
+                "mean" where it says nothing.
         """
-        if pool not in ("mean", "class", "last", "max"):
-            raise UserError(f"There is no pooling '{pool}'; there are mean, class, last and max.")
-        if (self.folder / "modules.json").is_file():
-            surface(
-                [
-                    f"{self.folder / 'modules.json'}: the pooling, dense layers, normalization, prompts and "
-                    f"max_seq_length of sentence-transformers are not followed; these are plain vectors, pool '{pool}'."
-                ]
-            )
-        kind = TextClassification if isinstance(self.reader, Tokenizer) else ImageClassification
-        inputs = self._checked(inputs)
-        examples = kind.inputs(inputs, self.reader, self._ask(windows="never"))
-        out = np.empty((len(examples), self.model.config.width), np.float32)
+        how = self._vectors.pooled_by(pool)
+        items = self._checked(inputs)
+        examples, skipped = self._texts_for(how, items) if isinstance(self.reader, Tokenizer) else (None, 0)
+        if examples is None:
+            examples = ImageClassification.inputs(items, self.reader, self._ask(windows="never"))
+        found: dict[int, np.ndarray] = {}
         for ids, batch in self.compute.over(self.model, examples):
-            vectors = _POOLS[pool](self.model.read(*batch.inputs))
-            out[ids] = finite(vectors.float().cpu()).numpy()
-        return out
+            vectors = finite(how(self.model.read(*batch.inputs), skipped).cpu()).numpy()
+            found.update(zip(map(int, ids), vectors, strict=True))
+        if not found:
+            return np.empty((0, self.model.config.width), np.float32)
+        return np.stack([found[i] for i in range(len(items))]).astype(np.float32)
+
+    @cached_property
+    def _vectors(self) -> SentenceVectors:
+        return read_sentence_vectors(self.folder)
+
+    def _texts_for(self, how: SentenceVectors, items: list[Any]) -> tuple[Examples, int]:
+        """Texts as `how` reads them, and how many tokens of the prompt are not pooled."""
+        assert isinstance(self.reader, Tokenizer)
+        tokenizer = self.reader.lowercased() if how.lowercase else self.reader
+        longest = self.model.config.max_length if isinstance(self.model.config, TextConfig) else None
+        max_length = self.max_length if how.max_length is None else min(how.max_length, longest or how.max_length)
+        skipped = how.tokens_of_prompt(tokenizer)
+        if max_length <= max(len(tokenizer.single), skipped):
+            raise UserError(
+                f"{self.folder}: {max_length} tokens (max_seq_length) leave no room for a text beside its special "
+                "tokens and its prompt."
+            )
+        if how.prompt and not all(isinstance(item, str) for item in items):
+            raise UserError(f"{self.folder} puts a prompt before each text, which is not supported for pairs.")
+        texts = [how.prompt + item for item in items] if how.prompt else items
+        return TextClassification.inputs(texts, tokenizer, self._ask(windows="never", max_length=max_length)), skipped
 
     def _checked(self, inputs: Inputs) -> list[Any]:
         """The inputs as a list, in which each text is one, be it an empty one.
