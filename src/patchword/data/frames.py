@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -78,12 +79,25 @@ def read_frames(processor: processors.PostProcessor | None) -> tuple[Frame, Fram
     matters.
 
     Raises:
-        UserError: it leaves a text out, repeats it or changes the order.
+        UserError: it names a token without an id, leaves a text out, repeats it or changes the order.
     """
+    _check(processor)
     probe = Backend(models.WordLevel({"a": _TEXTS[0], "b": _TEXTS[1]}, unk_token="a"))
     if processor is not None:
         probe.post_processor = processor
     return _frame(probe.encode("a"), 1), _frame(probe.encode("a", "b"), 2)
+
+
+def _check(processor: processors.PostProcessor | None) -> None:
+    """Look whether a template names tokens without ids, which ends the process of `tokenizers` that applies it."""
+    found = [] if processor is None else [json.loads(bytes(processor.__getstate__()))]
+    while found:
+        state = found.pop()
+        found += state.get("processors", [])
+        pieces = [piece for part in ("single", "pair") for piece in state.get(part, ())]
+        named = {piece["SpecialToken"]["id"] for piece in pieces if "SpecialToken" in piece}
+        if missing := sorted(named - state.get("special_tokens", {}).keys()):
+            raise UserError(f"The tokenizer's post_processor gives no id for its token {missing[0][:60]!r}.")
 
 
 def _frame(encoding: object, count: int) -> Frame:

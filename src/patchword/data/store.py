@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from patchword.data.atomic import naming
 from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
+from patchword.models.config_file import read_json
 
 VALIDATION_SHARE = 50
 """One sequence in so many is kept apart for validation, chosen by its content: equal sequences fall on one side."""
@@ -148,7 +149,9 @@ class _Build:
         self.dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
         self.state = {"finished": False, "documents": 0, "duplicates": 0, **dict.fromkeys(self.FILES, 0)}
         if (folder / "progress.json").is_file():
-            self.state = json.loads((folder / "progress.json").read_text())
+            self.state = read_json(folder / "progress.json")
+            if not self.state.keys() >= {"finished", "documents", *self.FILES}:
+                raise UserError(f"{folder / 'progress.json'} is damaged. Delete {folder}; it is built again.")
 
     @property
     def finished(self) -> bool:

@@ -38,7 +38,7 @@ def claim(out: Path) -> None:
     if out.is_dir() and any(path.name != LOCK and not path.name.startswith(f".{MARKER}.") for path in out.iterdir()):
         try:
             written = json.loads((out / MARKER).read_text("utf-8"))["written_by"] == _WRITTEN_BY
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             written = False
         if not written:
             raise UserError(f"{out} is not empty, and what is in it was not written by the demo. Choose another --out.")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchword.generation.settings import Generation
+from patchword.generation.settings import Generation, in_vocabulary
 from patchword.generation.writer import Writer
 from patchword.nn.finite import finite
 
@@ -42,10 +42,11 @@ def processors(how: Generation, ends: Collection[int], vocab_size: int) -> list[
     if ends and (how.min_new_tokens or how.min_length):
         found.append(_no_end_before(how, ends))
     if how.forced_bos_token_id is not None:
-        first = how.forced_bos_token_id
+        first = in_vocabulary("forced_bos_token_id", how.forced_bos_token_id, vocab_size)
         found.append(_forced(lambda writer, n: len(writer.history[n]) == 1, [first]))
     if how.forced_eos_token_id is not None:
-        found.append(_forced(_is_last, list(how.forced_eos_token_id)))
+        last = [in_vocabulary("forced_eos_token_id", token, vocab_size) for token in how.forced_eos_token_id]
+        found.append(_forced(_is_last, last))
     if how.remove_invalid_values:
         found.append(lambda scores, writer: scores.nan_to_num(0.0))
     if how.exponential_decay_length_penalty and ends:

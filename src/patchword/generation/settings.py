@@ -9,13 +9,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from patchword.errors import Notice, UserError
+from patchword.models.config_file import shown
 from patchword.models.generation_config import DECODING, GENERATION_CONFIG, KEYS, REFUSED, TOKENS
 
-Count = Annotated[int, Field(gt=0)]
-From0 = Annotated[int, Field(ge=0)]
-Above0 = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Token = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(gt=0, strict=True)]
+From0 = Annotated[int, Field(ge=0, strict=True)]
+Above0 = Annotated[float, Field(gt=0.0, allow_inf_nan=False, strict=True)]
+Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+Whole = Annotated[int, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+Token = Annotated[int, Field(ge=0, strict=True)]
 Tokens = Annotated[tuple[Token, ...], BeforeValidator(lambda value: (value,) if isinstance(value, int) else value)]
 Words = Annotated[tuple[Token, ...], Field(min_length=1)]
 Text = Annotated[str, StringConstraints(min_length=1)]
@@ -45,27 +48,27 @@ class Generation(BaseModel):
     """No end token before so many; 0."""
     min_length: From0 | None = None
     """The same with the prompt (or the start token) counted."""
-    temperature: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
+    temperature: Annotated[float, Field(ge=0.0, allow_inf_nan=False, strict=True)] | None = None
     """Scores are divided by it, and a token is drawn; 0, the default, takes the best."""
-    top_h: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    top_h: Annotated[float, Field(gt=0.0, le=1.0, strict=True)] | None = None
     """Draw from the best tokens whose entropy is at most this share of that of the 100 best."""
     top_k: From0 | None = None
     """Draw from so many best tokens only; 0: from all."""
-    top_p: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    top_p: Annotated[float, Field(gt=0.0, le=1.0, strict=True)] | None = None
     """Draw from the fewest best tokens that have this share together (Holtzman et al. 2020)."""
-    min_p: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    min_p: Annotated[float, Field(ge=0.0, le=1.0, strict=True)] | None = None
     """Draw from tokens that have at least this share of the best one's (Nguyen et al. 2024)."""
-    typical_p: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    typical_p: Annotated[float, Field(gt=0.0, le=1.0, strict=True)] | None = None
     """Draw from the tokens nearest to the expected information that have this share (Meister et al. 2022)."""
-    epsilon_cutoff: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None
+    epsilon_cutoff: Annotated[float, Field(ge=0.0, lt=1.0, strict=True)] | None = None
     """Draw from tokens of at least this probability (Hewitt et al. 2022)."""
-    eta_cutoff: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None
+    eta_cutoff: Annotated[float, Field(ge=0.0, lt=1.0, strict=True)] | None = None
     """The same, lower where the entropy is high."""
     beams: Count | None = None
     """Texts that are followed side by side; the best whole one wins; 1."""
     length_penalty: Number | None = None
     """A beam's score is its log-probability / length^penalty: above 0 favours long texts; 1."""
-    early_stopping: bool | Literal["never"] | None = None
+    early_stopping: Flag | Literal["never"] | None = None
     """Stop at as many whole texts as beams (True), when a better one is unlikely (False) or impossible ("never")."""
     repetition_penalty: Above0 | None = None
     """Scores of tokens that stand there already are divided by it, if above 0, or multiplied (Keskar et al. 2019)."""
@@ -77,9 +80,9 @@ class Generation(BaseModel):
     """No sequence of so many tokens of the prompt is written."""
     bad_words_ids: tuple[Words, ...] | None = None
     """Sequences of tokens that are not written."""
-    suppress_tokens: tuple[int, ...] | None = None
+    suppress_tokens: tuple[Whole, ...] | None = None
     """Tokens that are not written."""
-    begin_suppress_tokens: tuple[int, ...] | None = None
+    begin_suppress_tokens: tuple[Whole, ...] | None = None
     """Tokens that are not written first."""
     sequence_bias: tuple[tuple[Words, Number], ...] | None = None
     """Sequences of tokens, and what is added to the score of the last one where the others stand before it."""
@@ -93,9 +96,9 @@ class Generation(BaseModel):
     """What an encoder-decoder begins to write with; in a file that has none its `bos_token_id`."""
     bos_token_id: Token | None = None
     """What an empty prompt becomes."""
-    renormalize_logits: bool | None = None
+    renormalize_logits: Flag | None = None
     """Whether beams add up log-probabilities that are normalised again after all of the above."""
-    remove_invalid_values: bool | None = None
+    remove_invalid_values: Flag | None = None
     """Whether scores that are not finite are replaced."""
     stop: Texts | None = None
     """A text ends before the first of these."""
@@ -120,6 +123,17 @@ def read_settings(settings: Mapping[str, Any], where: str = "") -> Generation:
         problem = error.errors()[0]
         at = f"{problem['loc'][0]} = {problem['input']!r}: " if problem["loc"] else ""
         raise UserError(f"{where}{at}{problem['msg'].removeprefix('Value error, ')}.") from error
+
+
+def in_vocabulary(key: str, token: int, vocab_size: int) -> int:
+    """A token that a model reads or has a score for.
+
+    Raises:
+        UserError: it is none of the model's.
+    """
+    if not 0 <= token < vocab_size:
+        raise UserError(f"{key} = {token} is none of the model's {vocab_size:,} tokens (0 to {vocab_size - 1:,}).")
+    return token
 
 
 def complete(how: Generation, generation: Mapping[str, Any]) -> Generation:
@@ -175,36 +189,40 @@ def _of_folder(generation: Mapping[str, Any]) -> Generation:
     Raises:
         UserError: a key that changes the text and is not supported, or a value out of its range.
     """
-    for key, harmless in REFUSED.items():
-        value = generation.get(key)
-        # Contrastive search is what `penalty_alpha` asks for; beside anything else transformers ignores it.
-        if key == "penalty_alpha" and not _is_contrastive(generation):
-            continue
-        if value is not None and value != harmless:
-            raise UserError(
-                f"{GENERATION_CONFIG}: {key} = {value!r} is not supported, and it changes the text. Take it out."
-            )
-    if (count := generation.get("num_return_sequences")) not in (None, 1):
-        _tell(f"{GENERATION_CONFIG}: num_return_sequences = {count} is not used; each prompt gets one text.")
-    if unknown := sorted(generation.keys() - KEYS):
-        _tell(f"{GENERATION_CONFIG}: keys that are not used ({len(unknown)}): {', '.join(unknown[:5])}.")
     values = {_OURS.get(key, key): generation[key] for key in (*TOKENS, *DECODING) if key in generation}
     values = {name: value for name, value in values.items() if name not in ("eos_token_id", "do_sample")}
     if "bos_token_id" in values:
         values.setdefault("decoder_start_token_id", values["bos_token_id"])
-    if generation.get("do_sample"):
+    samples = generation.get("do_sample")
+    if samples not in (None, True, False) or type(samples) is int:
+        raise UserError(f"{GENERATION_CONFIG}: do_sample is {shown(samples)}, where true or false is needed.")
+    if samples:
         values.setdefault("temperature", 1.0)
         values.setdefault("top_k", _TOP_K_OF_TRANSFORMERS)
     else:
         values.pop("temperature", None)
     if values.get("early_stopping") is False:
         del values["early_stopping"]
-    return read_settings(values, f"{GENERATION_CONFIG}: ")
+    settings = read_settings(values, f"{GENERATION_CONFIG}: ")
+    for key, harmless in REFUSED.items():
+        value = generation.get(key)
+        # Contrastive search is what `penalty_alpha` asks for; beside anything else transformers ignores it.
+        if key == "penalty_alpha" and not _is_contrastive(settings):
+            continue
+        if value is not None and value != harmless:
+            raise UserError(
+                f"{GENERATION_CONFIG}: {key} = {shown(value)} is not supported, and it changes the text. Take it out."
+            )
+    if (count := generation.get("num_return_sequences")) not in (None, 1):
+        _tell(f"{GENERATION_CONFIG}: num_return_sequences = {count} is not used; each prompt gets one text.")
+    if unknown := sorted(generation.keys() - KEYS):
+        _tell(f"{GENERATION_CONFIG}: keys that are not used ({len(unknown)}): {', '.join(unknown[:5])}.")
+    return settings
 
 
-def _is_contrastive(generation: Mapping[str, Any]) -> bool:
-    top_k = generation.get("top_k", _TOP_K_OF_TRANSFORMERS)
-    return not generation.get("do_sample") and (generation.get("num_beams") or 1) == 1 and top_k > 1
+def _is_contrastive(settings: Generation) -> bool:
+    top_k = _TOP_K_OF_TRANSFORMERS if settings.top_k is None else settings.top_k
+    return not settings.samples and settings.beams in (None, 1) and top_k > 1
 
 
 def _tell(sentence: str) -> None:

@@ -11,7 +11,7 @@ from patchword.data.tokenizers import Tokenizer
 from patchword.errors import UserError
 from patchword.generation.beams import write_beams
 from patchword.generation.sampling import write_tokens
-from patchword.generation.settings import MAX_NEW_TOKENS, Generation, complete
+from patchword.generation.settings import MAX_NEW_TOKENS, Generation, complete, in_vocabulary
 from patchword.generation.writer import Writer
 from patchword.models.config import GenerativeConfig
 from patchword.models.family import Model
@@ -113,7 +113,7 @@ def frame(model: Model, tokenizer: Tokenizer, ids: np.ndarray) -> list[int]:
         begin = next(iter(ends_of(model)), None) if begin is None else begin
         if begin is None:
             raise UserError("An empty prompt, and the model has no token to begin a text with. Give some text.")
-        tokens = [begin]
+        tokens = [in_vocabulary("bos_token_id", begin, config.vocab_size)]
     return tokens
 
 

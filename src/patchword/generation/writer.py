@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from patchword.errors import UserError
+from patchword.generation.settings import in_vocabulary
 from patchword.models.family import Model
 from patchword.models.heads import VocabularyHead
 from patchword.models.trunks import Generative
@@ -85,6 +86,7 @@ class Writer:
         )
         beginning = trunk.begin(packed)
         if start is not None and beginning.memory is not None:
+            start = in_vocabulary("decoder_start_token_id", start, len(head.scores.weight))
             first = torch.full_like(beginning.tokens.values, start)
             beginning = beginning._replace(tokens=Packed(first, beginning.tokens.layout))
         self.sources = [list(prompt) for prompt in prompts]

@@ -22,7 +22,7 @@ from patchword.data.atomic import as_os_error, write_json
 from patchword.errors import Notice, UserError, did_you_mean
 from patchword.models.config_file import WITHOUT_EFFECT, ConfigFile, note, read_json, shown
 from patchword.models.family import Family, Key, Model, families
-from patchword.models.generation_config import GENERATION_CONFIG, KEYS, OLD_KEYS
+from patchword.models.generation_config import GENERATION_CONFIG, KEYS, OLD_KEYS, SEVERAL_TOKENS, TOKENS
 from patchword.models.heads import VocabularyHead
 from patchword.models.weight_files import WEIGHTS, WeightFiles, has_weights
 from patchword.models.weights import Rule, rule_in
@@ -263,10 +263,16 @@ def read_generation_config(folder: Path) -> dict[str, Any]:
     """Keys of `generation_config.json` that are set; without such a file those of `config.json`, as transformers does.
 
     Raises:
-        UserError: the file is not a JSON object.
+        UserError: the file is not a JSON object, or a token in it is no number.
     """
     path = folder / GENERATION_CONFIG
     raw = read_json(path) if path.is_file() else read_json(folder / CONFIG)
+    for key in TOKENS:
+        value = raw.get(key)
+        ids = value if isinstance(value, list) and key in SEVERAL_TOKENS else [] if value is None else [value]
+        if any(type(token) is not int for token in ids):
+            where = path if path.is_file() else folder / CONFIG
+            raise UserError(f"{where}: {key} is {shown(value)}, where the id of a token is needed.")
     return {key: value for key, value in raw.items() if value is not None and (path.is_file() or key in KEYS)}
 
 

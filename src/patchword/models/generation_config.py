@@ -10,6 +10,8 @@ GENERATION_CONFIG = "generation_config.json"
 
 TOKENS = ("bos_token_id", "eos_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
 """Tokens that begin and end a text."""
+SEVERAL_TOKENS = ("eos_token_id", "forced_eos_token_id")
+"""Those of them that can be lists."""
 DECODING = (
     "max_length",
     "max_new_tokens",

@@ -111,7 +111,7 @@ def class_of(settings: Settings, config: Settings, byte_level: Callable[[], bool
     name = _ALIASES.get(name, name)
     if name != AS_IT_IS and name not in CLASSES:
         raise UserError(
-            f"The tokenizer class {stated} (tokenizer_config.json) is not supported; supported are "
+            f"The tokenizer class {stated[:60]} (tokenizer_config.json) is not supported; supported are "
             f"{', '.join(sorted([*CLASSES, *_ALIASES, AS_IT_IS]))}. If the folder's tokenizer.json is to be read as it "
             f"is, set tokenizer_class to {AS_IT_IS}."
         )

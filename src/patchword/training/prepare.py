@@ -24,7 +24,7 @@ from patchword.data.tokenizers import Tokenizer, train_tokenizer
 from patchword.errors import UserError
 from patchword.models.card import read_card
 from patchword.models.config import EncoderDecoderConfig, ImageConfig, TextConfig, check_vocabulary
-from patchword.models.config_file import read_json
+from patchword.models.config_file import ConfigFile, read_json
 from patchword.models.family import Family, Model, preset
 from patchword.models.folder import CONFIG, describe, find_folder, make_config, read_model
 from patchword.models.image_processors import read_image_processor
@@ -188,8 +188,13 @@ def _usual_prefix(run: RunConfig) -> str:
     """What `config.json` of the start puts before a document to be summarized: "summarize: " for T5's own weights."""
     if run.begins_anew:
         return ""
-    usual = (read_json(Path(run.start) / CONFIG).get("task_specific_params") or {}).get("summarization") or {}
-    return str(usual.get("prefix") or "")
+    path = Path(run.start) / CONFIG
+    try:
+        tasks = ConfigFile(read_json(path)).object("task_specific_params") or ConfigFile({})
+        usual = tasks.object("summarization") or ConfigFile({})
+        return usual.text("prefix") or ""
+    except ValueError as error:
+        raise UserError(f"{path}: {error}.") from error
 
 
 def prepare(run: RunConfig, ask: Ask, reader: Reader, family: Family, quiet: bool) -> Prepared:
