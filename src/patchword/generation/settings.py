@@ -121,7 +121,7 @@ def read_settings(settings: Mapping[str, Any], where: str = "") -> Generation:
         return Generation(**{name: value for name, value in settings.items() if value is not None})
     except ValidationError as error:
         problem = error.errors()[0]
-        at = f"{problem['loc'][0]} = {problem['input']!r}: " if problem["loc"] else ""
+        at = f"{problem['loc'][0]} = {shown(problem['input'])}: " if problem["loc"] else ""
         raise UserError(f"{where}{at}{problem['msg'].removeprefix('Value error, ')}.") from error
 
 
@@ -191,8 +191,6 @@ def _of_folder(generation: Mapping[str, Any]) -> Generation:
     """
     values = {_OURS.get(key, key): generation[key] for key in (*TOKENS, *DECODING) if key in generation}
     values = {name: value for name, value in values.items() if name not in ("eos_token_id", "do_sample")}
-    if "bos_token_id" in values:
-        values.setdefault("decoder_start_token_id", values["bos_token_id"])
     samples = generation.get("do_sample")
     if samples not in (None, True, False) or type(samples) is int:
         raise UserError(f"{GENERATION_CONFIG}: do_sample is {shown(samples)}, where true or false is needed.")
@@ -204,6 +202,8 @@ def _of_folder(generation: Mapping[str, Any]) -> Generation:
     if values.get("early_stopping") is False:
         del values["early_stopping"]
     settings = read_settings(values, f"{GENERATION_CONFIG}: ")
+    if "decoder_start_token_id" not in values:
+        settings = settings.model_copy(update={"decoder_start_token_id": settings.bos_token_id})
     for key, harmless in REFUSED.items():
         value = generation.get(key)
         # Contrastive search is what `penalty_alpha` asks for; beside anything else transformers ignores it.
