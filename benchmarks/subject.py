@@ -85,7 +85,7 @@ def subject(
     family, config = preset(name)
     config = config.model_copy(update={"dropout": 0.0, "attention_dropout": 0.0, **(sizes or {})})
     kind = task_named(family.objective, family)
-    targets = None
+    targets: float | None = None
     if isinstance(config, ImageConfig):
         pictures(folder, 4 * max(1, batch_tokens // config.tokens), config.image_size[0])
         ask = Ask(str(folder / "train"), str(folder / "validation"), tokens_per_image=config.tokens)

@@ -18,11 +18,12 @@ from patchword.data.tokenizers import train_tokenizer
 from patchword.errors import UserError
 from patchword.models.family import Model, preset
 from patchword.models.folder import write_model
+from patchword.study.space import Space
 from patchword.tasks.options import readers_of, refuse_unread
 from patchword.tasks.task import Ask, tasks
 from patchword.training.recipe import Recipe
 from patchword.training.run import RunConfig
-from patchword.training.stages import _settle
+from patchword.training.stages import _settle, finetune_settings
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 TRAINING = ("pretrain", "finetune", "sweep")
@@ -236,3 +237,13 @@ def test_an_option_that_would_not_be_read_is_refused(
     assert exit_.value.code == 2, said
     assert words in said
     assert not (place / "o").exists()
+
+
+def test_a_sweep_tries_no_setting_that_a_trial_would_refuse(place: Path) -> None:
+    texts = finetune_settings(place / "bert", place / "rows.csv", device="cpu")
+    written = finetune_settings(place / "gpt", place / "summaries.csv", "summarization", device="cpu")
+    assert "head_lr" in Space.around(texts, ()).distributions
+    assert "head_lr" not in Space.around(written, ()).distributions
+    assert "head" in Space.around(texts, ()).distributions["tune"].choices  # type: ignore[attr-defined]
+    chosen = Space.around(texts, ("layer_decay",)).distributions["tune"]
+    assert "head" not in chosen.choices  # type: ignore[attr-defined]

@@ -55,10 +55,12 @@ class Space:
         recipe = run.recipe
         found: dict[str, BaseDistribution] = {
             "lr": FloatDistribution(0.1, 10.0, log=True),
-            "tune": CategoricalDistribution(_ways(run)),
-            "head_lr": FloatDistribution(1.0, 100.0, log=True),
+            # A decay over layers that was chosen says nothing where no layer learns.
+            "tune": CategoricalDistribution([way for way in _ways(run) if way != "head" or "layer_decay" not in given]),
             "layer_decay": FloatDistribution(0.7, 1.0, step=0.05),
         }
+        if task_named(run.task, family_of(run)[0]).new_head:
+            found["head_lr"] = FloatDistribution(1.0, 100.0, log=True)
         if recipe.epochs is not None:
             found["epochs"] = IntDistribution(max(1, int(recipe.epochs) // 4), int(recipe.epochs) * 2, log=True)
         if recipe.batch_size is not None:
