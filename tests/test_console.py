@@ -113,7 +113,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def patchword(*words: object) -> str:
     """What a command prints, which controls no terminal."""
     done = subprocess.run(
-        [sys.executable, "-m", "patchword.cli.main", *map(str, words)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "patchword", *map(str, words)], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "\x1b" not in done.stdout + done.stderr

@@ -124,7 +124,7 @@ def test_a_process_that_is_killed_goes_on(
     """By the system, as soon as a part of the rows is on the disk."""
     data, out = tmp_path / "in.txt", tmp_path / "out.jsonl"
     data.write_text("\n".join(corpus * 4), "utf-8")
-    command = [sys.executable, "-m", "patchword.cli.main", "predict", folder, data, "--device", "cpu", "--out"]
+    command = [sys.executable, "-m", "patchword", "predict", folder, data, "--device", "cpu", "--out"]
     process = subprocess.Popen([*map(str, command), str(out)], stderr=subprocess.DEVNULL)
     while not list(tmp_path.glob(".out.jsonl.part/*.rows")) and process.poll() is None:
         time.sleep(0.005)

@@ -155,7 +155,7 @@ def test_names_that_are_not_utf8_from_training_to_the_last_table(folder: Path, t
         else:
             images = table.read_bytes().decode().splitlines()
         assert sum("ch\\xe9vre11.png" in image.replace("\\\\", "\\") for image in images) == 2
-    command = [sys.executable, "-m", "patchword.cli.main", "predict", *map(os.fsencode, (out, data))]
+    command = [sys.executable, "-m", "patchword", "predict", *map(os.fsencode, (out, data))]
     done = subprocess.run(command, capture_output=True, env=os.environ | {"LC_ALL": "C.UTF-8"})
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     assert len(done.stdout.decode().splitlines()) == 25

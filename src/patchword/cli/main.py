@@ -87,7 +87,7 @@ _usual_format = warnings.formatwarning
 
 
 def main() -> None:
-    """Run a command; a `UserError` is one message and exit code 2, Ctrl-C exit code 130."""
+    """Run a command; a `UserError` is one message and exit code 2."""
     from patchword.console import printable
     from patchword.data.names import escape_in_output
     from patchword.errors import UserError
@@ -102,9 +102,6 @@ def main() -> None:
     except UserError as error:
         print(printable(f"patchword: {error}"), file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("patchword: interrupted.", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
@@ -116,7 +113,3 @@ def main() -> None:
         room = " Make room, then run the same command again." if error.errno in NO_ROOM else ""
         print(printable(f"patchword: {where}{error.strerror or error}.{room}"), file=sys.stderr)
         sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()
