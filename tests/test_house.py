@@ -30,8 +30,15 @@ FLOORS = {
 NAMES = {re.split("[-_]", name)[0] for name in families()} | {"gpt", "t5"}
 FAMILIES = re.compile(rf"\b({'|'.join(sorted(NAMES))})\b", re.I)
 
-# What Python, tokenizers and transformers call their own things.
-OTHERS = {"bit_count", "bit_length", "BertNormalizer", "BertPreTokenizer", "BitImageProcessor"}
+# What Python, tokenizers, transformers and sentence-transformers call their own things.
+OTHERS = {
+    "bit_count",
+    "bit_length",
+    "BertNormalizer",
+    "BertPreTokenizer",
+    "BitImageProcessor",
+    "sentence_bert_config.json",
+}
 
 
 def files(*folders: str) -> Iterator[Path]:

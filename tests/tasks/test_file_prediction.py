@@ -214,6 +214,15 @@ def test_other_data_and_options_do_not_go_on(model: Predictor, unfinished: tuple
         model.predict_file(data, out)
 
 
+def test_probabilities_are_left_out_where_asked(model: Predictor, corpus_file: Path, tmp_path: Path) -> None:
+    for probabilities in (True, False):
+        out = tmp_path / f"{probabilities}.jsonl"
+        model.predict_file(corpus_file, out, probabilities=probabilities)
+        row = json.loads(out.read_text("utf-8").splitlines()[0])
+        assert {"label", "confidence"} <= set(row)
+        assert ("probabilities" in row) == probabilities
+
+
 def test_a_finished_file_is_not_replaced(model: Predictor, corpus_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     out.write_text("text\nmine\n")

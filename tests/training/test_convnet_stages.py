@@ -50,5 +50,5 @@ def test_an_interrupted_run_goes_on_exactly_with_the_statistics_of_its_norms(pho
 
 
 def test_patches_are_refused_where_there_are_none(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--patch-size 8: resnet models cut no patches"):
+    with pytest.raises(UserError, match="patch_size: only for models that cut patches"):
         pretrain(photos, model="resnet-18", patch_size=8, image_size=32, steps=1, out=tmp_path / "one", quiet=True)

@@ -65,9 +65,10 @@ def predict(
         )
         items = sentences(inputs, model)
         named = [dict(zip(("text", "pair"), item, strict=True)) if model.pairs else {"text": item} for item in items]
-        rows = [cells | flat(found) for cells, found in zip(named, model.predict(items), strict=True)]
+        predictions = model.predict(items)
         if not probabilities:
-            refuse_no_probabilities(rows[0], model.task)
+            refuse_no_probabilities(predictions[0], model.task)
+        rows = [cells | flat(found) for cells, found in zip(named, predictions, strict=True)]
         names = [name for name in rows[0] if probabilities or not name.startswith("p(")]
         columns = [Column(name, frozenset()) for name in names]
         sys.stdout.write(encode(".csv", columns, rounded(rows), header=True).decode())

@@ -159,8 +159,6 @@ class FilePrediction:
                 if not self.skip_bad:
                     raise _stop([(row, str(error))]) from None
                 continue
-            if not self.probabilities:
-                refuse_no_probabilities(flat(prediction), self.task)
             added = {name: type(value) for name, value in flat(prediction).items()}
             return added | ({"error": str} if self.skip_bad else {})
         raise UserError(f"No row can be read. {reason}.")
@@ -216,7 +214,10 @@ class FilePrediction:
             return self._examples(items, bad) if self.skip_bad else None
 
     def _kept(self, prediction: Prediction) -> Prediction:
-        return {name: value for name, value in prediction.items() if self.probabilities or name != "probabilities"}
+        if self.probabilities:
+            return prediction
+        refuse_no_probabilities(prediction, self.task)
+        return {name: value for name, value in prediction.items() if name != "probabilities"}
 
 
 def write_predictions(
@@ -279,7 +280,7 @@ def refuse_no_probabilities(prediction: Prediction, task: Task) -> None:
     Raises:
         UserError: it has none.
     """
-    if not any(name.startswith("p(") for name in prediction):
+    if "probabilities" not in prediction:
         raise UserError(f"--no-probabilities: only for classes; {task.name} predicts none here. Leave it out.")
 
 
