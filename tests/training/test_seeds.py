@@ -21,6 +21,7 @@ from patchword.tasks.labels import SINGLE, LabelSet
 from patchword.tasks.metrics import scores
 from patchword.training import execute, seeds
 from patchword.training.loop import Interrupted
+from patchword.training.run_files import is_own
 
 HOW: dict[str, Any] = {"epochs": 3, "batch_size": 8, "lr": 1e-3, "precision": "fp32", "device": "cpu", "quiet": True}
 CHOSEN = HOW | {"keep": "best"}
@@ -142,6 +143,10 @@ def test_a_model_on_all_rows_that_collapses_by_chance_is_trained_again(
     assert ([run["seed"] for run in told["runs"]], told["kept_collapsed"]) == ([5, 6, 8], False)
     assert [run["seed"] for run in told["retries"]] == [7]
     assert result.report["steps"] == sum(run["step"] for run in told["runs"] + told["retries"])
+    written = [
+        path.relative_to(tmp_path / "run").as_posix() for path in (tmp_path / "run").rglob("*") if path.is_file()
+    ]
+    assert all(map(is_own, written)), "--overwrite removes what a run has written"
     again = pw.finetune(base / "run", base / "train.jsonl", **how | {"out": tmp_path / "whole"})
     assert again.report["validation"] == result.report["validation"]
     monkeypatch.setattr(seeds.SeedResult, "collapsed", property(lambda self: self.seed >= 6))

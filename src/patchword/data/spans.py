@@ -59,7 +59,7 @@ def unit_of(read: Iterable[tuple[Any, Any]]) -> Unit:
         read: cells with spans, and their texts.
 
     Returns:
-        The only unit in which all of these texts are right; characters where that is so of several or none.
+        Characters if all of these texts are right so, else the unit in which they are; characters where there is none.
     """
     fitting: dict[Unit, bool] = {CHARACTERS: True, **dict.fromkeys(_ENCODINGS, True)}
     for cell, text in read:

@@ -38,9 +38,11 @@ _OF_A_RUN = (
     r"|checkpoints/(step-\d{8}(-before)?|\.step-\d{8}\.part)/state\.(json|safetensors)"
     r"|checkpoints/best-\d{8}\.safetensors"
 )
-_OWN = re.compile(rf"(seeds/\d+/)?({_OF_A_RUN})")
+_SEED = r"seeds/\d+(-collapsed-\d+)?"
+_OWN = re.compile(rf"({_SEED}/)?({_OF_A_RUN})")
 _OWN_FOLDERS = re.compile(
-    r"(seeds/\d+/)?(adapter|tensorboard|checkpoints|checkpoints/(step-\d{8}(-before)?|\.step-\d{8}\.part))|seeds(/\d+)?"
+    rf"({_SEED}/)?(adapter|tensorboard|checkpoints|checkpoints/(step-\d{{8}}(-before)?|\.step-\d{{8}}\.part))"
+    rf"|seeds|{_SEED}"
 )
 _START = re.compile(_AT_THE_START)
 _UNFINISHED = re.compile(r"\.(?P<name>.+)\.([a-z0-9_]{8}|part)")
